@@ -1,0 +1,96 @@
+//! What the audit trail says.
+//!
+//! The core says what happened; the shell adds when, who and a sequence number. No event holds a cell.
+
+use serde::Serialize;
+
+/// Version of the record's form.
+pub const RECORD_VERSION: u32 = 1;
+
+/// A column whose cells were masked, and why.
+#[derive(Clone, Debug, Serialize)]
+pub struct MaskedColumn {
+    /// Its name in the result.
+    pub name: String,
+    /// The rule that said so.
+    pub rule: String,
+    /// The kind of mask.
+    pub mask: String,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Event {
+    /// The server accepted the login.
+    Authenticated {
+        /// Role.
+        user: String,
+        /// Database.
+        database: String,
+    },
+    /// A connection ended.
+    ConnectionClosed {
+        /// Why, in one sentence.
+        reason: String,
+    },
+    /// A connection came through the redirect.
+    ConnectionOpened,
+    /// A connection was turned away.
+    ConnectionRefused {
+        /// Why, in one sentence.
+        reason: String,
+    },
+    /// The hooks are in place.
+    HooksAttached {
+        /// The programs.
+        programs: Vec<String>,
+    },
+    /// The hooks were removed by command: the database is open.
+    HooksDetached {
+        /// The programs.
+        programs: Vec<String>,
+    },
+    /// A policy came into force.
+    PolicyLoaded {
+        /// Its name.
+        name: String,
+    },
+    /// A policy was not accepted; the one before stays.
+    PolicyRejected {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A statement is about to be answered; in the spool before its first row leaves.
+    Statement {
+        /// Its number in the connection.
+        statement: u64,
+        /// Its text.
+        sql: String,
+        /// Its first command.
+        command: String,
+        /// Relations it names.
+        relations: Vec<String>,
+        /// Columns that are masked.
+        columns: Vec<MaskedColumn>,
+        /// `allow`, `mask` or `refuse`.
+        ruling: &'static str,
+        /// The rule that decided.
+        rule: String,
+    },
+    /// A statement was answered.
+    StatementEnd {
+        /// Its number in the connection.
+        statement: u64,
+        /// Rows the server sent.
+        rows: u64,
+        /// Bytes of rows the server sent.
+        bytes: u64,
+        /// Cells masked.
+        cells_masked: u64,
+        /// From the first reply to the last, in microseconds.
+        duration_us: u64,
+        /// The error's SQLSTATE, where it failed.
+        sqlstate: Option<String>,
+    },
+}

@@ -1,0 +1,56 @@
+//! Bytes that may leave for the client.
+//!
+//! The client's socket takes [`ClientBytes`] only, and nothing outside this crate can put a byte in: rows come
+//! from [`ClientBytes::row`] under a plan or as a run the ruling lets pass, errors after scrubbing, and the
+//! rest from message kinds that carry no stored value.
+//!
+//! ```compile_fail
+//! let mut bytes = mask_core::masking::gate::ClientBytes::default();
+//! bytes.pass(0..4);
+//! ```
+
+use std::ops::Range;
+
+use super::{MaskError, MaskKey, RowPlan, mask_row};
+use crate::session::Pieces;
+
+/// Bytes for the client: every cell masked, or let pass by a ruling.
+#[derive(Debug, Default)]
+pub struct ClientBytes(Pieces);
+
+impl ClientBytes {
+    /// A run of frames that carry no stored value, or rows that a ruling lets pass.
+    pub(crate) fn pass(&mut self, range: Range<usize>) {
+        self.0.input(range);
+    }
+
+    /// A message we wrote ourselves.
+    pub(crate) fn message(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.0.scratch(write);
+    }
+
+    /// One `DataRow` under a plan; the cells masked.
+    pub(crate) fn row(&mut self, key: &MaskKey, plan: &RowPlan, body: &[u8]) -> Result<u64, MaskError> {
+        self.0.scratch(|scratch| mask_row(key, plan, body, scratch))
+    }
+
+    /// The slices in order; `input` is the slice that was fed.
+    pub fn slices<'a>(&'a self, input: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.0.slices(input)
+    }
+
+    /// Whether nothing is to be sent.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Bytes to be sent.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Empties it; capacity stays.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}

@@ -1,0 +1,175 @@
+//! Which columns of a database a policy masks.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{ColumnRule, MaskKind, Policy};
+use crate::catalog::{Catalog, Relation};
+
+/// Relations of the server that hold values of others, or credentials.
+const VALUE_RELATIONS: [&str; 11] = [
+    "pg_authid",
+    "pg_largeobject",
+    "pg_shadow",
+    "pg_statistic",
+    "pg_statistic_ext_data",
+    "pg_stats",
+    "pg_stats_ext",
+    "pg_stats_ext_exprs",
+    "pg_subscription",
+    "pg_user_mapping",
+    "pg_user_mappings",
+];
+
+/// Relations of the server whose `query`-like column quotes what other sessions sent.
+const QUERY_RELATIONS: [&str; 4] =
+    ["pg_cursors", "pg_prepared_statements", "pg_stat_activity", "pg_stat_statements"];
+
+/// Columns of value relations that identify and hold no value.
+const NAME_COLUMNS: [&str; 10] = [
+    "attname",
+    "schemaname",
+    "tablename",
+    "starelid",
+    "staattnum",
+    "stxoid",
+    "oid",
+    "rolname",
+    "usename",
+    "inherited",
+];
+
+/// The columns of one database that are masked.
+#[derive(Debug, Default)]
+pub struct Classification {
+    columns: HashMap<(u32, i16), ColumnRule>,
+    relations: HashSet<u32>,
+    names: HashSet<String>,
+}
+
+impl Classification {
+    /// How a column is masked, by its relation's OID and its number.
+    pub fn column(&self, relation: u32, number: i16) -> Option<&ColumnRule> {
+        self.columns.get(&(relation, number))
+    }
+
+    /// Whether any column of the relation is masked.
+    pub fn is_sensitive(&self, relation: u32) -> bool {
+        self.relations.contains(&relation)
+    }
+
+    /// Whether a masked column anywhere in the database has this name.
+    pub fn names_column(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    fn insert(&mut self, relation: u32, number: i16, name: &str, rule: ColumnRule) {
+        self.columns.entry((relation, number)).or_insert(rule);
+        self.relations.insert(relation);
+        self.names.insert(name.to_owned());
+    }
+}
+
+pub(super) fn classify(policy: &Policy, catalog: &Catalog) -> Classification {
+    let mut classes = Classification::default();
+    for relation in catalog.relations() {
+        if matches!(&*relation.schema, "pg_catalog" | "information_schema" | "pg_toast") {
+            classify_system(relation, &mut classes);
+        } else {
+            classify_user(policy, relation, &mut classes);
+        }
+    }
+    spread_over_inheritance(catalog, &mut classes);
+    classes
+}
+
+fn classify_system(relation: &Relation, classes: &mut Classification) {
+    let holds_values = VALUE_RELATIONS.contains(&&*relation.name);
+    let quotes = QUERY_RELATIONS.contains(&&*relation.name);
+    for column in &relation.columns {
+        if holds_values && !NAME_COLUMNS.contains(&&*column.name) {
+            let rule = ColumnRule { rule: "system:values".into(), mask: Arc::new(MaskKind::Null) };
+            classes.insert(relation.oid, column.number, &column.name, rule);
+        } else if quotes && matches!(&*column.name, "query" | "statement") {
+            let mask = Arc::new(MaskKind::Redact { placeholder: None });
+            let rule = ColumnRule { rule: "system:query-text".into(), mask };
+            classes.insert(relation.oid, column.number, &column.name, rule);
+        }
+    }
+}
+
+fn classify_user(policy: &Policy, relation: &Relation, classes: &mut Classification) {
+    let table = format!("{}.{}", relation.schema, relation.name).to_lowercase();
+    let allow = policy.allow.iter().find(|allow| matches(&allow.table, &table));
+    for column in &relation.columns {
+        let name = column.name.to_lowercase();
+        let pattern = policy.patterns.iter().find(|pattern| {
+            matches(&pattern.column, &name)
+                && pattern.table.as_ref().is_none_or(|pattern| matches(pattern, &table))
+        });
+        if let Some(pattern) = pattern {
+            classes.insert(relation.oid, column.number, &column.name, pattern.rule.clone());
+        } else if allow.is_some_and(|allow| !allow.columns.contains(&name)) {
+            let mask = Arc::new(MaskKind::Redact { placeholder: None });
+            let rule = ColumnRule { rule: "allow-list".into(), mask };
+            classes.insert(relation.oid, column.number, &column.name, rule);
+        }
+    }
+}
+
+/// A parent shows its children's rows and a child may be read by itself: both carry the label.
+fn spread_over_inheritance(catalog: &Catalog, classes: &mut Classification) {
+    loop {
+        let mut found = Vec::new();
+        for child in catalog.relations() {
+            for parent in child.parents.iter().filter_map(|oid| catalog.relation(*oid)) {
+                for (from, to) in [(parent, child), (child, parent)] {
+                    for column in &from.columns {
+                        let Some(rule) = classes.column(from.oid, column.number) else { continue };
+                        let twin = to.columns.iter().find(|twin| twin.name == column.name);
+                        if let Some(twin) = twin
+                            && classes.column(to.oid, twin.number).is_none()
+                        {
+                            found.push((to.oid, twin.number, twin.name.clone(), rule.clone()));
+                        }
+                    }
+                }
+            }
+        }
+        if found.is_empty() {
+            return;
+        }
+        for (relation, number, name, rule) in found {
+            classes.insert(relation, number, &name, rule);
+        }
+    }
+}
+
+/// Whether a text fits a pattern in which * stands for any run of characters.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(first) = parts.next() else { return false };
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let Some(last) = pattern.contains('*').then(|| parts.next_back()).flatten() else {
+        return rest.is_empty();
+    };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_run() {
+        assert!(matches("email", "email") && !matches("email", "emails"));
+        assert!(matches("*_email", "work_email") && !matches("*_email", "email"));
+        assert!(matches("a*b*c", "aXbYc") && !matches("a*b*c", "aXc"));
+    }
+}

@@ -1,0 +1,140 @@
+//! The policy file, and which columns it classifies.
+
+mod classify;
+mod file;
+
+use std::sync::Arc;
+
+use crate::catalog::Catalog;
+
+pub use classify::Classification;
+pub use file::PolicyError;
+
+/// The policy that is in force where no file is given; the very file that ships.
+const ZERO_CONFIG: &str = include_str!("../../../../policies/zero-config.yaml");
+
+/// PostgreSQL's registered port.
+const DEFAULT_PORT: u16 = 5432;
+
+/// Whether rulings are applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Mask and refuse.
+    Enforce,
+    /// Only record what would be masked and refused.
+    Observe,
+}
+
+/// What a value turns into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MaskKind {
+    /// A keyed hash.
+    Hash,
+    /// NULL.
+    Null,
+    /// The first and last characters stay, the rest becomes `*`.
+    Partial {
+        /// Characters kept at the start.
+        first: usize,
+        /// Characters kept at the end.
+        last: usize,
+    },
+    /// Length and character classes stay: letters become `x` or `X`, digits `0`.
+    Pattern,
+    /// A constant of the type.
+    Redact {
+        /// What text columns show instead of `***`.
+        placeholder: Option<String>,
+    },
+}
+
+impl MaskKind {
+    /// Its name in policies and in the audit trail.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Hash => "hash",
+            Self::Null => "null",
+            Self::Partial { .. } => "partial",
+            Self::Pattern => "pattern",
+            Self::Redact { .. } => "redact",
+        }
+    }
+}
+
+/// Why and how a column is masked.
+#[derive(Clone, Debug)]
+pub struct ColumnRule {
+    /// The rule's name.
+    pub rule: Arc<str>,
+    /// The mask.
+    pub mask: Arc<MaskKind>,
+}
+
+/// Columns of some tables that are masked, by name; * stands for any run of characters.
+#[derive(Debug)]
+struct ColumnPattern {
+    /// `schema.table` pattern; none means every table.
+    table: Option<String>,
+    column: String,
+    rule: ColumnRule,
+}
+
+/// A table of which only the listed columns are shown.
+#[derive(Debug)]
+struct AllowList {
+    table: String,
+    columns: Vec<String>,
+}
+
+/// A policy, checked.
+#[derive(Debug)]
+pub struct Policy {
+    name: String,
+    mode: Mode,
+    ports: Vec<u16>,
+    patterns: Vec<ColumnPattern>,
+    allow: Vec<AllowList>,
+}
+
+impl Policy {
+    /// The built-in policy.
+    ///
+    /// # Panics
+    /// Never: a test parses the same file.
+    pub fn zero_config() -> Self {
+        Self::parse("zero-config.yaml", ZERO_CONFIG).expect("the built-in policy is tested to parse")
+    }
+
+    /// Reads a policy file's text; `file` is its name in errors.
+    ///
+    /// # Errors
+    /// With the place, the key and what is allowed.
+    pub fn parse(file: &str, text: &str) -> Result<Self, PolicyError> {
+        file::parse(file, text)
+    }
+
+    /// Whether rulings are applied.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Ports databases listen on.
+    pub fn ports(&self) -> &[u16] {
+        &self.ports
+    }
+
+    /// Number of column patterns.
+    pub fn rules(&self) -> usize {
+        self.patterns.len() + self.allow.len()
+    }
+
+    /// Which columns of a database are masked.
+    pub fn classify(&self, catalog: &Catalog) -> Classification {
+        classify::classify(self, catalog)
+    }
+}

@@ -1,0 +1,4 @@
+//! Wire protocols, one folder each.
+
+/// PostgreSQL, protocol 3.
+pub mod postgres;

@@ -1,0 +1,141 @@
+//! Errors we write, and errors of the server with everything that may quote a cell taken out.
+
+use super::frame::{Fields, put, put_string};
+
+/// `insufficient_privilege`: what a refusal answers.
+pub(super) const REFUSED: &str = "42501";
+/// `protocol_violation`.
+pub(super) const PROTOCOL: &str = "08P01";
+/// `feature_not_supported`.
+pub(super) const UNSUPPORTED: &str = "0A000";
+/// `program_limit_exceeded`.
+pub(super) const LIMIT: &str = "54000";
+/// `syntax_error`.
+pub(super) const SYNTAX: &str = "42601";
+
+/// An error of our own.
+#[derive(Clone, Debug)]
+pub(super) struct Fault {
+    pub(super) severity: &'static str,
+    pub(super) sqlstate: &'static str,
+    pub(super) message: String,
+    pub(super) detail: Option<String>,
+    pub(super) hint: Option<&'static str>,
+}
+
+impl Fault {
+    pub(super) fn fatal(sqlstate: &'static str, message: &str) -> Self {
+        Self {
+            severity: "FATAL",
+            sqlstate,
+            message: format!("mask-agent: {message}"),
+            detail: None,
+            hint: None,
+        }
+    }
+
+    /// The detail is one line of JSON, so that an agent can correct itself.
+    pub(super) fn refusal(sqlstate: &'static str, code: &str, message: &str, hint: &'static str) -> Self {
+        Self {
+            severity: "ERROR",
+            sqlstate,
+            message: format!("mask-agent: {message}"),
+            detail: Some(serde_json::json!({ "code": code }).to_string()),
+            hint: Some(hint),
+        }
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        put(out, b'E', |out| {
+            let mut field = |kind: u8, text: &str| {
+                out.push(kind);
+                put_string(out, text.as_bytes());
+            };
+            field(b'S', self.severity);
+            field(b'V', self.severity);
+            field(b'C', self.sqlstate);
+            field(b'M', &self.message);
+            if let Some(detail) = &self.detail {
+                field(b'D', detail);
+            }
+            if let Some(hint) = self.hint {
+                field(b'H', hint);
+            }
+            out.push(0);
+        });
+    }
+}
+
+/// The SQLSTATE of an error or notice body.
+pub(super) fn sqlstate(body: &[u8]) -> Option<String> {
+    let mut fields = Fields::new(body);
+    while let Some(kind) = fields.byte().filter(|kind| *kind != 0) {
+        let value = fields.string()?;
+        if kind == b'C' {
+            return Some(String::from_utf8_lossy(value).into_owned());
+        }
+    }
+    None
+}
+
+/// Writes an error or notice without the fields that can quote a cell.
+///
+/// PostgreSQL puts values into the message ("invalid input syntax for type integer: …"), the detail ("Key
+/// (email)=(…)"), the hint, the context and the internal query. The SQLSTATE stays, because drivers branch on
+/// it, and so do the names of the objects and the position, which come from the catalog and the client.
+pub(super) fn write_scrubbed(out: &mut Vec<u8>, kind: u8, body: &[u8]) {
+    put(out, kind, |out| {
+        let mut fields = Fields::new(body);
+        let mut state = "XX000";
+        let keep = |out: &mut Vec<u8>, kind: u8, value: &[u8]| {
+            out.push(kind);
+            put_string(out, value);
+        };
+        while let Some(kind) = fields.byte().filter(|kind| *kind != 0) {
+            let Some(value) = fields.string() else { break };
+            match kind {
+                b'C' => {
+                    state = std::str::from_utf8(value).unwrap_or(state);
+                    keep(out, kind, value);
+                }
+                // Constraint names ('n') are kept out: RAISE … USING CONSTRAINT can name a value.
+                b'S' | b'V' | b'P' => keep(out, kind, value),
+                _ => {}
+            }
+        }
+        let message = format!("{} (text withheld by mask-agent: it may quote a masked value)", title(state));
+        keep(out, b'M', message.as_bytes());
+        out.push(0);
+    });
+}
+
+/// What the class of a SQLSTATE means, in the words of PostgreSQL's appendix A.
+fn title(state: &str) -> &'static str {
+    match state {
+        "23502" => "not-null constraint violated",
+        "23503" => "foreign key constraint violated",
+        "23505" => "duplicate key violates a unique constraint",
+        "23514" => "check constraint violated",
+        "22P02" => "invalid text representation",
+        "22003" => "numeric value out of range",
+        "22012" => "division by zero",
+        "42601" => "syntax error",
+        "42P01" => "undefined table",
+        "42703" => "undefined column",
+        "42883" => "undefined function",
+        "57014" => "query canceled",
+        _ => match state.get(..2) {
+            Some("00") => "notice",
+            Some("01") => "warning",
+            Some("22") => "data exception",
+            Some("23") => "integrity constraint violation",
+            Some("25") => "invalid transaction state",
+            Some("40") => "transaction rollback",
+            Some("42") => "syntax error or access rule violation",
+            Some("53") => "insufficient resources",
+            Some("57") => "operator intervention",
+            Some("P0") => "error raised by a function",
+            _ => "database error",
+        },
+    }
+}

@@ -1,0 +1,24 @@
+//! PostgreSQL, protocol 3.
+//!
+//! Every byte from outside passes our own framer and strict parsers: a frame is consumed exactly, its type
+//! must fit the state, and nothing is forwarded half-parsed.
+
+/// Errors we write, and errors of the server with everything that may quote a cell taken out.
+mod error;
+/// Frames and the fields in them.
+mod frame;
+/// The frontend's half: start-up, queries, the extended protocol.
+mod frontend;
+/// The queue of replies the server owes.
+mod queue;
+/// `RowDescription` to a plan for its rows.
+mod rows;
+/// The session: state, and the backend's half.
+mod session;
+/// Start-up packets.
+mod startup;
+
+pub use session::{PostgresSession, Settings};
+
+/// The longest message that is held as a whole. Rows that need no masking and COPY data stream past it.
+pub const FRAME_BYTES_MAX: usize = 64 << 20;

@@ -1,0 +1,141 @@
+//! The queue of replies the server owes.
+//!
+//! One entry per forwarded message that the server answers. What a name stands for is resolved when the
+//! reply arrives, because only then is it certain which of several Parse messages succeeded.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::{error::Fault, rows::Shape};
+use crate::lineage::Trust;
+
+/// A statement as analysed, shared between its name and its portals.
+#[derive(Debug)]
+pub(super) struct Analysed {
+    pub(super) sql: String,
+    pub(super) command: &'static str,
+    pub(super) relations: Vec<String>,
+    pub(super) trust: Trust,
+    /// Whether what follows it must be analysed on a fresh catalog.
+    pub(super) changes_catalog: bool,
+    /// Whether it may change what names mean.
+    pub(super) changes_settings: bool,
+    pub(super) refusal: Option<Fault>,
+    /// The machine word of the refusal.
+    pub(super) code: &'static str,
+}
+
+/// A prepared statement the server has.
+#[derive(Clone)]
+pub(super) struct Prepared {
+    pub(super) analysed: Arc<Analysed>,
+    /// Its output columns, once described.
+    pub(super) shape: Option<Arc<Shape>>,
+}
+
+/// Result formats as Bind gave them: none, one for all, or one each.
+#[derive(Clone)]
+pub(super) struct Portal {
+    pub(super) prepared: Prepared,
+    pub(super) formats: Vec<i16>,
+}
+
+/// Whose message an entry answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asker {
+    Client,
+    /// We asked; the client must not see the answer.
+    Session,
+}
+
+/// One reply, or run of replies, the server owes.
+pub(super) enum Reply {
+    Bind {
+        portal: Vec<u8>,
+        statement: Vec<u8>,
+        formats: Vec<i16>,
+    },
+    Close {
+        kind: u8,
+        name: Vec<u8>,
+    },
+    DescribePortal {
+        portal: Vec<u8>,
+    },
+    DescribeStatement {
+        statement: Vec<u8>,
+        asker: Asker,
+    },
+    Execute {
+        portal: Vec<u8>,
+    },
+    Parse {
+        statement: Vec<u8>,
+        analysed: Arc<Analysed>,
+    },
+    /// A message that was replaced by one that fails; the server's error is replaced by this one.
+    Refused {
+        fault: Fault,
+        analysed: Option<Arc<Analysed>>,
+    },
+    /// A refused simple query or function call: an error, then `ReadyForQuery`.
+    RefusedQuery {
+        fault: Fault,
+        analysed: Option<Arc<Analysed>>,
+        told: bool,
+    },
+    Simple {
+        analysed: Arc<Analysed>,
+    },
+    Sync,
+}
+
+/// Entries in the order of their replies.
+#[derive(Default)]
+pub(super) struct Queue {
+    entries: VecDeque<Reply>,
+    /// An error came in the extended protocol: the server discards everything up to the next Sync.
+    skipping: bool,
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, reply: Reply) {
+        match reply {
+            Reply::Sync => self.skipping = false,
+            _ if self.skipping => return,
+            _ => {}
+        }
+        self.entries.push_back(reply);
+    }
+
+    pub(super) fn head(&self) -> Option<&Reply> {
+        self.entries.front()
+    }
+
+    pub(super) fn head_mut(&mut self) -> Option<&mut Reply> {
+        self.entries.front_mut()
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Reply> {
+        self.entries.pop_front()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Drops what the server will not answer after an error; a simple Query is discarded like the rest.
+    pub(super) fn fail(&mut self) {
+        while let Some(head) = self.entries.front() {
+            if matches!(head, Reply::Sync) {
+                return;
+            }
+            self.entries.pop_front();
+        }
+        self.skipping = true;
+    }
+
+    /// In copy-in mode the server ignores Sync; those already sent will not be answered.
+    pub(super) fn drop_syncs(&mut self) {
+        self.entries.retain(|entry| !matches!(entry, Reply::Sync));
+    }
+}

@@ -1,0 +1,89 @@
+//! Start-up packets: the only messages without a type byte.
+
+use super::frame::Fields;
+
+/// PostgreSQL itself refuses longer start-up packets (`MAX_STARTUP_PACKET_LENGTH`).
+const STARTUP_BYTES_MAX: usize = 10_000;
+
+const CANCEL_CODE: u32 = 80_877_102;
+const SSL_CODE: u32 = 80_877_103;
+const GSS_CODE: u32 = 80_877_104;
+
+/// What a client may open with.
+pub(super) enum Packet<'a> {
+    Cancel { pid: u32, key: &'a [u8] },
+    Gss,
+    Ssl,
+    Startup(Startup),
+}
+
+/// A start-up message; the raw packet is forwarded, these are the parts we need ourselves.
+pub(super) struct Startup {
+    pub(super) minor: u16,
+    pub(super) user: Vec<u8>,
+    pub(super) database: Vec<u8>,
+    pub(super) replication: bool,
+    pub(super) client_encoding: Option<Vec<u8>>,
+}
+
+/// The packet that starts here and its length, once it is complete.
+pub(super) fn packet(bytes: &[u8]) -> Result<Option<(Packet<'_>, usize)>, &'static str> {
+    let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
+    let length = u32::from_be_bytes(*length) as usize;
+    if !(8..=STARTUP_BYTES_MAX).contains(&length) {
+        return Err("start-up packet length is out of range");
+    }
+    let Some(body) = rest.get(..length - 4) else { return Ok(None) };
+    let mut fields = Fields::new(body);
+    let code = fields.oid().ok_or("start-up packet is cut")?;
+    let packet = match code {
+        SSL_CODE | GSS_CODE if !fields.is_empty() => return Err("encryption request has a body"),
+        SSL_CODE => Packet::Ssl,
+        GSS_CODE => Packet::Gss,
+        CANCEL_CODE => cancel(fields)?,
+        version if version >> 16 == 3 => Packet::Startup(startup(version as u16, fields)?),
+        _ => return Err("protocol version is not 3"),
+    };
+    Ok(Some((packet, length)))
+}
+
+fn cancel(mut fields: Fields<'_>) -> Result<Packet<'_>, &'static str> {
+    let pid = fields.oid().ok_or("cancel request is cut")?;
+    let key = fields.rest();
+    // Protocol 3.2: 4 to 256 bytes.
+    if !(4..=256).contains(&key.len()) {
+        return Err("cancel key length is out of range");
+    }
+    Ok(Packet::Cancel { pid, key })
+}
+
+fn startup(minor: u16, mut fields: Fields<'_>) -> Result<Startup, &'static str> {
+    let mut startup =
+        Startup { minor, user: Vec::new(), database: Vec::new(), replication: false, client_encoding: None };
+    loop {
+        let key = fields.string().ok_or("start-up packet has no terminator")?;
+        if key.is_empty() {
+            break;
+        }
+        let value = fields.string().ok_or("start-up parameter has no value")?;
+        match key {
+            b"user" => startup.user = value.to_vec(),
+            b"database" => startup.database = value.to_vec(),
+            b"replication" => {
+                startup.replication = !matches!(value, b"false" | b"off" | b"no" | b"0" | b"f" | b"n");
+            }
+            b"client_encoding" => startup.client_encoding = Some(value.to_vec()),
+            _ => {}
+        }
+    }
+    if !fields.is_empty() {
+        return Err("start-up packet has bytes behind its terminator");
+    }
+    if startup.user.is_empty() {
+        return Err("start-up packet names no user");
+    }
+    if startup.database.is_empty() {
+        startup.database.clone_from(&startup.user);
+    }
+    Ok(startup)
+}

@@ -1,0 +1,265 @@
+//! The seam between the shell, which moves bytes, and a database protocol, which decides.
+//!
+//! The shell feeds what it read and is told how much was consumed; the rest it keeps and offers again with
+//! more behind it. What is to be sent stands in the [`Outbox`], as pieces of the very slice that was fed or
+//! of a scratch arena, so that untouched bytes are never copied.
+
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use crate::{
+    audit,
+    catalog::Catalog,
+    masking::gate::ClientBytes,
+    policy::{Classification, Mode, Policy},
+};
+
+/// One database connection between a client and its upstream.
+pub trait Session: Send {
+    /// Takes one input and says how many of its bytes were consumed.
+    ///
+    /// # Errors
+    /// After an error nothing more may be fed: the shell sends what the outbox holds and closes both legs.
+    fn handle(&mut self, input: Input<'_>, out: &mut Outbox) -> Result<usize, SessionError>;
+
+    /// Whether start-up and authentication are over.
+    fn is_ready(&self) -> bool;
+
+    /// Whether bytes from the client would be consumed now; the shell leaves them unread otherwise.
+    fn accepts_client(&self) -> bool;
+
+    /// Whether bytes from the server would be consumed now; the shell leaves them unread otherwise.
+    fn accepts_server(&self) -> bool;
+}
+
+/// What the shell feeds.
+pub enum Input<'a> {
+    /// Bytes the client sent, including what an earlier call left.
+    Client(&'a [u8]),
+    /// Bytes the server sent, including what an earlier call left.
+    Server(&'a [u8]),
+    /// The snapshot that was asked for.
+    Snapshot(Arc<Snapshot>),
+    /// The snapshot could not be loaded: unknown means refuse.
+    SnapshotFailed,
+}
+
+/// A catalog and what the policy classifies in it.
+pub struct Snapshot {
+    /// The database as the server describes it.
+    pub catalog: Catalog,
+    /// What the policy makes of its columns.
+    pub classes: Classification,
+    /// Whether rulings are applied or only recorded.
+    pub mode: Mode,
+}
+
+impl Snapshot {
+    /// Applies a policy to a catalog.
+    pub fn new(catalog: Catalog, policy: &Policy) -> Self {
+        let classes = policy.classify(&catalog);
+        Self { catalog, classes, mode: policy.mode() }
+    }
+}
+
+/// What the shell is to do besides sending bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Forward this cancel request, wait until upstream has closed it, then close the client's.
+    Cancel {
+        /// Process number as the client holds it.
+        pid: u32,
+        /// Key as the client holds it.
+        key: Vec<u8>,
+    },
+    /// Load the catalog and feed it back.
+    LoadCatalog {
+        /// Whether a cached snapshot will do.
+        freshness: Freshness,
+    },
+    /// Remember which upstream cancel key the client's stands for, until the connection ends.
+    RegisterCancel {
+        /// What the client was given.
+        client: CancelKey,
+        /// What the server gave.
+        server: CancelKey,
+    },
+}
+
+/// How old a snapshot may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// A shared one within the refresh interval.
+    Cached,
+    /// One loaded after this moment.
+    Fresh,
+}
+
+/// What `BackendKeyData` carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CancelKey {
+    /// Process number.
+    pub pid: u32,
+    /// Secret, 4 bytes in protocol 3.0, up to 256 in 3.2.
+    pub key: Vec<u8>,
+}
+
+/// Who logs in where, for the catalog connection.
+#[derive(Clone)]
+pub struct Login {
+    /// Role name.
+    pub user: String,
+    /// Database name.
+    pub database: String,
+    /// The password the client gave, where the server asked for one.
+    pub password: Option<Vec<u8>>,
+}
+
+/// How the shell proves a password to the server: it has the randomness the core has not.
+pub trait PasswordProof: Send {
+    /// The response to an MD5 request, NUL not included.
+    fn md5(&self, user: &[u8], password: &[u8], salt: [u8; 4]) -> String;
+    /// The client-first message of SCRAM-SHA-256.
+    fn scram_first(&mut self, password: &[u8]) -> Vec<u8>;
+    /// The client-final message.
+    ///
+    /// # Errors
+    /// When the server's message is malformed.
+    fn scram_next(&mut self, server_first: &[u8]) -> Result<Vec<u8>, SessionError>;
+    /// Verifies the server's signature.
+    ///
+    /// # Errors
+    /// When the server does not know the password either.
+    fn scram_finish(&mut self, server_final: &[u8]) -> Result<(), SessionError>;
+}
+
+/// Where a session puts what is to be sent, recorded and done.
+#[derive(Default)]
+pub struct Outbox {
+    /// For the client.
+    pub client: ClientBytes,
+    /// For the server.
+    pub server: ServerBytes,
+    /// For the audit trail; in the spool before any client byte of the same outbox is sent.
+    pub events: Vec<audit::Event>,
+    /// For the shell.
+    pub wants: Vec<Want>,
+    /// Monotonic time, set by the shell before each call.
+    pub now: Duration,
+}
+
+impl Outbox {
+    /// Empties it for the next call; capacity stays.
+    pub fn clear(&mut self) {
+        self.client.clear();
+        self.server.clear();
+        self.events.clear();
+        self.wants.clear();
+    }
+}
+
+/// A list of slices of the input or of a scratch arena.
+#[derive(Debug, Default)]
+pub struct Pieces {
+    pieces: Vec<Piece>,
+    scratch: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Input(Range<usize>),
+    Scratch(Range<usize>),
+}
+
+impl Pieces {
+    /// Adds a slice of the input; a neighbour of the last piece joins it.
+    pub(crate) fn input(&mut self, range: Range<usize>) {
+        if let Some(Piece::Input(last)) = self.pieces.last_mut()
+            && last.end == range.start
+        {
+            last.end = range.end;
+        } else if !range.is_empty() {
+            self.pieces.push(Piece::Input(range));
+        }
+    }
+
+    /// Adds what `write` appends to the arena.
+    pub(crate) fn scratch<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let start = self.scratch.len();
+        let result = write(&mut self.scratch);
+        let end = self.scratch.len();
+        if let Some(Piece::Scratch(last)) = self.pieces.last_mut() {
+            last.end = end;
+        } else if end > start {
+            self.pieces.push(Piece::Scratch(start..end));
+        }
+        result
+    }
+
+    /// The slices in order; `input` is the slice that was fed.
+    pub fn slices<'a>(&'a self, input: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.pieces.iter().map(move |piece| match piece {
+            Piece::Input(range) => &input[range.clone()],
+            Piece::Scratch(range) => &self.scratch[range.clone()],
+        })
+    }
+
+    /// Whether nothing is to be sent.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Bytes to be sent.
+    pub fn len(&self) -> usize {
+        self.pieces.iter().map(|(Piece::Input(range) | Piece::Scratch(range))| range.len()).sum()
+    }
+
+    /// Empties it; capacity stays.
+    pub fn clear(&mut self) {
+        self.pieces.clear();
+        self.scratch.clear();
+    }
+}
+
+/// Bytes for the server.
+#[derive(Debug, Default)]
+pub struct ServerBytes(pub(crate) Pieces);
+
+impl ServerBytes {
+    /// The slices in order; `input` is the slice that was fed.
+    pub fn slices<'a>(&'a self, input: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.0.slices(input)
+    }
+
+    /// Whether nothing is to be sent.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Bytes to be sent.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Empties it; capacity stays.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Why a session cannot go on, and who is to blame.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The server answered a login in a way that cannot be trusted.
+    #[error("upstream authentication failed: {0}")]
+    Authentication(&'static str),
+    /// The client broke the protocol, or asked for a form of it that is refused.
+    #[error("client protocol violation: {0}")]
+    Client(&'static str),
+    /// The server broke the protocol.
+    #[error("server protocol violation: {0}")]
+    Server(&'static str),
+    /// The session is over in good order.
+    #[error("finished")]
+    Finished,
+}

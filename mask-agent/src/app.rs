@@ -1,0 +1,215 @@
+//! Puts the parts together; the only module that knows them all.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{Read, Write},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::{fd::AsFd, unix::fs::OpenOptionsExt},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use mask_core::{audit::Event, policy::Policy};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use crate::{
+    audit::{self, Spool},
+    catalog::Catalogs,
+    cli::{self, Cli, Command},
+    intercept::{self, Interceptor, Options},
+    server::{self, Shared},
+};
+
+/// How long connections have to end after a stop.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+
+pub(crate) fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Run(run) => {
+            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(run))
+        }
+        Command::Status { pins, json } => status(&pins.pin_dir, json),
+        Command::Policy(cli::Policy::Check { files }) => check(&files),
+        Command::Audit(cli::Audit::Tail { state, lines, json }) => tail(&state.state_dir, lines, json),
+        Command::Uninstall { pins, state } => uninstall(&pins.pin_dir, &state.state_dir),
+    }
+}
+
+fn load_policy(path: Option<&Path>) -> Result<Policy> {
+    let Some(path) = path else { return Ok(Policy::zero_config()) };
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read policy {}", path.display()))?;
+    Ok(Policy::parse(&path.display().to_string(), &text)?)
+}
+
+async fn serve(run: cli::Run) -> Result<()> {
+    let policy = load_policy(run.policy.as_deref())?;
+    let spool = Spool::open(&run.state.state_dir)
+        .with_context(|| format!("cannot open the audit trail in {}", run.state.state_dir.display()))?;
+    let mask_key = mask_key(&run.state.state_dir)?;
+    let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, run.listen_port)).await;
+    let v4 = v4.with_context(|| format!("cannot listen on port {}", run.listen_port))?;
+    // A host without IPv6 has no IPv6 clients; elsewhere a failure means they are refused.
+    let v6 = TcpListener::bind(SocketAddr::from((Ipv6Addr::LOCALHOST, run.listen_port))).await.ok();
+    let ports = if run.ports.is_empty() { policy.ports().to_vec() } else { run.ports };
+    let options =
+        Options { cgroup: run.cgroup, pin_dir: run.pins.pin_dir, proxy_port: run.listen_port, ports };
+    let mut interceptor = Interceptor::attach(&options)?;
+    let programs = intercept::status(&options.pin_dir)?.attached;
+    spool.append(
+        None,
+        &[Event::PolicyLoaded { name: policy.name().to_owned() }, Event::HooksAttached { programs }],
+    )?;
+    let peers = interceptor.peers()?;
+    let shared = Arc::new(Shared::new(peers.clone(), Catalogs::new(peers, policy), spool, mask_key)?);
+    let (stop, stopped) = watch::channel(false);
+    let mut accepting = Vec::new();
+    for listener in [Some(v4), v6].into_iter().flatten() {
+        interceptor.mark_listener(listener.as_fd())?;
+        accepting.push(tokio::spawn(server::accept(shared.clone(), listener, stopped.clone())));
+    }
+    tracing::info!(port = run.listen_port, "ready");
+    wait_for_stop(&shared, run.policy.as_deref()).await?;
+    tracing::info!("stopping");
+    stop.send_replace(true);
+    let drain = async {
+        for accepting in accepting {
+            let _ = accepting.await;
+        }
+    };
+    if tokio::time::timeout(DRAIN_DEADLINE, drain).await.is_err() {
+        tracing::warn!("connections were still open at the deadline");
+    }
+    Ok(())
+}
+
+async fn wait_for_stop(shared: &Shared, policy: Option<&Path>) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut reload = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = reload.recv() => {
+                let event = match load_policy(policy) {
+                    Ok(policy) => {
+                        let name = policy.name().to_owned();
+                        shared.catalogs.set_policy(policy);
+                        Event::PolicyLoaded { name }
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "the new policy is rejected; the one before stays in force");
+                        Event::PolicyRejected { reason: error.to_string() }
+                    }
+                };
+                shared.spool.append(None, &[event])?;
+            }
+        }
+    }
+}
+
+/// The key of hash masks; made once, so that hashes stay comparable over restarts.
+fn mask_key(state_dir: &Path) -> Result<[u8; 32]> {
+    let path = state_dir.join("mask.key");
+    let mut key = [0; 32];
+    if path.exists() {
+        let mut file = fs::File::open(&path)?;
+        file.read_exact(&mut key).with_context(|| format!("{} is not a key of 32 bytes", path.display()))?;
+        return Ok(key);
+    }
+    fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    file.write_all(&key)?;
+    Ok(key)
+}
+
+fn status(pin_dir: &Path, json: bool) -> Result<()> {
+    let status = intercept::status(pin_dir)?;
+    if json {
+        let counters: serde_json::Map<_, _> =
+            status.counters.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        println!("{}", serde_json::json!({ "attached": status.attached, "counters": counters }));
+        return Ok(());
+    }
+    if status.attached.is_empty() {
+        println!("no hooks attached: database connections are NOT masked");
+    } else {
+        println!("hooks attached: {}", status.attached.join(", "));
+    }
+    for (name, value) in status.counters {
+        println!("{name:>16} {value}");
+    }
+    Ok(())
+}
+
+fn check(files: &[std::path::PathBuf]) -> Result<()> {
+    let mut wrong = 0;
+    for file in files {
+        match load_policy(Some(file)) {
+            Ok(policy) => println!("{}: ok, {} column rules", file.display(), policy.rules()),
+            Err(error) => {
+                wrong += 1;
+                println!("{error:#}");
+            }
+        }
+    }
+    if wrong > 0 {
+        bail!("{wrong} of {} policy files are wrong", files.len());
+    }
+    Ok(())
+}
+
+fn tail(state_dir: &Path, lines: usize, json: bool) -> Result<()> {
+    let path = audit::path(state_dir);
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let all: Vec<&str> = text.lines().collect();
+    for line in &all[all.len().saturating_sub(lines)..] {
+        if json {
+            println!("{line}");
+        } else {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+            println!("{}", human(&record));
+        }
+    }
+    Ok(())
+}
+
+fn human(record: &serde_json::Value) -> String {
+    let text = |key: &str| record[key].as_str().unwrap_or_default().to_owned();
+    let who = record["caller"]["exe"].as_str().unwrap_or("-");
+    let what = match &*text("kind") {
+        "statement" => {
+            let columns = record["columns"].as_array().map_or(&[][..], Vec::as_slice);
+            let columns: Vec<_> = columns.iter().filter_map(|column| column["name"].as_str()).collect();
+            format!("{:<7} {}  [{}]", text("ruling"), text("sql"), columns.join(", "))
+        }
+        "statement_end" => format!(
+            "{} rows, {} cells masked, {} us {}",
+            record["rows"],
+            record["cells_masked"],
+            record["duration_us"],
+            text("sqlstate")
+        ),
+        _ => text("reason"),
+    };
+    format!("{:>6} {:<18} {who} {what}", record["seq"], text("kind"))
+}
+
+fn uninstall(pin_dir: &Path, state_dir: &Path) -> Result<()> {
+    // The record comes first: an open database without a trace of who opened it must not be.
+    let spool =
+        Spool::open(state_dir).context("the audit trail cannot be written, so nothing was detached")?;
+    let programs = intercept::detach(pin_dir)?;
+    println!(
+        "detached: {}",
+        if programs.is_empty() { "nothing was attached".to_owned() } else { programs.join(", ") }
+    );
+    spool.append(None, &[Event::HooksDetached { programs }])?;
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! Types both sides of the kernel border share: written by `mask-ebpf`, read by the daemon, or the reverse.
+//!
+//! Every struct is free of padding, because the verifier refuses a map write from uninitialised bytes.
+#![no_std]
+
+use core::mem::size_of;
+
+/// Version of the map layout; part of the pin path, so that a changed struct never meets an old map.
+pub const LAYOUT: u32 = 1;
+
+/// What the programs need to know.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Config {
+    /// The proxy's port on 127.0.0.1 and `::1`, host byte order.
+    pub proxy_port: u32,
+    /// Non-zero refuses multipath TCP, whose `getpeername` shows the proxy.
+    pub refuse_mptcp: u32,
+}
+
+/// Who opened a redirected connection, and where to.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Origin {
+    /// Original address in network order; IPv4 is stored IPv4-mapped, so one map serves both families.
+    pub addr: [u32; 4],
+    /// Network namespace cookie.
+    pub netns: u64,
+    /// Cgroup of the calling task.
+    pub cgroup: u64,
+    /// Thread group in the high half, thread in the low.
+    pub pid_tgid: u64,
+    /// Group in the high half, user in the low.
+    pub uid_gid: u64,
+    /// Original port, host byte order.
+    pub port: u32,
+    /// `AF_INET` or `AF_INET6`, as the hook saw it.
+    pub family: u32,
+    /// Name of the calling thread: a hint, anyone may set it.
+    pub comm: [u8; 16],
+}
+
+/// One connection to the proxy as both ends see it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct FlowKey {
+    /// Client's address, IPv4-mapped.
+    pub addr: [u32; 4],
+    /// Network namespace cookie.
+    pub netns: u64,
+    /// Client's port, host byte order.
+    pub source_port: u32,
+    /// Proxy's port, host byte order.
+    pub proxy_port: u32,
+}
+
+/// What is counted; the index into the `STATS` map.
+#[repr(u32)]
+#[derive(Clone, Copy)]
+pub enum Stat {
+    /// Connections sent to the proxy.
+    Redirected,
+    /// The daemon's own connections.
+    Bypassed,
+    /// Refused because no listener of the daemon holds the proxy's port.
+    NoListener,
+    /// Refused because the socket is bound to a device that cannot reach the proxy.
+    ForeignDevice,
+    /// Refused because the kernel could not remember where the connection was to go.
+    StorageFailed,
+    /// Multipath TCP sockets refused.
+    MptcpRefused,
+    /// Accepted connections with a known caller.
+    PeerKnown,
+    /// Accepted connections without one.
+    PeerUnknown,
+}
+
+/// Names of the counters, in order.
+pub const STATS: [&str; 8] = [
+    "redirected",
+    "bypassed",
+    "no_listener",
+    "foreign_device",
+    "storage_failed",
+    "mptcp_refused",
+    "peer_known",
+    "peer_unknown",
+];
+
+const _: () = assert!(size_of::<Config>() == 8);
+const _: () = assert!(size_of::<Origin>() == 16 + 4 * 8 + 8 + 16);
+const _: () = assert!(size_of::<FlowKey>() == 16 + 8 + 8);
+
+#[cfg(feature = "user")]
+mod user {
+    use super::{Config, FlowKey, Origin};
+
+    // SAFETY: plain integers without padding; every bit pattern is a value.
+    unsafe impl aya::Pod for Config {}
+    // SAFETY: plain integers without padding; every bit pattern is a value.
+    unsafe impl aya::Pod for Origin {}
+    // SAFETY: plain integers without padding; every bit pattern is a value.
+    unsafe impl aya::Pod for FlowKey {}
+}

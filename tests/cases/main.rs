@@ -1,0 +1,3 @@
+//! What users were promised, one file per promise, in one binary.
+
+mod main_path;

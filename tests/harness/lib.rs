@@ -1,0 +1,104 @@
+//! Real servers, real kernel hooks, and the nouns the cases speak in.
+//!
+//! Everything a guard starts it also ends: processes by pid, pins, cgroups and files.
+
+/// A daemon attached to a cgroup of its own.
+pub mod agent;
+/// A throw-away PostgreSQL.
+pub mod postgres;
+
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+pub use agent::Agent;
+pub use postgres::Postgres;
+
+/// Nothing a test waits for takes longer on a busy machine with two cores.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Whether this test can run: root is needed, and where `MASK_TEST_REQUIRE_ROOT=1` its lack is a failure.
+///
+/// # Panics
+/// Where root is required and missing.
+pub fn have_root() -> bool {
+    // SAFETY: geteuid has no preconditions and cannot fail.
+    let root = unsafe { libc::geteuid() } == 0;
+    assert!(
+        root || std::env::var_os("MASK_TEST_REQUIRE_ROOT").is_none(),
+        "this test needs root, and MASK_TEST_REQUIRE_ROOT says it must run"
+    );
+    if !root {
+        eprintln!("not run: needs root");
+    }
+    root
+}
+
+/// A directory that is removed when dropped.
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    /// Makes one that every user may enter.
+    pub fn new(what: &str) -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name =
+            format!("mask-test-{what}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // A leftover directory is untidy, not wrong.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A port nobody listens on at this moment.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Polls until `condition` holds.
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) -> Result<()> {
+    let end = Instant::now() + DEADLINE;
+    while !condition() {
+        if Instant::now() > end {
+            bail!("waited {DEADLINE:?} for {what}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Ends a child politely, then surely.
+pub(crate) fn end(child: &mut Child, signal: i32) {
+    if let Ok(pid) = i32::try_from(child.id()) {
+        // SAFETY: the pid is our own child's and has not been reaped.
+        unsafe { libc::kill(pid, signal) };
+    }
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while let Ok(None) = child.try_wait() {
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What a command printed, both streams, and whether it succeeded.
+pub fn output(command: &mut Command) -> Result<(bool, String)> {
+    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
+    let text = [output.stdout, output.stderr].concat();
+    Ok((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
+}

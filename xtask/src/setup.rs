@@ -1,0 +1,119 @@
+//! Installs what a fresh Debian 12 machine with rustup lacks; a second run finds nothing to do.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+const BPF_LINKER: &str = "0.13.0";
+
+pub(crate) fn run() -> Result<()> {
+    packages()?;
+    rust_src()?;
+    bpf_linker()
+}
+
+fn succeeds(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn packages() -> Result<()> {
+    let installed = |package: &str| {
+        let output = Command::new("dpkg-query").args(["-W", "-f", "${Status}", package]).output();
+        output.is_ok_and(|output| output.stdout.ends_with(b"ok installed"))
+    };
+    let missing: Vec<_> = [
+        ("clang", "bindings of PostgreSQL's grammar"),
+        ("libclang-dev", "bindings of PostgreSQL's grammar"),
+        ("postgresql", "tests and demo run a real server"),
+        ("nftables", "the guard"),
+        ("util-linux", "setpriv starts the server as its own user"),
+    ]
+    .into_iter()
+    .filter(|(package, _)| !installed(package))
+    .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for (package, why) in &missing {
+        println!("installing {package}: {why}");
+    }
+    as_root(&["apt-get", "update", "-qq"])?;
+    let mut install = vec!["apt-get", "install", "-y", "-qq", "--no-install-recommends"];
+    install.extend(missing.iter().map(|(package, _)| *package));
+    as_root(&install)
+}
+
+fn as_root(words: &[&str]) -> Result<()> {
+    let root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    let words: Vec<_> = if root { words.to_vec() } else { [&["sudo"], words].concat() };
+    let (program, arguments) = words.split_first().context("no command")?;
+    if !Command::new(program).args(arguments).env("DEBIAN_FRONTEND", "noninteractive").status()?.success() {
+        bail!("failed: {}", words.join(" "));
+    }
+    Ok(())
+}
+
+fn sysroot(toolchain: &str) -> Result<PathBuf> {
+    let output = Command::new("rustc").arg(toolchain).args(["--print", "sysroot"]).output()?;
+    if !output.status.success() {
+        bail!("rustup has no tool chain {toolchain}; install it with `rustup toolchain install`");
+    }
+    Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
+}
+
+fn rust_src() -> Result<()> {
+    if sysroot("+nightly")?.join("lib/rustlib/src/rust/library/core").exists() {
+        return Ok(());
+    }
+    println!("adding rust-src to nightly: the eBPF target has no prebuilt core");
+    if !succeeds("rustup", &["component", "add", "rust-src", "--toolchain", "nightly"]) {
+        bail!(
+            "cannot add rust-src; run `rustup component add rust-src --toolchain nightly` and look at its error"
+        );
+    }
+    Ok(())
+}
+
+fn bpf_linker() -> Result<()> {
+    if succeeds("bpf-linker", &["--version"]) {
+        return Ok(());
+    }
+    println!(
+        "building bpf-linker {BPF_LINKER} against the Rust tool chain's own LLVM: it links eBPF programs"
+    );
+    let prefix = std::env::current_dir()?.join("target/llvm");
+    let lib = prefix.join("lib64");
+    fs::create_dir_all(&lib)?;
+    for entry in fs::read_dir(sysroot("+stable")?.join("lib"))? {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if name.starts_with("libLLVM") {
+            link(&path, &lib.join(name))?;
+            if name.contains("rust") {
+                link(&path, &lib.join("libLLVM.so"))?;
+            }
+        }
+    }
+    let mut install = Command::new("cargo");
+    install.args(["+stable", "install", "bpf-linker", "--version", BPF_LINKER]);
+    install.args(["--no-default-features", "--features", "llvm-22"]).env("LLVM_PREFIX", &prefix);
+    if !install.status()?.success() {
+        bail!("bpf-linker did not build");
+    }
+    Ok(())
+}
+
+fn link(to: &Path, at: &Path) -> Result<()> {
+    if at.symlink_metadata().is_ok() {
+        fs::remove_file(at)?;
+    }
+    symlink(to, at)?;
+    Ok(())
+}
