@@ -155,7 +155,7 @@ impl Walk {
         if is_set(object.get("into_clause")) {
             self.facts.writes_values = true;
             self.flow(object);
-        } else if object.contains_key("returning_list") || object.contains_key("merge_when_clauses") {
+        } else if object.contains_key("returning_clause") || object.contains_key("merge_when_clauses") {
             self.write(object);
         } else {
             object.values().for_each(|value| self.visit(value));
@@ -181,7 +181,7 @@ impl Walk {
                     || self.facts.flow_is_wide
                     || self.facts.flow_has_source
                     || merges;
-                self.facts.returns_written |= reads && is_set(object.get("returning_list"));
+                self.facts.returns_written |= reads && is_set(object.get("returning_clause"));
             } else {
                 self.visit(value);
             }
@@ -285,7 +285,9 @@ mod tests {
     }
 
     fn relations(sql: &str) -> Vec<String> {
-        of(sql).relations.iter().map(Name::written).collect()
+        let mut names: Vec<_> = of(sql).relations.iter().map(Name::written).collect();
+        names.sort();
+        names
     }
 
     #[test]
