@@ -9,6 +9,8 @@ mod error;
 mod frame;
 /// The frontend's half: start-up, queries, the extended protocol.
 mod frontend;
+/// Login: whatever the server asks for, the client is asked for a clear-text password.
+mod login;
 /// The queue of replies the server owes.
 mod queue;
 /// `RowDescription` to a plan for its rows.
