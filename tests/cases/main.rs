@@ -1,3 +1,4 @@
 //! What users were promised, one file per promise, in one binary.
 
+mod extended;
 mod main_path;
