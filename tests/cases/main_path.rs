@@ -56,6 +56,7 @@ fn no_statement_of_the_list_shows_a_clear_value() -> Result<()> {
         "select row_to_json(c) from customers c",
         "select contact from v",
         "select string_agg(email, ',') from customers",
+        "with customers as (select * from customers) select email || '' from customers",
         "select email from customers union all select ssn from customers",
         "select ssn::int from customers",
         "copy customers to stdout",
@@ -76,7 +77,11 @@ fn no_statement_of_the_list_shows_a_clear_value() -> Result<()> {
             assert!(!text.contains(canary), "{sql}\nshowed {canary}:\n{text}");
         }
     }
-    for sql in ["select id, city from customers", "update customers set city = 'Porto' where id = 1"] {
+    for sql in [
+        "select id, city from customers",
+        "update customers set city = 'Porto' where id = 1",
+        "with t as (select 1 as n) select n + 1 from t",
+    ] {
         let (ok, text) = agent.psql(&postgres.dsn(), sql)?;
         assert!(ok, "{sql}: {text}");
     }

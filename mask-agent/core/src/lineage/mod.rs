@@ -130,7 +130,10 @@ const HINT_SELECT: &str = "Select the columns you need directly; masked columns 
 fn judge(facts: &Facts, catalog: &Catalog, classes: &Classification) -> Statement {
     let mut reads = Reads::default();
     for relation in &facts.relations {
-        reads.relation(relation.schema.as_deref(), &relation.name, catalog, classes);
+        let common = relation.schema.is_none() && facts.common.contains(&relation.name);
+        if !common || catalog.named(None, &relation.name).next().is_some() {
+            reads.relation(relation.schema.as_deref(), &relation.name, catalog, classes);
+        }
     }
     for function in &facts.functions {
         let foreign = function.schema.as_deref().is_some_and(|schema| schema != "pg_catalog");
@@ -156,7 +159,12 @@ fn judge(facts: &Facts, catalog: &Catalog, classes: &Classification) -> Statemen
         command: facts.command,
         trust,
         effect: effect(facts.command),
-        relations: facts.relations.iter().map(tree::Name::written).collect(),
+        relations: facts
+            .relations
+            .iter()
+            .filter(|name| name.schema.is_some() || !facts.common.contains(&name.name))
+            .map(tree::Name::written)
+            .collect(),
         refusal,
     }
 }

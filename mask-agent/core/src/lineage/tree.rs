@@ -26,6 +26,9 @@ impl Name {
 pub(super) struct Facts {
     pub(super) command: &'static str,
     pub(super) relations: Vec<Name>,
+    /// Names of common table expressions. Where one stands is not followed: within its own definition the
+    /// name means the table, so a relation of this name in the catalog counts as read.
+    pub(super) common: Vec<String>,
     pub(super) functions: Vec<Name>,
     /// It writes, and returns columns that may hold what was written.
     pub(super) returns_written: bool,
@@ -52,7 +55,7 @@ pub(super) fn facts(tree: &Value) -> Facts {
     walk.visit(tree);
     walk.utility(command, body);
     let Walk { mut facts, common, aliases, .. } = walk;
-    facts.relations.retain(|name| name.schema.is_some() || !common.contains(&name.name));
+    facts.common = common;
     // A column reference of one part that is a relation's name is the whole row.
     facts.flow_is_wide |= facts.flow_columns.iter().any(|column| aliases.contains(column));
     facts
@@ -297,7 +300,7 @@ mod tests {
             ["a", "b", "s.c"]
         );
         assert_eq!(relations("select 1 order by (select 1 from a)"), ["a"]);
-        assert_eq!(relations("with x as (delete from a returning 1) select * from x"), ["a"]);
+        assert_eq!(relations("with x as (delete from a returning 1) select * from x"), ["a", "x"]);
         assert_eq!(relations("explain analyze table a"), ["a"]);
         assert_eq!(relations("declare c cursor for select 1 from a"), ["a"]);
     }
