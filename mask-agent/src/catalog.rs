@@ -24,7 +24,11 @@ const LOAD_DEADLINE: Duration = Duration::from_secs(15);
 const RELATIONS: &str = "
     select c.oid, n.nspname::text, c.relname::text, c.relkind::text,
         exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal)
-        or exists (select from pg_catalog.pg_rewrite r where r.ev_class = c.oid and r.rulename <> '_RETURN'),
+        or exists (select from pg_catalog.pg_rewrite r where r.ev_class = c.oid and r.rulename <> '_RETURN')
+        or exists (select from pg_catalog.pg_attrdef d join pg_catalog.pg_depend p
+            on p.classid = 'pg_catalog.pg_attrdef'::regclass and p.objid = d.oid
+            and p.refclassid = 'pg_catalog.pg_proc'::regclass and p.refobjid >= 16384
+            where d.adrelid = c.oid),
         array(select i.inhparent from pg_catalog.pg_inherits i where i.inhrelid = c.oid),
         array(select a.attnum from pg_catalog.pg_attribute a
             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum),
@@ -35,10 +39,14 @@ const RELATIONS: &str = "
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')";
 
+/// Names through which code of users runs: functions, operators, types that have a cast function or a check.
 const FUNCTIONS: &str = "
-    select distinct p.proname::text from pg_catalog.pg_proc p
-    join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-    where n.nspname not in ('pg_catalog', 'information_schema')";
+    select p.proname::text from pg_catalog.pg_proc p where p.oid >= 16384
+    union select o.oprname::text from pg_catalog.pg_operator o where o.oid >= 16384
+    union select t.typname::text from pg_catalog.pg_cast c
+        join pg_catalog.pg_type t on t.oid in (c.castsource, c.casttarget) where c.castfunc >= 16384
+    union select t.typname::text from pg_catalog.pg_type t where t.oid >= 16384 and t.typtype = 'd'
+    union select t.typname::text from pg_catalog.pg_type t where t.typinput >= 16384";
 
 const TYPES: &str = "
     select t.oid, t.typtype::text, t.typelem, t.typcategory::text, t.typbasetype,

@@ -46,8 +46,19 @@ fn no_statement_of_the_list_shows_a_clear_value() -> Result<()> {
     let postgres = Postgres::start("scram-sha-256")?;
     postgres.setup(SCHEMA)?;
     postgres.setup("create view v as select email as contact from customers")?;
+    postgres.setup(
+        "create function reads() returns text language sql as 'select email from customers limit 1';
+         create function joins(int, int) returns text language sql as 'select reads()';
+         create operator @@@ (leftarg = int, rightarg = int, function = joins);
+         create table defaults (id int, label text default reads())",
+    )?;
     let agent = Agent::start(postgres.port)?;
     for sql in [
+        "select reads()",
+        "select 1 @@@ 1",
+        "insert into defaults values (1) returning label",
+        "create table d2 (id int, label text default reads()); insert into d2 values (1); select * from d2",
+        "create rule r as on insert to parts do also select email from customers; insert into parts values (9, 'x')",
         "select email as x from customers",
         "select * from customers",
         "table customers",
@@ -80,6 +91,7 @@ fn no_statement_of_the_list_shows_a_clear_value() -> Result<()> {
     for sql in [
         "select id, city from customers",
         "update customers set city = 'Porto' where id = 1",
+        "create table fresh (id int, n int default 1 + 1); insert into fresh values (1); drop table fresh",
         "with t as (select 1 as n) select n + 1 from t",
     ] {
         let (ok, text) = agent.psql(&postgres.dsn(), sql)?;

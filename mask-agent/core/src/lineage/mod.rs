@@ -141,6 +141,7 @@ fn judge(facts: &Facts, catalog: &Catalog, classes: &Classification) -> Statemen
             || catalog.has_user_function(&function.name)
         {
             reads.unknown = true;
+            reads.calls_user_code = true;
         }
     }
     let plain = !reads.sensitive && !reads.unknown;
@@ -149,7 +150,7 @@ fn judge(facts: &Facts, catalog: &Catalog, classes: &Classification) -> Statemen
         Trust::Origins
     } else if plain {
         Trust::Plain
-    } else if facts.returns_written {
+    } else if facts.returns_written || reads.user_code && facts.returns {
         // UPDATE … SET name = email RETURNING name: the description names the clean column.
         Trust::Opaque
     } else {
@@ -174,6 +175,9 @@ fn judge(facts: &Facts, catalog: &Catalog, classes: &Classification) -> Statemen
 struct Reads {
     sensitive: bool,
     unknown: bool,
+    /// A relation with triggers, rules or defaults that run code of users.
+    user_code: bool,
+    calls_user_code: bool,
 }
 
 impl Reads {
@@ -188,6 +192,7 @@ impl Reads {
                 RelationKind::Other | RelationKind::Table => relation.has_user_code,
             };
             self.unknown |= opaque;
+            self.user_code |= relation.has_user_code;
         }
         self.unknown |= !found;
     }
@@ -242,6 +247,20 @@ fn refusal(facts: &Facts, plain: bool, reads: &Reads, classes: &Classification) 
                 "copy-sensitive",
                 "COPY of a relation with masked columns is refused".to_owned(),
                 HINT_SELECT,
+            );
+        }
+        "CreateEventTrigStmt" | "CreateTrigStmt" | "RuleStmt" => {
+            return refuse(
+                "hidden-flow",
+                "triggers and rules are refused, because they can move masked values unseen".to_owned(),
+                "Let an operator create it past mask-agent.",
+            );
+        }
+        "CreateStmt" | "AlterTableStmt" if reads.calls_user_code => {
+            return refuse(
+                "hidden-flow",
+                "a default or expression that calls a function of users is refused".to_owned(),
+                "Let an operator create it past mask-agent.",
             );
         }
         "VariableSetStmt" if facts.sets_lexer => {

@@ -30,6 +30,8 @@ pub(super) struct Facts {
     /// name means the table, so a relation of this name in the catalog counts as read.
     pub(super) common: Vec<String>,
     pub(super) functions: Vec<Name>,
+    /// It has a RETURNING clause.
+    pub(super) returns: bool,
     /// It writes, and returns columns that may hold what was written.
     pub(super) returns_written: bool,
     /// It puts values it reads into a relation.
@@ -62,15 +64,17 @@ pub(super) fn facts(tree: &Value) -> Facts {
 }
 
 /// Statements whose kind matters, by the grammar's names.
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 31] = [
     "AlterTableStmt",
     "CallStmt",
     "ClosePortalStmt",
     "CopyStmt",
+    "CreateEventTrigStmt",
     "CreateFunctionStmt",
     "CreateSchemaStmt",
     "CreateStmt",
     "CreateTableAsStmt",
+    "CreateTrigStmt",
     "DeallocateStmt",
     "DeclareCursorStmt",
     "DeleteStmt",
@@ -85,6 +89,7 @@ const COMMANDS: [&str; 28] = [
     "PrepareStmt",
     "RefreshMatViewStmt",
     "RenameStmt",
+    "RuleStmt",
     "SelectStmt",
     "TransactionStmt",
     "UpdateStmt",
@@ -144,6 +149,22 @@ impl Walk {
         if let Some(names) = object.get("funcname") {
             self.function(&strings(names));
         }
+        // Operators and types run code of users as well: their function, their casts, their checks.
+        for key in ["A_Expr", "AExpr"] {
+            if let Some(names) = object.get(key).and_then(|expression| expression.get("name")) {
+                self.function(&strings(names));
+            }
+        }
+        for key in ["oper_name", "use_op"] {
+            if let Some(names) = object.get(key) {
+                self.function(&strings(names));
+            }
+        }
+        if object.contains_key("typmods")
+            && let Some(names) = object.get("names")
+        {
+            self.function(&strings(names));
+        }
         if let Some(name) = object.get("ctename").and_then(text) {
             self.common.push(name);
         }
@@ -170,6 +191,7 @@ impl Walk {
         let inserts = object.contains_key("select_stmt");
         let deletes = object.contains_key("using_clause");
         let merges = object.contains_key("merge_when_clauses");
+        self.facts.returns |= is_set(object.get("returning_clause"));
         for (key, value) in object {
             let puts = match &**key {
                 "target_list" => !inserts && !deletes,
