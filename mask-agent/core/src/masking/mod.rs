@@ -1,20 +1,28 @@
 //! Values in, masked values out; the only maker of bytes for the client.
 //!
-//! Rows are walked in place: cells that stay are copied in runs, and only masked cells are looked at.
+//! A [`RowPlan`] works out once per row description what happens to each cell; [`mask_row`] then walks rows in
+//! place, copies what stays in runs, and looks at the bytes of masked cells only.
+//!
+//! Promises: a cell that stays keeps its bytes, NULL stays NULL, and a masked cell of two or more characters
+//! never contains its value, unless the value is itself part of a constant such as `***`.
 
 /// Bytes that may leave for the client.
 pub mod gate;
-/// Shape-keeping masks of text.
+/// Masks of text that depend on the value.
 mod kind;
 /// A type's constant, in text and in binary.
 mod redact;
+/// The walk over a row.
+mod row;
 
-use hmac::{Hmac, KeyInit};
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::{catalog::TypeShape, policy::ColumnRule};
 
-/// The key of hash masks.
+pub use row::mask_row;
+
+/// The key of hash masks: values that are equal stay equal, and nobody without the key can try them out.
 #[derive(Clone)]
 pub struct MaskKey(Hmac<Sha256>);
 
@@ -25,6 +33,16 @@ impl MaskKey {
         let mut block = [0; 64];
         block[..32].copy_from_slice(&bytes);
         Self(Hmac::new(&block.into()))
+    }
+
+    /// What stands for a value under a rule. Other rules get other tokens, so a column that is classified
+    /// otherwise cannot be searched for it; other rounds too, for a token that happens to show its value.
+    fn token(&self, rule: &str, round: u8, value: &[u8]) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        mac.update(rule.as_bytes());
+        mac.update(&[0, round]);
+        mac.update(value);
+        mac.finalize().into_bytes().into()
     }
 }
 
@@ -67,14 +85,16 @@ pub struct CellPlan {
 #[derive(Debug)]
 pub struct RowPlan {
     cells: Vec<CellPlan>,
+    steps: Vec<row::Step>,
     clear: bool,
 }
 
 impl RowPlan {
     /// A plan for rows of exactly these cells.
     pub fn new(cells: Vec<CellPlan>) -> Self {
+        let steps: Vec<row::Step> = cells.iter().map(row::Step::new).collect();
         let clear = cells.iter().all(|cell| matches!(cell.rule, CellRule::Clear));
-        Self { cells, clear }
+        Self { cells, steps, clear }
     }
 
     /// Whether every cell stays.
@@ -106,154 +126,4 @@ pub enum MaskError {
     /// The row ends inside a cell.
     #[error("row ends inside a cell")]
     Truncated,
-}
-
-/// Appends the masked `DataRow` frame of a row's body; the number of cells masked.
-///
-/// # Errors
-/// When the body is not a row of exactly the planned cells; what was appended is then taken back.
-pub fn mask_row(key: &MaskKey, plan: &RowPlan, body: &[u8], out: &mut Vec<u8>) -> Result<u64, MaskError> {
-    let start = out.len();
-    out.extend_from_slice(&[b'D', 0, 0, 0, 0]);
-    let result = mask_cells(key, plan, body, out);
-    match result {
-        Ok(masked) => {
-            let length = u32::try_from(out.len() - start - 1).unwrap_or(u32::MAX);
-            out[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
-            Ok(masked)
-        }
-        Err(error) => {
-            out.truncate(start);
-            Err(error)
-        }
-    }
-}
-
-fn mask_cells(key: &MaskKey, plan: &RowPlan, body: &[u8], out: &mut Vec<u8>) -> Result<u64, MaskError> {
-    let count = body.first_chunk::<2>().ok_or(MaskError::Truncated)?;
-    let got = usize::from(u16::from_be_bytes(*count));
-    if got != plan.cells.len() {
-        return Err(MaskError::CellCount { got, want: plan.cells.len() });
-    }
-    let mut masked = 0;
-    // What stands before `kept` is already in `out`.
-    let mut kept = 0;
-    let mut at = 2;
-    for cell in &plan.cells {
-        let length = body.get(at..at + 4).and_then(|bytes| bytes.first_chunk::<4>());
-        let length = i32::from_be_bytes(*length.ok_or(MaskError::Truncated)?);
-        // NULL stays NULL, whatever the rule.
-        let Ok(length) = usize::try_from(length) else {
-            at += 4;
-            continue;
-        };
-        let value = body.get(at + 4..at + 4 + length).ok_or(MaskError::Truncated)?;
-        if !matches!(cell.rule, CellRule::Clear) {
-            out.extend_from_slice(&body[kept..at]);
-            mask_cell(key, cell, value, out);
-            kept = at + 4 + length;
-            masked += 1;
-        }
-        at += 4 + length;
-    }
-    if at != body.len() {
-        return Err(MaskError::TrailingBytes);
-    }
-    out.extend_from_slice(&body[kept..]);
-    Ok(masked)
-}
-
-/// Appends length and value; a value no mask fits is NULL.
-fn mask_cell(key: &MaskKey, cell: &CellPlan, value: &[u8], out: &mut Vec<u8>) {
-    let start = out.len();
-    out.extend_from_slice(&[0; 4]);
-    let fits = match &cell.rule {
-        CellRule::Clear => false,
-        CellRule::Mask(rule) => {
-            kind::mask(key, &rule.mask, cell, value, out) || redact::value(&rule.mask, cell, out)
-        }
-        CellRule::Redact => redact::constant(cell, out),
-    };
-    let length = if fits {
-        u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX)
-    } else {
-        out.truncate(start + 4);
-        u32::MAX
-    };
-    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::policy::MaskKind;
-
-    fn row(cells: &[Option<&[u8]>]) -> Vec<u8> {
-        let mut body = (cells.len() as u16).to_be_bytes().to_vec();
-        for cell in cells {
-            let length = cell.map_or(-1, |cell| cell.len() as i32);
-            body.extend_from_slice(&length.to_be_bytes());
-            body.extend_from_slice(cell.unwrap_or_default());
-        }
-        body
-    }
-
-    fn plan(rules: &[CellRule]) -> RowPlan {
-        let cell = |rule: &CellRule| CellPlan {
-            type_oid: redact::TEXT,
-            type_modifier: -1,
-            format: Format::Text,
-            rule: rule.clone(),
-            shape: None,
-        };
-        RowPlan::new(rules.iter().map(cell).collect())
-    }
-
-    fn mask(kind: MaskKind) -> CellRule {
-        CellRule::Mask(ColumnRule { rule: "test".into(), mask: Arc::new(kind) })
-    }
-
-    fn masked(rule: CellRule, value: &str) -> String {
-        let mut out = Vec::new();
-        mask_row(&MaskKey::new([7; 32]), &plan(&[rule]), &row(&[Some(value.as_bytes())]), &mut out).unwrap();
-        String::from_utf8(out[11..].to_vec()).unwrap()
-    }
-
-    #[test]
-    fn each_kind_does_what_its_name_says() {
-        assert_eq!(masked(CellRule::Redact, "secret"), "***");
-        assert_eq!(masked(mask(MaskKind::Redact { placeholder: Some("—".into()) }), "secret"), "—");
-        assert_eq!(masked(mask(MaskKind::Pattern), "Ana7@x.org"), "Xxx0@x.xxx");
-        assert_eq!(
-            masked(mask(MaskKind::Partial { first: 0, last: 4 }), "4111111111111111"),
-            "************1111"
-        );
-        assert_eq!(masked(mask(MaskKind::Partial { first: 2, last: 4 }), "12345"), "*****");
-        let hash = masked(mask(MaskKind::Hash), "secret");
-        assert_eq!(hash, masked(mask(MaskKind::Hash), "secret"));
-        assert!(hash.len() == 32 && hash != masked(mask(MaskKind::Hash), "secres"));
-    }
-
-    #[test]
-    fn what_is_not_masked_stays_byte_for_byte_and_null_stays_null() {
-        let plan = plan(&[CellRule::Clear, CellRule::Redact, CellRule::Clear, CellRule::Redact]);
-        let body = row(&[Some(b"left"), Some(b"secret"), Some(b""), None]);
-        let mut out = Vec::new();
-        assert_eq!(mask_row(&MaskKey::new([7; 32]), &plan, &body, &mut out), Ok(1));
-        assert_eq!(out[5..], row(&[Some(b"left"), Some(b"***"), Some(b""), None]));
-        assert_eq!(out[1..5], u32::to_be_bytes(out.len() as u32 - 1));
-    }
-
-    #[test]
-    fn a_row_cut_anywhere_is_an_error_and_leaves_nothing() {
-        let plan = plan(&[CellRule::Clear, CellRule::Redact]);
-        let body = row(&[Some(b"left"), Some(b"secret")]);
-        for cut in 0..body.len() {
-            let mut out = Vec::new();
-            mask_row(&MaskKey::new([7; 32]), &plan, &body[..cut], &mut out).unwrap_err();
-            assert!(out.is_empty());
-        }
-    }
 }

@@ -1,183 +1,275 @@
 //! A type's constant, in text and in binary, such that every driver can decode it.
+//!
+//! What is written here is the grammar of the type's own output function (text) and of its send function
+//! (binary). A type that is not known is NULL, which is valid for every type.
 
 use super::{CellPlan, Format};
-use crate::{catalog::TypeShape, policy::MaskKind};
+use crate::catalog::TypeShape;
+
+/// A cell that is NULL, length included.
+pub(super) const NULL: [u8; 4] = [0xff; 4];
 
 /// `text`.
 pub(super) const TEXT: u32 = 25;
-const BOOL: u32 = 16;
-const BYTEA: u32 = 17;
-const CHAR: u32 = 18;
 const NAME: u32 = 19;
-const INT8: u32 = 20;
-const INT2: u32 = 21;
-const INT4: u32 = 23;
-const OID: u32 = 26;
-const JSON: u32 = 114;
-const XML: u32 = 142;
-const FLOAT4: u32 = 700;
-const FLOAT8: u32 = 701;
 const UNKNOWN: u32 = 705;
-const MACADDR8: u32 = 774;
-const MONEY: u32 = 790;
-const MACADDR: u32 = 829;
-const INET: u32 = 869;
-const CIDR: u32 = 650;
 const BPCHAR: u32 = 1042;
 const VARCHAR: u32 = 1043;
-const DATE: u32 = 1082;
-const TIME: u32 = 1083;
-const TIMESTAMP: u32 = 1114;
-const TIMESTAMPTZ: u32 = 1184;
-const INTERVAL: u32 = 1186;
-const TIMETZ: u32 = 1266;
 const BIT: u32 = 1560;
-const VARBIT: u32 = 1562;
 const NUMERIC: u32 = 1700;
 const UUID: u32 = 2950;
-const JSONB: u32 = 3802;
-const INT4RANGE: u32 = 3904;
-const NUMRANGE: u32 = 3906;
-const TSRANGE: u32 = 3908;
-const TSTZRANGE: u32 = 3910;
-const DATERANGE: u32 = 3912;
-const INT8RANGE: u32 = 3926;
 
 /// What a text column shows.
 const PLACEHOLDER: &str = "***";
-/// The header of `varchar(n)`'s modifier (`VARHDRSZ`).
+/// The header counted in the modifiers of `varchar(n)` and `numeric(p, s)` (`VARHDRSZ`).
 const MODIFIER_HEADER: i32 = 4;
 /// `NAMEDATALEN - 1`.
 const NAME_BYTES_MAX: usize = 63;
+/// Longer `bit(n)` columns are NULL rather than a long run of zeros.
+const BIT_COUNT_MAX: i32 = 8_192;
+/// Longer `char(n)` values are not padded.
+const PAD_CHARACTERS_MAX: usize = 8_192;
 
-/// How many characters a text-like type takes; none for other types.
-pub(super) fn text_limit(cell: &CellPlan) -> Option<usize> {
+/// How long the text of a type may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Width {
+    pub(super) characters: usize,
+    pub(super) bytes: usize,
+    /// Whether the type is filled up with blanks.
+    pub(super) pads: bool,
+}
+
+impl Width {
+    /// As much of a text as fits.
+    fn cut(self, text: &str) -> &str {
+        let end = text.char_indices().nth(self.characters).map_or(text.len(), |(at, _)| at);
+        &text[..text.floor_char_boundary(end.min(self.bytes))]
+    }
+
+    /// Fills up what stands from `start` on, if the type asks for it.
+    pub(super) fn pad(self, start: usize, out: &mut Vec<u8>) {
+        if self.pads && self.characters <= PAD_CHARACTERS_MAX {
+            // In UTF-8 every character has one byte that does not start with the bits 10.
+            let count = out[start..].iter().filter(|byte| **byte & 0xc0 != 0x80).count();
+            out.resize(out.len() + self.characters.saturating_sub(count), b' ');
+        }
+    }
+}
+
+/// The width of a text-like type; none for other types.
+pub(super) fn width(cell: &CellPlan) -> Option<Width> {
+    let free = Width { characters: usize::MAX, bytes: usize::MAX, pads: false };
+    let modifier = || usize::try_from(cell.type_modifier.saturating_sub(MODIFIER_HEADER)).ok();
     match base(cell) {
-        TEXT | UNKNOWN => Some(usize::MAX),
-        NAME => Some(NAME_BYTES_MAX),
-        BPCHAR | VARCHAR => Some(usize::try_from(cell.type_modifier - MODIFIER_HEADER).unwrap_or(usize::MAX)),
+        TEXT | UNKNOWN => Some(free),
+        NAME => Some(Width { bytes: NAME_BYTES_MAX, ..free }),
+        VARCHAR => Some(Width { characters: modifier().unwrap_or(usize::MAX), ..free }),
+        BPCHAR => Some(modifier().map_or(free, |characters| Width { characters, pads: true, ..free })),
         _ => None,
     }
+}
+
+pub(super) fn is_uuid(cell: &CellPlan) -> bool {
+    base(cell) == UUID
 }
 
 fn base(cell: &CellPlan) -> u32 {
     match &cell.shape {
         Some(TypeShape::Domain(base)) => *base,
-        _ => cell.type_oid,
+        None
+        | Some(
+            TypeShape::Array(_)
+            | TypeShape::Composite
+            | TypeShape::Enum(_)
+            | TypeShape::Other
+            | TypeShape::Range,
+        ) => cell.type_oid,
     }
 }
 
-/// Appends what a mask kind that hides everything shows; false means NULL.
-pub(super) fn value(kind: &MaskKind, cell: &CellPlan, out: &mut Vec<u8>) -> bool {
-    match kind {
-        MaskKind::Null => false,
-        MaskKind::Redact { placeholder: Some(placeholder) } => {
-            text(placeholder, cell, out) || constant(cell, out)
-        }
-        MaskKind::Hash
-        | MaskKind::Partial { .. }
-        | MaskKind::Pattern
-        | MaskKind::Redact { placeholder: None } => constant(cell, out),
+/// The type's constant as a cell, length included. The placeholder is for text only.
+pub(super) fn cell(cell: &CellPlan, placeholder: Option<&str>) -> Box<[u8]> {
+    let Some(value) = value(cell, placeholder.unwrap_or(PLACEHOLDER)) else { return NULL.into() };
+    let Ok(length) = i32::try_from(value.len()) else { return NULL.into() };
+    [&length.to_be_bytes(), &value[..]].concat().into()
+}
+
+fn value(cell: &CellPlan, placeholder: &str) -> Option<Vec<u8>> {
+    if let Some(width) = width(cell) {
+        let mut text = width.cut(placeholder).as_bytes().to_vec();
+        width.pad(0, &mut text);
+        return Some(text);
     }
-}
-
-fn text(placeholder: &str, cell: &CellPlan, out: &mut Vec<u8>) -> bool {
-    let Some(limit) = text_limit(cell) else { return false };
-    let end = placeholder.char_indices().nth(limit).map_or(placeholder.len(), |(at, _)| at);
-    out.extend_from_slice(&placeholder.as_bytes()[..end]);
-    true
-}
-
-/// Appends the type's constant; false means NULL, which is never wrong.
-pub(super) fn constant(cell: &CellPlan, out: &mut Vec<u8>) -> bool {
+    match base(cell) {
+        NUMERIC => return Some(numeric(cell)),
+        BIT => return bit(cell),
+        _ => {}
+    }
+    if let Some((text, binary)) = builtin(base(cell)) {
+        return Some(pick(cell.format, text, binary).to_vec());
+    }
     match &cell.shape {
-        Some(TypeShape::Enum(label)) => {
-            out.extend_from_slice(label.as_bytes());
-            return true;
-        }
-        Some(TypeShape::Array(element)) => {
-            match cell.format {
-                Format::Text => out.extend_from_slice(b"{}"),
-                // No dimensions, no NULLs, the element's type.
-                Format::Binary => {
-                    out.extend_from_slice(&[0; 8]);
-                    out.extend_from_slice(&element.to_be_bytes());
-                }
-            }
-            return true;
-        }
-        Some(TypeShape::Composite | TypeShape::Other) => return false,
-        Some(TypeShape::Range) => {
-            range(cell.format, out);
-            return true;
-        }
-        Some(TypeShape::Domain(_)) | None => {}
+        Some(TypeShape::Array(element)) => Some(array(cell.format, *element)),
+        // A label's text is also its binary form.
+        Some(TypeShape::Enum(label)) => Some(label.as_bytes().to_vec()),
+        // A range says `empty` and a multirange `{}`, and the shape is one for both.
+        Some(TypeShape::Composite | TypeShape::Domain(_) | TypeShape::Other | TypeShape::Range) => None,
+        None => element(cell.type_oid).map(|element| array(cell.format, element)),
     }
-    text(PLACEHOLDER, cell, out)
-        || match cell.format {
-            Format::Binary => binary(base(cell), out),
-            Format::Text => textual(base(cell), out),
-        }
 }
 
-fn range(format: Format, out: &mut Vec<u8>) {
+fn pick<'a>(format: Format, text: &'a [u8], binary: &'a [u8]) -> &'a [u8] {
     match format {
-        Format::Text => out.extend_from_slice(b"empty"),
-        // RANGE_EMPTY
-        Format::Binary => out.push(1),
+        Format::Binary => binary,
+        Format::Text => text,
     }
 }
 
-fn textual(type_oid: u32, out: &mut Vec<u8>) -> bool {
-    let text: &[u8] = match type_oid {
-        BOOL => b"f",
-        BYTEA => b"\\x",
-        INT2 | INT4 | INT8 | OID | FLOAT4 | FLOAT8 | NUMERIC => b"0",
-        JSON | JSONB => b"null",
-        XML => b"<masked/>",
-        CHAR => b"*",
-        UUID => b"00000000-0000-0000-0000-000000000000",
-        DATE => b"2000-01-01",
-        TIMESTAMP => b"2000-01-01 00:00:00",
-        TIMESTAMPTZ => b"2000-01-01 00:00:00+00",
-        TIME | INTERVAL => b"00:00:00",
-        TIMETZ => b"00:00:00+00",
-        INET => b"0.0.0.0",
-        CIDR => b"0.0.0.0/0",
-        MACADDR => b"00:00:00:00:00:00",
-        MACADDR8 => b"00:00:00:00:00:00:00:00",
-        MONEY => b"$0.00",
-        BIT | VARBIT => b"0",
-        INT4RANGE | NUMRANGE | TSRANGE | TSTZRANGE | DATERANGE | INT8RANGE => b"empty",
-        _ => return false,
-    };
-    out.extend_from_slice(text);
-    true
+/// Zero with the digits behind the point that the column has.
+fn numeric(cell: &CellPlan) -> Vec<u8> {
+    // numeric.c: precision in the upper half, scale as 11 bits with sign; no modifier is negative.
+    let modifier = u32::try_from(cell.type_modifier.saturating_sub(MODIFIER_HEADER)).unwrap_or(0);
+    let scale = (modifier & 0x7ff) as u16;
+    let scale = if scale > 0x3ff { 0 } else { scale };
+    match cell.format {
+        Format::Text if scale == 0 => b"0".to_vec(),
+        Format::Text => format!("0.{:0>1$}", "", usize::from(scale)).into_bytes(),
+        // Digits, weight, sign, scale.
+        Format::Binary => [[0; 6].as_slice(), &scale.to_be_bytes()].concat(),
+    }
 }
 
-fn binary(type_oid: u32, out: &mut Vec<u8>) -> bool {
-    let bytes: &[u8] = match type_oid {
-        BOOL => &[0],
-        BYTEA => &[],
-        CHAR => b"*",
-        INT2 => &[0; 2],
-        INT4 | OID | FLOAT4 | DATE => &[0; 4],
-        INT8 | FLOAT8 | NUMERIC | TIME | TIMESTAMP | TIMESTAMPTZ | MACADDR8 | MONEY => &[0; 8],
-        TIMETZ => &[0; 12],
-        INTERVAL | UUID => &[0; 16],
-        MACADDR => &[0; 6],
-        JSON => b"null",
-        // Version 1 of the binary form, then text.
-        JSONB => b"\x01null",
-        XML => b"<masked/>",
-        // Family (AF_INET), bits, whether it is a cidr, address length, address.
-        INET => &[2, 32, 0, 4, 0, 0, 0, 0],
-        CIDR => &[2, 0, 1, 4, 0, 0, 0, 0],
-        // One bit, clear.
-        BIT | VARBIT => &[0, 0, 0, 1, 0],
-        INT4RANGE | NUMRANGE | TSRANGE | TSTZRANGE | DATERANGE | INT8RANGE => &[1],
-        _ => return false,
-    };
-    out.extend_from_slice(bytes);
-    true
+/// `bit(n)` with every bit clear; without a modifier one bit.
+fn bit(cell: &CellPlan) -> Option<Vec<u8>> {
+    let count = cell.type_modifier.max(1);
+    let bits = usize::try_from(count).ok().filter(|_| count <= BIT_COUNT_MAX)?;
+    Some(match cell.format {
+        Format::Binary => [&count.to_be_bytes()[..], &vec![0; bits.div_ceil(8)]].concat(),
+        Format::Text => vec![b'0'; bits],
+    })
+}
+
+/// No dimensions, no NULLs, the element's type.
+fn array(format: Format, element: u32) -> Vec<u8> {
+    match format {
+        Format::Binary => [&[0; 8][..], &element.to_be_bytes()].concat(),
+        Format::Text => b"{}".to_vec(),
+    }
+}
+
+/// Text and binary form of the built-in types, by their number in `pg_type.dat`.
+fn builtin(type_oid: u32) -> Option<(&'static [u8], &'static [u8])> {
+    Some(match type_oid {
+        // bool
+        16 => (b"f", &[0]),
+        // bytea
+        17 => (b"\\x", b""),
+        // "char"
+        18 => (b"*", b"*"),
+        // int8, xid8, float8
+        20 | 5069 | 701 => (b"0", &[0; 8]),
+        // int2
+        21 => (b"0", &[0; 2]),
+        // int2vector, oidvector: blank-separated in text, one-dimensional arrays in binary
+        22 => (b"", &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 21, 0, 0, 0, 0, 0, 0, 0, 0]),
+        30 => (b"", &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 26, 0, 0, 0, 0, 0, 0, 0, 0]),
+        // int4, oid, xid, cid, float4
+        23 | 26 | 28 | 29 | 700 => (b"0", &[0; 4]),
+        // regproc, regprocedure, regoper, regoperator, regclass, regtype, regconfig, regdictionary,
+        // regrole, regnamespace, regcollation
+        24 | 2202..=2206 | 3734 | 3769 | 4096 | 4089 | 4191 => (b"-", &[0; 4]),
+        // tid
+        27 => (b"(0,0)", &[0; 6]),
+        // json
+        114 => (b"null", b"null"),
+        // xml
+        142 => (b"<masked/>", b"<masked/>"),
+        // point, lseg, box, circle
+        600 => (b"(0,0)", &[0; 16]),
+        601 => (b"[(0,0),(0,0)]", &[0; 32]),
+        603 => (b"(0,0),(0,0)", &[0; 32]),
+        718 => (b"<(0,0),0>", &[0; 24]),
+        // path of one point, open; polygon of one point
+        602 => (b"[(0,0)]", &ONE_POINT),
+        604 => (b"((0,0))", ONE_POINT.split_at(1).1),
+        // cidr, inet: family (AF_INET), bits, whether it is a cidr, address length, address
+        650 => (b"0.0.0.0/0", &[2, 0, 1, 4, 0, 0, 0, 0]),
+        869 => (b"0.0.0.0", &[2, 32, 0, 4, 0, 0, 0, 0]),
+        // macaddr8, macaddr
+        774 => (b"00:00:00:00:00:00:00:00", &[0; 8]),
+        829 => (b"00:00:00:00:00:00", &[0; 6]),
+        // money
+        790 => (b"$0.00", &[0; 8]),
+        // date, time, timestamp, timestamptz: binary counts from 2000-01-01
+        1082 => (b"2000-01-01", &[0; 4]),
+        1083 => (b"00:00:00", &[0; 8]),
+        1114 => (b"2000-01-01 00:00:00", &[0; 8]),
+        1184 => (b"2000-01-01 00:00:00+00", &[0; 8]),
+        // interval, timetz
+        1186 => (b"00:00:00", &[0; 16]),
+        1266 => (b"00:00:00+00", &[0; 12]),
+        // varbit of no bits
+        1562 => (b"", &[0; 4]),
+        UUID => (b"00000000-0000-0000-0000-000000000000", &[0; 16]),
+        // pg_lsn
+        3220 => (b"0/0", &[0; 8]),
+        // tsvector, tsquery
+        3614 | 3615 => (b"", &[0; 4]),
+        // jsonb, jsonpath: version 1 of the binary form, then text
+        3802 => (b"null", b"\x01null"),
+        4072 => (b"$", b"\x01$"),
+        // int4range, numrange, tsrange, tstzrange, daterange, int8range: RANGE_EMPTY
+        3904 | 3906 | 3908 | 3910 | 3912 | 3926 => (b"empty", &[1]),
+        // int4multirange, nummultirange, tsmultirange, tstzmultirange, datemultirange, int8multirange
+        4451 | 4532..=4536 => (b"{}", &[0; 4]),
+        _ => return None,
+    })
+}
+
+/// A path's open flag, a count of one, and the origin.
+const ONE_POINT: [u8; 21] = [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// The element type of the built-in arrays, for a description whose shapes were not looked up.
+fn element(type_oid: u32) -> Option<u32> {
+    const ARRAYS: [(u32, u32); 38] = [
+        (143, 142),
+        (199, 114),
+        (651, 650),
+        (775, 774),
+        (791, 790),
+        (1000, 16),
+        (1001, 17),
+        (1002, 18),
+        (1003, 19),
+        (1005, 21),
+        (1007, 23),
+        (1009, 25),
+        (1014, 1042),
+        (1015, 1043),
+        (1016, 20),
+        (1021, 700),
+        (1022, 701),
+        (1028, 26),
+        (1040, 829),
+        (1041, 869),
+        (1115, 1114),
+        (1182, 1082),
+        (1183, 1083),
+        (1185, 1184),
+        (1187, 1186),
+        (1231, 1700),
+        (1270, 1266),
+        (1561, 1560),
+        (1563, 1562),
+        (2951, 2950),
+        (3807, 3802),
+        (3905, 3904),
+        (3907, 3906),
+        (3909, 3908),
+        (3911, 3910),
+        (3913, 3912),
+        (3927, 3926),
+        (4073, 4072),
+    ];
+    ARRAYS.iter().find(|(array, _)| *array == type_oid).map(|(_, element)| *element)
 }

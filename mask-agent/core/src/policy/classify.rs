@@ -9,7 +9,7 @@ use super::{ColumnRule, MaskKind, Policy};
 use crate::catalog::{Catalog, Relation};
 
 /// Relations of the server that hold values of others, or credentials.
-const VALUE_RELATIONS: [&str; 11] = [
+const VALUE_RELATIONS: [&str; 12] = [
     "pg_authid",
     "pg_largeobject",
     "pg_shadow",
@@ -21,6 +21,7 @@ const VALUE_RELATIONS: [&str; 11] = [
     "pg_subscription",
     "pg_user_mapping",
     "pg_user_mappings",
+    "user_mapping_options",
 ];
 
 /// Relations of the server whose `query`-like column quotes what other sessions sent.
@@ -75,9 +76,8 @@ impl Classification {
 pub(super) fn classify(policy: &Policy, catalog: &Catalog) -> Classification {
     let mut classes = Classification::default();
     for relation in catalog.relations() {
-        if matches!(&*relation.schema, "pg_catalog" | "information_schema" | "pg_toast") {
-            classify_system(relation, &mut classes);
-        } else {
+        classify_system(relation, &mut classes);
+        if !matches!(&*relation.schema, "pg_catalog" | "information_schema" | "pg_toast") {
             classify_user(policy, relation, &mut classes);
         }
     }
@@ -85,8 +85,10 @@ pub(super) fn classify(policy: &Policy, catalog: &Catalog) -> Classification {
     classes
 }
 
+/// By name in any schema: an extension's `pg_stat_statements` may stand anywhere.
 fn classify_system(relation: &Relation, classes: &mut Classification) {
-    let holds_values = VALUE_RELATIONS.contains(&&*relation.name);
+    let toast = relation.schema.starts_with("pg_toast");
+    let holds_values = toast || VALUE_RELATIONS.contains(&&*relation.name);
     let quotes = QUERY_RELATIONS.contains(&&*relation.name);
     for column in &relation.columns {
         if holds_values && !NAME_COLUMNS.contains(&&*column.name) {
@@ -105,16 +107,16 @@ fn classify_user(policy: &Policy, relation: &Relation, classes: &mut Classificat
     let allow = policy.allow.iter().find(|allow| matches(&allow.table, &table));
     for column in &relation.columns {
         let name = column.name.to_lowercase();
+        if allow.is_some_and(|allow| allow.columns.iter().any(|pattern| matches(pattern, &name))) {
+            continue;
+        }
         let pattern = policy.patterns.iter().find(|pattern| {
-            matches(&pattern.column, &name)
+            matches(&pattern.name, &name)
                 && pattern.table.as_ref().is_none_or(|pattern| matches(pattern, &table))
         });
-        if let Some(pattern) = pattern {
-            classes.insert(relation.oid, column.number, &column.name, pattern.rule.clone());
-        } else if allow.is_some_and(|allow| !allow.columns.contains(&name)) {
-            let mask = Arc::new(MaskKind::Redact { placeholder: None });
-            let rule = ColumnRule { rule: "allow-list".into(), mask };
-            classes.insert(relation.oid, column.number, &column.name, rule);
+        let rule = pattern.map(|pattern| &pattern.rule).or_else(|| allow.map(|_| &policy.unlisted));
+        if let Some(rule) = rule {
+            classes.insert(relation.oid, column.number, &column.name, rule.clone());
         }
     }
 }
@@ -163,13 +165,5 @@ fn matches(pattern: &str, text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_stands_for_any_run() {
-        assert!(matches("email", "email") && !matches("email", "emails"));
-        assert!(matches("*_email", "work_email") && !matches("*_email", "email"));
-        assert!(matches("a*b*c", "aXbYc") && !matches("a*b*c", "aXc"));
-    }
-}
+#[path = "classify_tests.rs"]
+mod tests;

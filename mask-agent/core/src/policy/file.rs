@@ -1,60 +1,122 @@
 //! A policy exactly as written. Nothing outside this folder sees these types.
+//!
+//! What is wrong with a single value is found while reading it, so the error knows its line; what is wrong
+//! between two places of the file is found afterwards.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, Unexpected, Visitor},
+};
 
 use super::{AllowList, ColumnPattern, ColumnRule, DEFAULT_PORT, MaskKind, Mode, Policy};
 
 /// The only version there is.
-const VERSION: u32 = 1;
+const VERSION: u64 = 1;
+
+/// The entry of `masks` for tags without one of their own.
+const DEFAULT_TAG: &str = "default";
 
 /// What is wrong with a policy file, and where.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
-    /// A tag is masked in no way.
-    #[error("{file}: classification: tag `{tag}` has no entry under `masks`; add `{tag}: redact` there")]
-    NoMask {
+    /// A table has two allow lists.
+    #[error("{file}:{line}:{column}: classification.allow: table `{table}` is listed twice; allowed: once")]
+    AllowTwice {
         /// The file.
         file: String,
-        /// The tag.
-        tag: String,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// The table.
+        table: String,
     },
-    /// YAML or its keys are wrong; the text names line, column, key and what is allowed.
-    #[error("{file}: {message}")]
+    /// YAML, a key or a value is wrong.
+    #[error("{file}:{line}:{column}: {message}")]
     Syntax {
         /// The file.
         file: String,
-        /// Line, column, key, what is allowed.
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// The key, what is wrong, what is allowed.
         message: String,
     },
-    /// A version this build does not know.
-    #[error("{file}: version: {got} is not known; allowed: {VERSION}")]
-    Version {
+    /// A mask is given for a tag that no column has: most likely a misspelt tag.
+    #[error("{file}:{line}:{column}: masks: no column has the tag `{tag}`; allowed: {allowed}")]
+    UnusedMask {
         /// The file.
         file: String,
-        /// What it says.
-        got: u32,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// The tag.
+        tag: String,
+        /// Tags that columns have.
+        allowed: String,
     },
 }
 
-// A misspelt key must not mean "no mask".
+/// A policy file. A misspelt key must not mean "no mask": unknown keys are errors everywhere.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawPolicy {
-    version: u32,
+    /// Version of this format: 1.
+    #[allow(dead_code, reason = "its check is its reading")]
+    version: RawVersion,
+    /// What the policy is called in the audit trail.
     name: String,
+    /// `enforce` (default) masks and refuses; `observe` only records.
     #[serde(default)]
     mode: RawMode,
+    /// Ports databases listen on; 5432 by default.
     #[serde(default)]
     ports: Vec<u16>,
+    /// Which columns are personal.
+    #[serde(default)]
+    classification: RawClassification,
+    /// How each tag is masked; `default` is for tags without an entry, and is itself `redact` by default.
     #[serde(default)]
     masks: BTreeMap<String, RawMask>,
+}
+
+/// Which columns are personal.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawClassification {
+    /// Columns by name; the first entry that matches gives the tag.
     #[serde(default)]
-    classification: Vec<RawClass>,
+    columns: Vec<RawColumn>,
+    /// Tables of which only the listed columns are shown.
     #[serde(default)]
     allow: Vec<RawAllow>,
+}
+
+/// Columns by name.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawColumn {
+    /// Column name without regard to case; `*` stands for any run of characters. One, or a list.
+    name: RawNames,
+    /// `schema.table` in the same way; every table without it.
+    table: Option<RawTable>,
+    /// What is personal about it; `masks` says what becomes of it.
+    tag: RawTag,
+}
+
+/// A table of which only the listed columns are shown, even those that `columns` would tag.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAllow {
+    /// `schema.table`; `*` stands for any run of characters.
+    table: RawTable,
+    /// Columns that are shown; every other one is masked as `masks.default` says.
+    columns: Vec<RawName>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -66,83 +128,202 @@ enum RawMode {
 }
 
 #[derive(Deserialize)]
-#[serde(
-    untagged,
-    expecting = "a mask is `hash`, `null`, `pattern`, `redact`, {redact: {placeholder: …}} or {partial: {first: n, last: n}}"
-)]
-enum RawMask {
-    Null(()),
-    Parameters(RawMaskParameters),
-    Plain(RawPlainMask),
+#[serde(try_from = "u64")]
+struct RawVersion;
+
+impl TryFrom<u64> for RawVersion {
+    type Error = String;
+
+    fn try_from(version: u64) -> Result<Self, String> {
+        if version == VERSION {
+            Ok(Self)
+        } else {
+            Err(format!("version {version} is not known; allowed: {VERSION}"))
+        }
+    }
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RawPlainMask {
-    Hash,
-    Null,
-    Pattern,
-    Redact,
-}
-
+/// A pattern of a column's name, in lower case.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawMaskParameters {
-    partial: Option<RawPartial>,
-    redact: Option<RawRedact>,
+#[serde(try_from = "String")]
+struct RawName(String);
+
+impl TryFrom<String> for RawName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        if name.is_empty() || name.contains(['?', '[', ']', '{', '}']) {
+            return Err(format!("`{name}` is no column pattern; allowed: a name in which `*` is any run"));
+        }
+        Ok(Self(name.to_lowercase()))
+    }
 }
+
+/// A pattern of `schema.table`, in lower case.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct RawTable(String);
+
+impl TryFrom<String> for RawTable {
+    type Error = String;
+
+    fn try_from(table: String) -> Result<Self, String> {
+        match table.split_once('.') {
+            Some((schema, name)) if !schema.is_empty() && !name.is_empty() && !table.contains(['?', '[']) => {
+                Ok(Self(table.to_lowercase()))
+            }
+            None | Some(_) => {
+                Err(format!("`{table}` is no table; allowed: `schema.table`, in which `*` is any run"))
+            }
+        }
+    }
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(try_from = "String")]
+struct RawTag(String);
+
+impl TryFrom<String> for RawTag {
+    type Error = String;
+
+    fn try_from(tag: String) -> Result<Self, String> {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if tag.is_empty() || tag == DEFAULT_TAG || !tag.chars().all(fits) {
+            let what = "lower-case letters, digits and `-`, but not `default`";
+            return Err(format!("`{tag}` is no tag; allowed: {what}"));
+        }
+        Ok(Self(tag))
+    }
+}
+
+/// One name or a list of them.
+struct RawNames(Vec<RawName>);
+
+impl<'de> Deserialize<'de> for RawNames {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = RawNames;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a column pattern or a list of them")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<RawNames, E> {
+                let name = RawName::try_from(name.to_owned()).map_err(E::custom)?;
+                Ok(RawNames(vec![name]))
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<RawNames, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = seq.next_element()? {
+                    names.push(name);
+                }
+                Ok(RawNames(names))
+            }
+        }
+        deserializer.deserialize_any(Names)
+    }
+}
+
+/// A mask: `hash`, `null`, `pattern`, `redact`, or a map with its parameters.
+struct RawMask(MaskKind);
+
+const MASKS: &str = "`hash`, `null`, `pattern`, `redact`, `{redact: {placeholder: …}}` or \
+                     `{partial: {first: n, last: n}}`";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawPartial {
+    /// Characters shown at the start.
     #[serde(default)]
-    first: usize,
+    first: u16,
+    /// Characters shown at the end.
     #[serde(default)]
-    last: usize,
+    last: u16,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRedact {
+    /// What text columns show.
     placeholder: String,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawClass {
-    tag: String,
-    table: Option<String>,
-    columns: Vec<String>,
-}
+impl<'de> Deserialize<'de> for RawMask {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Mask;
+        impl<'de> Visitor<'de> for Mask {
+            type Value = RawMask;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAllow {
-    table: String,
-    columns: Vec<String>,
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(MASKS)
+            }
+
+            fn visit_str<E: serde::de::Error>(self, mask: &str) -> Result<RawMask, E> {
+                Ok(RawMask(match mask {
+                    "hash" => MaskKind::Hash,
+                    "null" => MaskKind::Null,
+                    "pattern" => MaskKind::Pattern,
+                    "redact" => MaskKind::Redact { placeholder: None },
+                    other => return Err(E::invalid_value(Unexpected::Str(other), &self)),
+                }))
+            }
+
+            // `null` without quotes is YAML's own.
+            fn visit_unit<E: serde::de::Error>(self) -> Result<RawMask, E> {
+                Ok(RawMask(MaskKind::Null))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawMask, A::Error> {
+                let kind = match map.next_key::<String>()?.as_deref() {
+                    Some("partial") => {
+                        let RawPartial { first, last } = map.next_value()?;
+                        MaskKind::Partial { first: first.into(), last: last.into() }
+                    }
+                    Some("redact") => {
+                        let RawRedact { placeholder } = map.next_value()?;
+                        // A NUL byte is valid in UTF-8 and in no PostgreSQL text.
+                        if placeholder.contains('\0') {
+                            return Err(A::Error::custom("a placeholder has no NUL character"));
+                        }
+                        MaskKind::Redact { placeholder: Some(placeholder) }
+                    }
+                    Some(other) => return Err(A::Error::invalid_value(Unexpected::Str(other), &self)),
+                    None => return Err(A::Error::invalid_value(Unexpected::Map, &self)),
+                };
+                match map.next_key::<String>()? {
+                    None => Ok(RawMask(kind)),
+                    Some(other) => Err(A::Error::custom(format!("second mask `{other}`; allowed: one"))),
+                }
+            }
+        }
+        deserializer.deserialize_any(Mask)
+    }
 }
 
 pub(super) fn parse(file: &str, text: &str) -> Result<Policy, PolicyError> {
-    let raw: RawPolicy = serde_norway::from_str(text)
-        .map_err(|error| PolicyError::Syntax { file: file.to_owned(), message: error.to_string() })?;
-    if raw.version != VERSION {
-        return Err(PolicyError::Version { file: file.to_owned(), got: raw.version });
-    }
+    let raw: RawPolicy = serde_norway::from_str(text).map_err(|error| syntax(file, &error))?;
+    check(file, text, &raw)?;
     let masks: BTreeMap<String, Arc<MaskKind>> =
-        raw.masks.into_iter().map(|(tag, mask)| (tag, Arc::new(mask.into()))).collect();
+        raw.masks.into_iter().map(|(tag, mask)| (tag, Arc::new(mask.0))).collect();
+    let default = masks.get(DEFAULT_TAG).cloned();
+    let default = default.unwrap_or_else(|| Arc::new(MaskKind::Redact { placeholder: None }));
     let mut patterns = Vec::new();
-    for class in raw.classification {
-        let no_mask = || PolicyError::NoMask { file: file.to_owned(), tag: class.tag.clone() };
-        let mask = masks.get(&class.tag).ok_or_else(no_mask)?;
-        let rule = ColumnRule { rule: class.tag.as_str().into(), mask: mask.clone() };
-        for column in class.columns {
-            let table = class.table.as_ref().map(|table| table.to_lowercase());
-            patterns.push(ColumnPattern { table, column: column.to_lowercase(), rule: rule.clone() });
-        }
+    for RawColumn { name, table, tag } in raw.classification.columns {
+        let mask = masks.get(&tag.0).unwrap_or(&default);
+        let rule = ColumnRule { rule: tag.0.as_str().into(), mask: mask.clone() };
+        let table = table.map(|table| table.0);
+        let names = name.0.into_iter();
+        patterns.extend(names.map(|name| ColumnPattern {
+            table: table.clone(),
+            name: name.0,
+            rule: rule.clone(),
+        }));
     }
-    let allow = raw.allow.into_iter().map(|allow| AllowList {
-        table: allow.table.to_lowercase(),
-        columns: allow.columns.iter().map(|column| column.to_lowercase()).collect(),
+    let allow = raw.classification.allow.into_iter().map(|allow| AllowList {
+        table: allow.table.0,
+        columns: allow.columns.into_iter().map(|column| column.0).collect(),
     });
     Ok(Policy {
         name: raw.name,
@@ -153,50 +334,52 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Policy, PolicyError> {
         ports: if raw.ports.is_empty() { vec![DEFAULT_PORT] } else { raw.ports },
         patterns,
         allow: allow.collect(),
+        unlisted: ColumnRule { rule: "allow-list".into(), mask: default },
     })
 }
 
-impl From<RawMask> for MaskKind {
-    fn from(raw: RawMask) -> Self {
-        match raw {
-            RawMask::Null(()) | RawMask::Plain(RawPlainMask::Null) => Self::Null,
-            RawMask::Plain(RawPlainMask::Hash) => Self::Hash,
-            RawMask::Plain(RawPlainMask::Pattern) => Self::Pattern,
-            RawMask::Plain(RawPlainMask::Redact) => Self::Redact { placeholder: None },
-            RawMask::Parameters(RawMaskParameters { partial: Some(partial), .. }) => {
-                Self::Partial { first: partial.first, last: partial.last }
-            }
-            RawMask::Parameters(RawMaskParameters { redact, .. }) => {
-                Self::Redact { placeholder: redact.map(|redact| redact.placeholder) }
-            }
-        }
+/// What one value by itself cannot show.
+fn check(file: &str, text: &str, raw: &RawPolicy) -> Result<(), PolicyError> {
+    let file = || file.to_owned();
+    let mut tags: Vec<&str> = raw.classification.columns.iter().map(|column| column.tag.0.as_str()).collect();
+    tags.push(DEFAULT_TAG);
+    if let Some(tag) = raw.masks.keys().find(|tag| !tags.contains(&tag.as_str())) {
+        let (line, column) = place(text, "masks:", tag);
+        tags.sort_unstable();
+        tags.dedup();
+        let allowed = tags.join(", ");
+        return Err(PolicyError::UnusedMask { file: file(), line, column, tag: tag.clone(), allowed });
     }
+    let allow = &raw.classification.allow;
+    let twice = allow
+        .iter()
+        .enumerate()
+        .find(|(at, list)| allow[..*at].iter().any(|earlier| earlier.table.0 == list.table.0));
+    if let Some((_, list)) = twice {
+        let table = list.table.0.clone();
+        let (line, column) = place(text, "allow:", &table);
+        return Err(PolicyError::AllowTwice { file: file(), line, column, table });
+    }
+    Ok(())
+}
+
+/// Where a word first stands behind a key, as line and column; the start of the file if it is quoted oddly.
+fn place(text: &str, key: &str, word: &str) -> (usize, usize) {
+    let start = text.find(key).unwrap_or(0);
+    let at = text[start..].find(word).map_or(0, |at| start + at);
+    let line_start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    (text[..at].matches('\n').count() + 1, text[line_start..at].chars().count() + 1)
+}
+
+fn syntax(file: &str, error: &serde_norway::Error) -> PolicyError {
+    let (line, column) = error.location().map_or((1, 1), |place| (place.line(), place.column()));
+    let message = error.to_string();
+    // The library ends its text with the place, which stands in front here.
+    let message = message.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&message);
+    let message = message.replace(", expected one of ", "; allowed: ").replace(", expected ", "; allowed: ");
+    PolicyError::Syntax { file: file.to_owned(), line, column, message }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_built_in_policy_parses() {
-        assert!(Policy::zero_config().rules() > 50);
-    }
-
-    #[test]
-    fn a_misspelt_key_is_an_error_that_names_the_line_and_what_is_allowed() {
-        let error = parse("p.yaml", "version: 1\nname: x\nmaks: {}\n").unwrap_err().to_string();
-        assert!(error.contains("maks") && error.contains("line 3") && error.contains("masks"), "{error}");
-    }
-
-    #[test]
-    fn a_tag_without_a_mask_is_an_error() {
-        let text = "version: 1\nname: x\nclassification: [{tag: a, columns: [b]}]\n";
-        assert!(matches!(parse("p.yaml", text), Err(PolicyError::NoMask { .. })));
-    }
-
-    #[test]
-    fn an_unknown_mask_is_an_error() {
-        let text = "version: 1\nname: x\nmasks: {a: rot13}\n";
-        assert!(matches!(parse("p.yaml", text), Err(PolicyError::Syntax { .. })));
-    }
-}
+#[path = "file_tests.rs"]
+mod tests;

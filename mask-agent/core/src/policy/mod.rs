@@ -2,6 +2,7 @@
 
 mod classify;
 mod file;
+mod schema;
 
 use std::sync::Arc;
 
@@ -9,11 +10,12 @@ use crate::catalog::Catalog;
 
 pub use classify::Classification;
 pub use file::PolicyError;
+pub use schema::schema;
 
 /// The policy that is in force where no file is given; the very file that ships.
 const ZERO_CONFIG: &str = include_str!("../../../../policies/zero-config.yaml");
 
-/// PostgreSQL's registered port.
+/// The port registered for `PostgreSQL`.
 const DEFAULT_PORT: u16 = 5432;
 
 /// Whether rulings are applied.
@@ -32,7 +34,7 @@ pub enum MaskKind {
     Hash,
     /// NULL.
     Null,
-    /// The first and last characters stay, the rest becomes `*`.
+    /// The first and last characters stay, the rest becomes `*`; where less than a third would, all does.
     Partial {
         /// Characters kept at the start.
         first: usize,
@@ -75,11 +77,11 @@ pub struct ColumnRule {
 struct ColumnPattern {
     /// `schema.table` pattern; none means every table.
     table: Option<String>,
-    column: String,
+    name: String,
     rule: ColumnRule,
 }
 
-/// A table of which only the listed columns are shown.
+/// A table of which only the listed columns are shown, even those a pattern matches.
 #[derive(Debug)]
 struct AllowList {
     table: String,
@@ -94,6 +96,8 @@ pub struct Policy {
     ports: Vec<u16>,
     patterns: Vec<ColumnPattern>,
     allow: Vec<AllowList>,
+    /// What happens to columns an allow list leaves out.
+    unlisted: ColumnRule,
 }
 
 impl Policy {
@@ -128,7 +132,7 @@ impl Policy {
         &self.ports
     }
 
-    /// Number of column patterns.
+    /// Number of column patterns and allow lists.
     pub fn rules(&self) -> usize {
         self.patterns.len() + self.allow.len()
     }

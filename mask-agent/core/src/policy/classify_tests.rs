@@ -1,0 +1,172 @@
+use std::collections::HashMap;
+
+use super::*;
+use crate::catalog::{Column, RelationKind};
+
+fn number(index: usize) -> i16 {
+    i16::try_from(index + 1).unwrap()
+}
+
+fn relation(oid: u32, name: &str, parents: &[u32], columns: &[&str]) -> Relation {
+    let (schema, name) = name.split_once('.').unwrap_or(("public", name));
+    let column = |(index, name): (usize, &&str)| Column {
+        number: number(index),
+        name: (*name).to_owned(),
+        type_oid: 25,
+    };
+    Relation {
+        oid,
+        schema: schema.to_owned(),
+        name: name.to_owned(),
+        kind: RelationKind::Table,
+        has_user_code: false,
+        parents: parents.to_vec(),
+        columns: columns.iter().enumerate().map(column).collect(),
+    }
+}
+
+fn classes(policy: &Policy, relations: Vec<Relation>) -> Classification {
+    policy.classify(&Catalog::new(relations, HashSet::new(), HashMap::new()))
+}
+
+/// Columns of a table the built-in policy masks.
+fn masked(table: &str, columns: &[&str]) -> Vec<String> {
+    let classes = classes(&Policy::zero_config(), vec![relation(1, table, &[], columns)]);
+    let numbered = columns.iter().enumerate();
+    let masked = numbered.filter(|(index, _)| classes.column(1, number(*index)).is_some());
+    masked.map(|(_, name)| (*name).to_owned()).collect()
+}
+
+#[test]
+fn a_star_stands_for_any_run() {
+    assert!(matches("email", "email") && !matches("email", "emails"));
+    assert!(matches("*_email", "work_email") && !matches("*_email", "email"));
+    assert!(matches("a*b*c", "axbyc") && !matches("a*b*c", "axc"));
+    assert!(matches("*", "") && matches("a*a", "aa") && !matches("a*a", "a"));
+}
+
+#[test]
+fn the_built_in_policy_masks_well_known_names_in_any_case() {
+    let personal = [
+        "Email",
+        "work_email",
+        "emailAddress",
+        "phone",
+        "home_phone",
+        "mobile",
+        "ssn",
+        "social_security_number",
+        "tax_id",
+        "passport_no",
+        "iban",
+        "card_number",
+        "cc_number",
+        "pan",
+        "cvv",
+        "dob",
+        "date_of_birth",
+        "FirstName",
+        "last_name",
+        "surname",
+        "maiden_name",
+        "street",
+        "zip_code",
+        "address_line1",
+        "salary",
+        "ip_address",
+        "password_hash",
+        "api_key",
+        "secret",
+        "token",
+        "bank_account_no",
+        "account_number",
+        "diagnosis",
+        "geburtsdatum",
+        "apellido",
+        "codigo_postal",
+        "numero_telephone",
+    ];
+    assert_eq!(masked("contacts", &personal), personal);
+}
+
+#[test]
+fn the_built_in_policy_leaves_everyday_names_alone() {
+    let plain = [
+        "id",
+        "name",
+        "city",
+        "label",
+        "status",
+        "created_at",
+        "price",
+        "quantity",
+        "description",
+        "title",
+        "country",
+        "tokenizer",
+        "company",
+        "span",
+        "pin_count",
+        "emailed",
+        "category",
+        "notes_count",
+        "panel",
+    ];
+    assert_eq!(masked("parts", &plain), Vec::<String>::new());
+}
+
+#[test]
+fn a_plain_name_is_personal_where_the_table_is_of_people() {
+    assert_eq!(masked("customers", &["id", "name"]), ["name"]);
+    assert_eq!(masked("hr.Employees", &["id", "name"]), ["name"]);
+    assert_eq!(masked("user_roles", &["id", "name"]), Vec::<String>::new());
+}
+
+#[test]
+fn an_allow_list_masks_everything_else() {
+    let text = "version: 1\nname: x\nclassification:\n  columns: [{name: email, tag: contact}]\n  allow:\n\
+                \x20   - {table: public.people, columns: [ID, email]}\nmasks: {default: hash}\n";
+    let policy = Policy::parse("p.yaml", text).unwrap();
+    let people = relation(1, "people", &[], &["id", "email", "anything"]);
+    let other = relation(2, "other", &[], &["id", "email", "anything"]);
+    let classes = classes(&policy, vec![people, other]);
+    let of = |oid, number| classes.column(oid, number).map(|rule| (&*rule.rule, rule.mask.name()));
+    assert_eq!([of(1, 1), of(1, 2), of(1, 3)], [None, None, Some(("allow-list", "hash"))]);
+    assert_eq!([of(2, 1), of(2, 2), of(2, 3)], [None, Some(("contact", "hash")), None]);
+    assert!(classes.is_sensitive(1) && classes.names_column("anything") && !classes.names_column("id"));
+}
+
+#[test]
+fn parents_and_children_share_their_labels_by_name() {
+    let text = "version: 1\nname: x\nclassification:\n  columns: [{name: v, table: public.middle, tag: t}]\n";
+    let policy = Policy::parse("p.yaml", text).unwrap();
+    let relations = vec![
+        relation(1, "top", &[], &["v", "w"]),
+        relation(2, "middle", &[1], &["w", "v"]),
+        relation(3, "leaf", &[2], &["x", "w", "v"]),
+    ];
+    let classes = classes(&policy, relations);
+    assert!(
+        classes.column(1, 1).is_some() && classes.column(2, 2).is_some() && classes.column(3, 3).is_some()
+    );
+    assert!(classes.column(1, 2).is_none() && classes.column(3, 2).is_none());
+}
+
+#[test]
+fn what_the_server_keeps_of_values_is_masked_under_every_policy() {
+    let policy = Policy::parse("p.yaml", "version: 1\nname: empty\n").unwrap();
+    let relations = vec![
+        relation(1, "pg_catalog.pg_stats", &[], &["tablename", "histogram_bounds"]),
+        relation(2, "pg_catalog.pg_stat_activity", &[], &["pid", "query"]),
+        relation(3, "public.pg_stat_statements", &[], &["calls", "query"]),
+        relation(4, "pg_toast.pg_toast_99", &[], &["chunk_id", "chunk_data"]),
+        relation(5, "public.parts", &[], &["id", "label"]),
+        relation(6, "pg_catalog.pg_class", &[], &["oid", "relname"]),
+    ];
+    let classes = classes(&policy, relations);
+    for oid in 1..=4 {
+        assert!(classes.column(oid, 2).is_some() && classes.is_sensitive(oid), "{oid}");
+    }
+    assert!(classes.column(1, 1).is_none() && classes.column(2, 1).is_none());
+    assert!(!classes.is_sensitive(5) && !classes.is_sensitive(6));
+}

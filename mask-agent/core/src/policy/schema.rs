@@ -1,0 +1,120 @@
+//! The policy format as JSON Schema, for editors. It says in advance what reading the file would say.
+
+use serde_json::{Value, json};
+
+/// The schema of policy files; `policies/policy.schema.json` is this value.
+pub fn schema() -> Value {
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "mask-agent policy",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["version", "name"],
+        "properties": {
+            "version": { "const": 1, "description": "Version of this format." },
+            "name": { "type": "string", "description": "What the policy is called in the audit trail." },
+            "mode": {
+                "enum": ["enforce", "observe"],
+                "default": "enforce",
+                "description": "`enforce` masks and refuses; `observe` only records."
+            },
+            "ports": {
+                "type": "array",
+                "items": { "type": "integer", "minimum": 0, "maximum": 65_535 },
+                "default": [5432],
+                "description": "Ports databases listen on."
+            },
+            "classification": classification(),
+            "masks": {
+                "type": "object",
+                "additionalProperties": mask(),
+                "description": "How each tag is masked; `default` is for tags without an entry."
+            }
+        }
+    })
+}
+
+fn classification() -> Value {
+    let name = json!({
+        "type": "string",
+        "pattern": "^[^?\\[\\]{}]+$",
+        "description": "Column name without regard to case; `*` stands for any run of characters."
+    });
+    let table = json!({
+        "type": "string",
+        "pattern": "^[^?\\[.]+\\.[^?\\[]+$",
+        "description": "`schema.table` without regard to case; `*` stands for any run of characters."
+    });
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "description": "Which columns are personal.",
+        "properties": {
+            "columns": {
+                "type": "array",
+                "description": "Columns by name; the first entry that matches gives the tag.",
+                "items": {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "required": ["name", "tag"],
+                    "properties": {
+                        "name": { "anyOf": [name, { "type": "array", "items": name }] },
+                        "table": table,
+                        "tag": {
+                            "type": "string",
+                            "pattern": "^[a-z0-9-]+$",
+                            "not": { "const": "default" },
+                            "description": "What is personal about it."
+                        }
+                    }
+                }
+            },
+            "allow": {
+                "type": "array",
+                "description": "Tables of which only the listed columns are shown.",
+                "items": {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "required": ["table", "columns"],
+                    "properties": { "table": table, "columns": { "type": "array", "items": name } }
+                }
+            }
+        }
+    })
+}
+
+fn mask() -> Value {
+    let count = json!({ "type": "integer", "minimum": 0, "maximum": 65_535, "default": 0 });
+    let one = |key: &str, properties: Value, required: Value| {
+        json!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": [key],
+            "properties": { key: {
+                "type": "object",
+                "additionalProperties": false,
+                "required": required,
+                "properties": properties
+            } }
+        })
+    };
+    json!({
+        "anyOf": [
+            { "enum": ["hash", "null", "pattern", "redact", null] },
+            one("partial", json!({ "first": count, "last": count }), json!([])),
+            one("redact", json!({ "placeholder": { "type": "string" } }), json!(["placeholder"]))
+        ]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_file_is_this_schema() {
+        let shipped = include_str!("../../../../policies/policy.schema.json");
+        let text = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+        assert!(shipped == text, "policies/policy.schema.json should be:\n{text}");
+    }
+}
