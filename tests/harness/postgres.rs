@@ -46,24 +46,11 @@ impl Postgres {
         if !made {
             bail!("{text}");
         }
-        let password = scratch.0.join("password");
-        std::fs::write(&password, "clear-secret\n")?;
         let data = scratch.0.join("data");
         let mut initdb = as_server_user(&bin.join("initdb"));
-        initdb.args(["-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-A", method]);
-        initdb.arg("--pwfile").arg(&password).arg("-D").arg(&data);
-        if method == "md5" {
-            initdb.args(["-c", "password_encryption=md5"]);
-        }
-        // initdb 15 has no -c; the encryption is then set by the configuration and a new password.
-        let (mut ok, mut text) = output(&mut initdb)?;
-        if !ok && method == "md5" {
-            let mut initdb = as_server_user(&bin.join("initdb"));
-            initdb.args(["-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-A", "md5"]);
-            initdb.arg("--pwfile").arg(&password).arg("-D").arg(&data);
-            (ok, text) = output(&mut initdb)?;
-        }
-        if !ok {
+        initdb.args(["-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-A", "trust"]);
+        let (made, text) = output(initdb.arg("-D").arg(&data))?;
+        if !made {
             bail!("initdb: {text}");
         }
         let port = free_port()?;
@@ -74,7 +61,26 @@ impl Postgres {
         let child = server.stdout(Stdio::null()).stderr(log).spawn()?;
         let postgres = Self { child, port, scratch };
         wait_for("PostgreSQL", || postgres.psql("select 1").is_ok_and(|(ok, _)| ok))?;
+        postgres.ask_for(method)?;
         Ok(postgres)
+    }
+
+    /// Stores the password as the method needs it, and asks for it from then on.
+    fn ask_for(&self, method: &str) -> Result<()> {
+        let stored = if method == "md5" { "md5" } else { "scram-sha-256" };
+        self.setup(&format!(
+            "set password_encryption = '{stored}'; alter role postgres password 'clear-secret'"
+        ))?;
+        std::fs::write(self.scratch.0.join("data/pg_hba.conf"), format!("host all all all {method}\n"))?;
+        self.setup("select pg_reload_conf()")?;
+        // The postmaster rereads the file a moment later.
+        wait_for("pg_hba.conf", || {
+            let rule = "select auth_method from pg_hba_file_rules";
+            let without = self.dsn().replace("clear-secret", "wrong");
+            let mut probe = Command::new("psql");
+            let (ok, _) = output(probe.args(["-X", "-w", "-c", rule]).arg(without)).unwrap_or_default();
+            ok == (method == "trust")
+        })
     }
 
     /// A connection string, as an unmodified client has it.
