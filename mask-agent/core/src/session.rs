@@ -39,6 +39,8 @@ pub enum Input<'a> {
     Server(&'a [u8]),
     /// The snapshot that was asked for.
     Snapshot(Arc<Snapshot>),
+    /// The upstream could not be reached.
+    DialFailed,
     /// The snapshot could not be loaded: unknown means refuse.
     SnapshotFailed,
 }

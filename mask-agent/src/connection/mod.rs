@@ -330,8 +330,25 @@ impl Connection<'_> {
     }
 
     async fn dial(&mut self) -> Result<(), Ending> {
-        let stream = upstream::dial(&self.shared.peers, self.caller.original).await?;
-        self.server = Some(Side::new(stream));
+        match upstream::dial(&self.shared.peers, self.caller.original).await {
+            Ok(stream) => {
+                self.server = Some(Side::new(stream));
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(%error, to = %self.caller.original, "upstream cannot be reached");
+                self.inject(Input::DialFailed)
+            }
+        }
+    }
+
+    /// Tells the session what no peer sent.
+    fn inject(&mut self, input: Input<'_>) -> Result<(), Ending> {
+        let mut out = Outbox { now: self.started.elapsed(), ..Outbox::default() };
+        let result = self.session.handle(input, &mut out);
+        self.shared.spool.append(Some(self.subject), &out.events).map_err(|_| Ending::Audit)?;
+        self.client.send(out.client.slices(&[]))?;
+        result?;
         Ok(())
     }
 
@@ -347,7 +364,6 @@ impl Connection<'_> {
             Want::LoadCatalog { freshness } => {
                 let Some(login) = self.session.login().cloned() else { return Ok(()) };
                 let loaded = self.shared.catalogs.snapshot(self.caller.original, &login, *freshness).await;
-                let mut out = Outbox { now: self.started.elapsed(), ..Outbox::default() };
                 let input = match loaded {
                     Ok(snapshot) => Input::Snapshot(snapshot),
                     Err(error) => {
@@ -355,10 +371,7 @@ impl Connection<'_> {
                         Input::SnapshotFailed
                     }
                 };
-                let result = self.session.handle(input, &mut out);
-                self.client.send(out.client.slices(&[]))?;
-                result?;
-                Ok(())
+                self.inject(input)
             }
             Want::RegisterCancel { client, server } => {
                 self.shared.cancels.insert(client.clone(), self.caller.original, server.clone());

@@ -715,6 +715,10 @@ impl Session for PostgresSession {
                 self.load_asked = false;
                 Ok(0)
             }
+            Input::DialFailed => {
+                let why = "the database this connection was meant for cannot be reached";
+                Err(Self::fatal(out, "08001", why, SessionError::Server("not reachable")))
+            }
             Input::SnapshotFailed => {
                 let why = "the database's catalog could not be read, so nothing can be shown";
                 Err(Self::fatal(out, "58000", why, SessionError::Server("catalog not loaded")))
