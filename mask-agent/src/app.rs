@@ -1,8 +1,9 @@
 //! Puts the parts together; the only module that knows them all.
 
 use std::{
+    collections::VecDeque,
     fs::{self, OpenOptions},
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::{fd::AsFd, unix::fs::OpenOptionsExt},
     path::Path,
@@ -29,6 +30,9 @@ use crate::{
 /// How long connections have to end after a stop.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How often a followed trail is looked at; a person is reading.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
+
 pub(crate) fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Run(run) => {
@@ -36,7 +40,9 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         }
         Command::Status { pins, json } => status(&pins.pin_dir, json),
         Command::Policy(cli::Policy::Check { files }) => check(&files),
-        Command::Audit(cli::Audit::Tail { state, lines, json }) => tail(&state.state_dir, lines, json),
+        Command::Audit(cli::Audit::Tail { state, lines, follow, json }) => {
+            tail(&state.state_dir, lines, follow, json)
+        }
         Command::Uninstall { pins, state } => uninstall(&pins.pin_dir, &state.state_dir),
     }
 }
@@ -165,17 +171,40 @@ fn check(files: &[std::path::PathBuf]) -> Result<()> {
     Ok(())
 }
 
-fn tail(state_dir: &Path, lines: usize, json: bool) -> Result<()> {
+fn tail(state_dir: &Path, lines: usize, follow: bool, json: bool) -> Result<()> {
     let path = audit::path(state_dir);
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let all: Vec<&str> = text.lines().collect();
-    for line in &all[all.len().saturating_sub(lines)..] {
-        if json {
-            println!("{line}");
-        } else {
-            let record: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
-            println!("{}", human(&record));
+    let file = fs::File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut reader = BufReader::new(file);
+    let mut last = VecDeque::with_capacity(lines);
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 0 {
+        if last.len() >= lines.max(1) {
+            last.pop_front();
         }
+        last.push_back(std::mem::take(&mut line));
+    }
+    for line in last {
+        print_record(&line, json)?;
+    }
+    while follow {
+        // A record is written with one call, so a line that is not ended yet is the rest of one.
+        if reader.read_line(&mut line)? == 0 || !line.ends_with('\n') {
+            std::thread::sleep(FOLLOW_PAUSE);
+        } else {
+            print_record(&line, json)?;
+            line.clear();
+        }
+    }
+    Ok(())
+}
+
+fn print_record(line: &str, json: bool) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    if json {
+        out.write_all(line.as_bytes())?;
+    } else {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+        writeln!(out, "{}", human(&record))?;
     }
     Ok(())
 }

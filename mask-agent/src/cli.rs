@@ -92,6 +92,9 @@ pub(crate) enum Audit {
         /// How many.
         #[arg(short = 'n', long, default_value_t = 20)]
         lines: usize,
+        /// Go on printing records as they come.
+        #[arg(short = 'f', long)]
+        follow: bool,
         /// Print the records as they are stored.
         #[arg(long)]
         json: bool,

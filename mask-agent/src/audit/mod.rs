@@ -86,15 +86,21 @@ impl Spool {
         DirBuilder::new().recursive(true).mode(0o700).create(state_dir.join("audit"))?;
         let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path)?;
         let next = fs::read(&path)?.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
+        let mut torn = false;
         if file.metadata()?.len() > 0 {
             file.seek(SeekFrom::End(-1))?;
             let mut last = [0];
             file.read_exact(&mut last)?;
-            if last != *b"\n" {
+            torn = last != *b"\n";
+            if torn {
                 file.write_all(b"\n")?;
             }
         }
-        Ok(Self(Mutex::new(Writer { file, next: next as u64, broken: false })))
+        let spool = Self(Mutex::new(Writer { file, next: next as u64, broken: false }));
+        if torn {
+            spool.append(None, &[Event::Recovered])?;
+        }
+        Ok(spool)
     }
 
     /// Appends a batch with one write.

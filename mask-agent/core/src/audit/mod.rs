@@ -61,6 +61,8 @@ pub enum Event {
         /// What is wrong with it.
         reason: String,
     },
+    /// The trail ended inside a record; what was there of it stands on the line before.
+    Recovered,
     /// A statement is about to be answered; in the spool before its first row leaves.
     Statement {
         /// Its number in the connection.
