@@ -2,3 +2,4 @@
 
 mod extended;
 mod main_path;
+mod operating;

@@ -16,6 +16,14 @@ pub struct Agent {
     scratch: Scratch,
     cgroup: PathBuf,
     pins: PathBuf,
+    small_disk: bool,
+}
+
+/// What a daemon is started with.
+#[derive(Default)]
+struct Start<'a> {
+    policy: Option<&'a str>,
+    small_disk: bool,
 }
 
 /// The cgroup v2 mount, wherever this host has it.
@@ -46,6 +54,20 @@ fn inside(cgroup: &Path, program: &Path) -> Command {
 impl Agent {
     /// Starts a daemon with the built-in policy for the port of a database.
     pub fn start(port: u16) -> Result<Self> {
+        Self::launch(port, &Start::default())
+    }
+
+    /// Starts a daemon with a policy file.
+    pub fn start_with(port: u16, policy: Option<&str>) -> Result<Self> {
+        Self::launch(port, &Start { policy, ..Start::default() })
+    }
+
+    /// Starts a daemon whose state lies on a file system of 64 KiB.
+    pub fn start_on_small_disk(port: u16) -> Result<Self> {
+        Self::launch(port, &Start { small_disk: true, ..Start::default() })
+    }
+
+    fn launch(port: u16, start: &Start<'_>) -> Result<Self> {
         let scratch = Scratch::new("agent")?;
         let name = scratch.0.file_name().context("scratch has a name")?.to_owned();
         let cgroup = cgroup_root()?.join(&name);
@@ -56,9 +78,23 @@ impl Agent {
         let mut command = inside(&cgroup.join("daemon"), &binary()?);
         command.arg("run").arg("--state-dir").arg(scratch.0.join("state"));
         command.arg("--pin-dir").arg(&pins).arg("--cgroup").arg(&cgroup);
+        let state = scratch.0.join("state");
+        std::fs::create_dir(&state)?;
+        if start.small_disk {
+            let mut mount = Command::new("mount");
+            let (ok, text) = output(mount.args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&state))?;
+            if !ok {
+                bail!("{text}");
+            }
+        }
+        if let Some(policy) = start.policy {
+            let file = scratch.0.join("policy.yaml");
+            std::fs::write(&file, policy)?;
+            command.arg("--policy").arg(file);
+        }
         command.args(["--port", &port.to_string(), "--listen-port", &free_port()?.to_string()]);
         let child = command.stdout(Stdio::null()).stderr(log).spawn()?;
-        let mut agent = Self { child, scratch, cgroup, pins };
+        let mut agent = Self { child, scratch, cgroup, pins, small_disk: start.small_disk };
         let log = agent.scratch.0.join("log");
         let mut ended = false;
         wait_for("the daemon to be ready", || {
@@ -79,6 +115,30 @@ impl Agent {
     /// Runs SQL by an unmodified psql with an ordinary connection string.
     pub fn psql(&self, dsn: &str, sql: &str) -> Result<(bool, String)> {
         output(self.client("psql").args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql, dsn]))
+    }
+
+    /// Writes another policy file and asks the daemon to read it.
+    pub fn reload(&self, policy: &str) -> Result<()> {
+        std::fs::write(self.scratch.0.join("policy.yaml"), policy)?;
+        let pid = i32::try_from(self.child.id())?;
+        // SAFETY: the pid is our own child's and has not been reaped.
+        unsafe { libc::kill(pid, libc::SIGHUP) };
+        Ok(())
+    }
+
+    /// The state directory.
+    pub fn state(&self) -> PathBuf {
+        self.scratch.0.join("state")
+    }
+
+    /// Runs another command of the same daemon: `status` or `uninstall`.
+    pub fn command(&self, arguments: &[&str]) -> Result<(bool, String)> {
+        let mut command = Command::new(binary()?);
+        command.args(arguments).arg("--pin-dir").arg(&self.pins);
+        if arguments.contains(&"uninstall") {
+            command.arg("--state-dir").arg(self.state());
+        }
+        output(&mut command)
     }
 
     /// Ends the daemon as a crash would.
@@ -103,11 +163,10 @@ impl Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         end(&mut self.child, libc::SIGTERM);
-        if let Ok(binary) = binary() {
-            let mut uninstall = Command::new(binary);
-            uninstall.arg("uninstall").arg("--pin-dir").arg(&self.pins);
-            let _ = output(uninstall.arg("--state-dir").arg(self.scratch.0.join("state")));
+        if self.small_disk {
+            let _ = output(Command::new("umount").arg(self.state()));
         }
+        let _ = self.command(&["uninstall"]);
         let _ = std::fs::remove_dir_all(&self.pins);
         for part in ["clients", "daemon", ""] {
             let folder = self.cgroup.join(part);
