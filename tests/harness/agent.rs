@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -164,15 +165,23 @@ impl Drop for Agent {
     fn drop(&mut self) {
         end(&mut self.child, libc::SIGTERM);
         if self.small_disk {
-            let _ = output(Command::new("umount").arg(self.state()));
+            let _ = Command::new("umount").arg(self.state()).status();
         }
-        let _ = self.command(&["uninstall"]);
+        if let Ok(binary) = binary() {
+            let mut uninstall = Command::new(binary);
+            uninstall.arg("uninstall").arg("--pin-dir").arg(&self.pins).arg("--state-dir").arg(self.state());
+            let _ = uninstall.stdout(Stdio::null()).status();
+        }
         let _ = std::fs::remove_dir_all(&self.pins);
         for part in ["clients", "daemon", ""] {
             let folder = self.cgroup.join(part);
             // A cgroup can be removed once its last process is reaped.
-            let _ =
-                wait_for("the cgroup to empty", || std::fs::remove_dir(&folder).is_ok() || !folder.exists());
+            for _ in 0..100 {
+                if std::fs::remove_dir(&folder).is_ok() || !folder.exists() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
     }
 }

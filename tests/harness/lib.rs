@@ -11,7 +11,7 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -67,10 +67,34 @@ pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note_interrupt(_signal: libc::c_int) {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+/// Turns SIGINT and SIGTERM into an error at the next step, so that every guard runs.
+pub fn catch_interrupts() {
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let handler = note_interrupt as extern "C" fn(libc::c_int);
+        // SAFETY: the handler only stores to an atomic, which is async-signal-safe.
+        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+    }
+}
+
+/// Fails once a signal has come.
+pub fn check_interrupt() -> Result<()> {
+    if INTERRUPTED.load(Ordering::Relaxed) {
+        bail!("interrupted; everything that was started has been ended");
+    }
+    Ok(())
+}
+
 /// Polls until `condition` holds.
 pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) -> Result<()> {
     let end = Instant::now() + DEADLINE;
     while !condition() {
+        check_interrupt()?;
         if Instant::now() > end {
             bail!("waited {DEADLINE:?} for {what}");
         }
@@ -98,7 +122,17 @@ pub(crate) fn end(child: &mut Child, signal: i32) {
 
 /// What a command printed, both streams, and whether it succeeded.
 pub fn output(command: &mut Command) -> Result<(bool, String)> {
+    check_interrupt()?;
     let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
     let text = [output.stdout, output.stderr].concat();
     Ok((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
+}
+
+/// The Python that has the drivers, as `cargo xtask setup` made it.
+pub fn driver_python() -> Result<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/drivers/bin/python");
+    if !PathBuf::from(path).exists() {
+        bail!("the Python drivers are missing; run `cargo xtask setup`");
+    }
+    Ok(path.to_owned())
 }

@@ -1,7 +1,7 @@
 //! An unmodified client gets masked rows; then the daemon is killed, and the client nothing.
 
 use anyhow::{Result, ensure};
-use mask_tests::{Agent, Postgres};
+use mask_tests::{Agent, Postgres, catch_interrupts, driver_python, output};
 
 const SCHEMA: &str = "
     create table customers as
@@ -20,7 +20,16 @@ const SCHEMA: &str = "
 const QUERY: &str = "select c.id, c.full_name, c.email, c.city, p.card_number, p.amount
     from customers c join payments p on p.customer_id = c.id order by c.id limit 3";
 
+/// What an agent does: connect, ask, read.
+const AGENT: &str = "
+import psycopg, sys
+with psycopg.connect(sys.argv[1]) as db:
+    for row in db.execute(sys.argv[2]):
+        print('|'.join(map(str, row)))
+";
+
 pub(crate) fn run() -> Result<()> {
+    catch_interrupts();
     println!(
         "\n1. A throw-away PostgreSQL with 10,000 rows of personal data, and the daemon with no policy."
     );
@@ -40,6 +49,15 @@ pub(crate) fn run() -> Result<()> {
         "e-mail addresses are not masked"
     );
     ensure!(clear.contains("4111") && !masked.contains("4111"), "card numbers are not masked");
+
+    println!("\n   A Python agent with psycopg, the same connection string:");
+    let mut python = agent.client(&driver_python()?);
+    let (ok, rows) = output(python.args(["-c", AGENT]).arg(postgres.dsn()).arg(QUERY))?;
+    show(&rows);
+    ensure!(
+        ok && !rows.contains("@example.org") && !rows.contains("4111"),
+        "psycopg was shown a clear value"
+    );
 
     println!("\n3. What the audit trail says of it:\n");
     for record in agent.trail()?.iter().filter(|record| record["kind"] == "statement") {

@@ -10,11 +10,13 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 const BPF_LINKER: &str = "0.13.0";
+const DRIVERS: [&str; 2] = ["psycopg[binary]==3.3.9", "asyncpg==0.32.0"];
 
 pub(crate) fn run() -> Result<()> {
     packages()?;
     rust_src()?;
-    bpf_linker()
+    bpf_linker()?;
+    drivers()
 }
 
 fn succeeds(program: &str, arguments: &[&str]) -> bool {
@@ -33,6 +35,7 @@ fn packages() -> Result<()> {
         ("libclang-dev", "bindings of PostgreSQL's grammar"),
         ("postgresql", "tests and demo run a real server"),
         ("nftables", "the guard"),
+        ("python3-venv", "the tests' Python drivers"),
         ("util-linux", "setpriv starts the server as its own user"),
     ]
     .into_iter()
@@ -115,5 +118,23 @@ fn link(to: &Path, at: &Path) -> Result<()> {
         fs::remove_file(at)?;
     }
     symlink(to, at)?;
+    Ok(())
+}
+
+/// Python drivers for the tests and the demo, in a folder of their own.
+fn drivers() -> Result<()> {
+    let python = Path::new("target/drivers/bin/python");
+    let program = python.to_str().context("path is text")?;
+    if succeeds(program, &["-c", "import asyncpg, psycopg"]) {
+        return Ok(());
+    }
+    println!("installing {}: unmodified clients for the tests and the demo", DRIVERS.join(" and "));
+    if !succeeds("/usr/bin/python3", &["-m", "venv", "target/drivers"]) {
+        bail!("cannot make a Python environment in target/drivers");
+    }
+    let mut install = Command::new(python);
+    if !install.args(["-m", "pip", "install", "--quiet"]).args(DRIVERS).status()?.success() {
+        bail!("pip could not install the drivers");
+    }
     Ok(())
 }
