@@ -1,15 +1,18 @@
 //! Functions that reach past the statement they stand in.
 
 /// Prefixes of functions that run SQL from text, read files, other sessions or raw pages, or keep values.
-const DANGEROUS_PREFIXES: [&str; 20] = [
+const DANGEROUS_PREFIXES: [&str; 24] = [
     "brin_page",
     "bt_page",
+    "connectby",
+    "crosstab",
     "cursor_to_xml",
     "database_to_",
     "dblink",
     "get_raw_page",
     "heap_page",
     "lo_",
+    "pg_file_",
     "pg_get_wal",
     "pg_logical_",
     "pg_ls_",
@@ -22,20 +25,36 @@ const DANGEROUS_PREFIXES: [&str; 20] = [
     "query_to_",
     "schema_to_",
     "table_to_",
+    "xpath_table",
 ];
 
-const DANGEROUS: [&str; 11] = [
-    "connectby",
-    "connectby_text",
-    "crosstab",
+const DANGEROUS: [&str; 9] = [
     "loread",
     "lowrite",
-    "pg_file_write",
+    "pg_hba_file_rules",
+    "pg_ident_file_mappings",
     "pg_replication_origin_create",
+    "pg_show_all_file_settings",
     "pg_stat_statements",
     "ts_rewrite",
     "ts_stat",
-    "xpath_table",
+];
+
+/// Functions of the server that turn a row they are given into a value, and may be written as its column.
+const WHOLE_ROW: [&str; 13] = [
+    "concat",
+    "hash_record",
+    "json_build_array",
+    "json_build_object",
+    "jsonb_build_array",
+    "jsonb_build_object",
+    "quote_literal",
+    "quote_nullable",
+    "record_out",
+    "record_send",
+    "row_to_json",
+    "to_json",
+    "to_jsonb",
 ];
 
 /// Functions that carry a value to where it is seen outside the result.
@@ -48,4 +67,8 @@ pub(super) fn is_dangerous(name: &str) -> bool {
 
 pub(super) fn has_side_channel(name: &str) -> bool {
     SIDE_CHANNELS.contains(&name) || name.starts_with("pg_advisory") || name.starts_with("pg_try_advisory")
+}
+
+pub(super) fn takes_whole_row(name: &str) -> bool {
+    WHOLE_ROW.contains(&name)
 }

@@ -67,11 +67,11 @@ pub struct Statement {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LineageError {
-    /// PostgreSQL's own grammar rejects it.
+    /// `PostgreSQL`'s own grammar rejects it.
     #[error("{0}")]
     Syntax(String),
-    /// Nested deeper than any program nests.
-    #[error("statement is nested deeper than {NESTING_MAX} levels")]
+    /// Nested deeper than the parser can follow.
+    #[error("statement is nested too deeply to be read")]
     TooDeep,
     /// Longer than any statement that names relations needs to be.
     #[error("statement is longer than {SQL_BYTES_MAX} bytes")]
@@ -80,9 +80,6 @@ pub enum LineageError {
 
 /// Longer strings are refused; bulk data belongs into parameters or COPY.
 pub const SQL_BYTES_MAX: usize = 4 << 20;
-/// The grammar and every walk over its tree recurse; this keeps them far from the end of a 2 MiB stack.
-pub const NESTING_MAX: usize = 200;
-
 /// Analyses every statement of a string.
 ///
 /// # Errors
@@ -95,10 +92,7 @@ pub fn analyse(
     if sql.len() > SQL_BYTES_MAX {
         return Err(LineageError::TooLong);
     }
-    if nesting(sql) > NESTING_MAX {
-        return Err(LineageError::TooDeep);
-    }
-    let parsed = pg_query::parse(sql, 0).map_err(|error| LineageError::Syntax(error.to_string()))?;
+    let parsed = pg_query::parse(sql, 0).map_err(LineageError::from)?;
     let statements = parsed.protobuf.stmts.iter().filter_map(|raw| raw.stmt.as_ref());
     statements
         .map(|node| {
@@ -108,21 +102,20 @@ pub fn analyse(
         .collect()
 }
 
-/// An upper bound of how deep brackets nest, without regard to quotes.
-fn nesting(sql: &str) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    let mut operators = 0_usize;
-    for byte in sql.bytes() {
-        match byte {
-            b'(' | b'[' => depth += 1,
-            b')' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
+impl From<pg_query::Error> for LineageError {
+    /// The parser checks its stack, and its tree is decoded to a limited depth: both end here, so what
+    /// walks the tree afterwards may recurse.
+    fn from(error: pg_query::Error) -> Self {
+        match error {
+            pg_query::Error::Decode(_) => Self::TooDeep,
+            pg_query::Error::Parse(message)
+                if message.contains("stack depth limit exceeded") || message.contains("memory exhausted") =>
+            {
+                Self::TooDeep
+            }
+            error => Self::Syntax(error.to_string()),
         }
-        // Prefix operators and NOT nest without brackets, as in `- - - 1`.
-        operators = if matches!(byte, b'-' | b'+' | b'~' | b'!' | b'@' | b' ') { operators + 1 } else { 0 };
-        deepest = deepest.max(depth + operators / 4);
     }
-    deepest
 }
 
 const HINT_SELECT: &str = "Select the columns you need directly; masked columns come back masked.";
@@ -132,7 +125,7 @@ fn judge(facts: &Facts, catalog: &Catalog, classes: &Classification) -> Statemen
     for relation in &facts.relations {
         let common = relation.schema.is_none() && facts.common.contains(&relation.name);
         if !common || catalog.named(None, &relation.name).next().is_some() {
-            reads.relation(relation.schema.as_deref(), &relation.name, catalog, classes);
+            reads.relation(relation, catalog, classes);
         }
     }
     for function in &facts.functions {
@@ -140,12 +133,14 @@ fn judge(facts: &Facts, catalog: &Catalog, classes: &Classification) -> Statemen
         if foreign && function.schema.as_deref() != Some("information_schema")
             || catalog.has_user_function(&function.name)
         {
-            reads.unknown = true;
-            reads.calls_user_code = true;
+            reads.calls(function.in_flow);
         }
     }
+    for field in facts.fields.iter().filter(|field| catalog.has_user_function(&field.name)) {
+        reads.calls(field.in_flow);
+    }
     let plain = !reads.sensitive && !reads.unknown;
-    let refusal = refusal(facts, plain, &reads, classes);
+    let refusal = refusal(facts, plain, &reads, catalog, classes);
     let trust = if facts.command == "FetchStmt" {
         Trust::Origins
     } else if plain {
@@ -159,10 +154,11 @@ fn judge(facts: &Facts, catalog: &Catalog, classes: &Classification) -> Statemen
     Statement {
         command: facts.command,
         trust,
-        effect: effect(facts.command),
+        effect: effect(facts),
         relations: facts
             .relations
             .iter()
+            .chain(&facts.created)
             .filter(|name| name.schema.is_some() || !facts.common.contains(&name.name))
             .map(tree::Name::written)
             .collect(),
@@ -178,133 +174,180 @@ struct Reads {
     /// A relation with triggers, rules or defaults that run code of users.
     user_code: bool,
     calls_user_code: bool,
+    /// What is put into a relation is read from a sensitive one.
+    flow_sensitive: bool,
+    /// What is put into a relation comes from where nobody knows.
+    flow_unknown: bool,
 }
 
 impl Reads {
-    fn relation(&mut self, schema: Option<&str>, name: &str, catalog: &Catalog, classes: &Classification) {
+    fn relation(&mut self, name: &tree::Name, catalog: &Catalog, classes: &Classification) {
         let mut found = false;
-        for relation in catalog.named(schema, name) {
+        for relation in catalog.named(name.schema.as_deref(), &name.name) {
             found = true;
-            self.sensitive |= classes.is_sensitive(relation.oid);
             let system = matches!(&*relation.schema, "pg_catalog" | "information_schema");
-            let opaque = match relation.kind {
+            let derived = match relation.kind {
                 RelationKind::Foreign | RelationKind::MaterializedView | RelationKind::View => !system,
-                RelationKind::Other | RelationKind::Table => relation.has_user_code,
+                RelationKind::Other | RelationKind::Table => false,
             };
-            self.unknown |= opaque;
-            self.user_code |= relation.has_user_code;
+            let sensitive = classes.is_sensitive(relation.oid);
+            self.sensitive |= sensitive;
+            self.flow_sensitive |= name.in_flow && sensitive;
+            // Triggers run on what is written, so only a derived relation is unknown to a reader.
+            self.flow_unknown |= name.in_flow && derived;
+            self.unknown |= derived || relation.has_user_code && !system;
+            self.user_code |= relation.has_user_code && !system;
         }
         self.unknown |= !found;
+        self.flow_unknown |= name.in_flow && !found;
+    }
+
+    fn calls(&mut self, in_flow: bool) {
+        self.unknown = true;
+        self.calls_user_code = true;
+        self.flow_unknown |= in_flow;
     }
 }
 
-fn effect(command: &str) -> Effect {
-    let is = |prefix: &str| command.starts_with(prefix);
-    if is("VariableSet") || is("Discard") {
-        Effect::Settings
-    } else if is("Create")
-        || is("Alter")
-        || is("Drop")
-        || is("Rename")
-        || is("View")
-        || is("Define")
-        || is("CompositeType")
-        || is("Rule")
-        || is("RefreshMat")
-    {
-        Effect::Catalog
-    } else {
-        Effect::None
-    }
-}
-
-fn refusal(facts: &Facts, plain: bool, reads: &Reads, classes: &Classification) -> Option<Refusal> {
-    let refuse = |code, message: String, hint| Some(Refusal { code, message, hint });
+/// What is not known to leave definitions alone counts as changing them.
+fn effect(facts: &Facts) -> Effect {
     match facts.command {
-        "DoStmt" | "CallStmt" => {
-            return refuse(
-                "procedure",
-                "DO and CALL are refused, because what they run cannot be read".to_owned(),
-                "Send the statements themselves.",
-            );
+        _ if !facts.created.is_empty() => Effect::Catalog,
+        "DiscardStmt" | "VariableSetStmt" => Effect::Settings,
+        _ if facts.sets_lexer || facts.functions.iter().any(|function| function.name == "set_config") => {
+            Effect::Settings
         }
-        "PrepareStmt" | "ExecuteStmt" => {
-            return refuse(
-                "sql-prepare",
-                "PREPARE and EXECUTE in SQL text are refused".to_owned(),
-                "Use the prepared statements of your driver, which work.",
-            );
-        }
-        "CopyStmt" if facts.copies_file => {
-            return refuse(
-                "copy-file",
-                "COPY from or to a file or program of the server is refused".to_owned(),
-                "Use COPY … FROM STDIN or TO STDOUT.",
-            );
-        }
-        "CopyStmt" if !plain && !facts.copies_in => {
-            return refuse(
-                "copy-sensitive",
-                "COPY of a relation with masked columns is refused".to_owned(),
-                HINT_SELECT,
-            );
-        }
-        "CreateEventTrigStmt" | "CreateTrigStmt" | "RuleStmt" => {
-            return refuse(
-                "hidden-flow",
-                "triggers and rules are refused, because they can move masked values unseen".to_owned(),
-                "Let an operator create it past mask-agent.",
-            );
-        }
-        "CreateStmt" | "AlterTableStmt" if reads.calls_user_code => {
-            return refuse(
-                "hidden-flow",
-                "a default or expression that calls a function of users is refused".to_owned(),
-                "Let an operator create it past mask-agent.",
-            );
-        }
-        "VariableSetStmt" if facts.sets_lexer => {
-            return refuse(
-                "unsafe-setting",
-                "this setting would change how statements and values are read".to_owned(),
-                "Keep client_encoding at UTF8 and standard_conforming_strings on.",
-            );
-        }
-        _ => {}
+        "CheckPointStmt" | "ClosePortalStmt" | "ClusterStmt" | "CommentStmt" | "ConstraintsSetStmt"
+        | "CopyStmt" | "DeallocateStmt" | "DeclareCursorStmt" | "DeleteStmt" | "ExplainStmt"
+        | "FetchStmt" | "GrantRoleStmt" | "GrantStmt" | "IndexStmt" | "InsertStmt" | "ListenStmt"
+        | "LockStmt" | "MergeStmt" | "NotifyStmt" | "ReindexStmt" | "SelectStmt" | "TransactionStmt"
+        | "TruncateStmt" | "UnlistenStmt" | "UpdateStmt" | "VacuumStmt" | "VariableShowStmt" => Effect::None,
+        _ => Effect::Catalog,
     }
-    if let Some(function) = facts.functions.iter().find(|function| functions::is_dangerous(&function.name)) {
+}
+
+fn refusal(
+    facts: &Facts,
+    plain: bool,
+    reads: &Reads,
+    catalog: &Catalog,
+    classes: &Classification,
+) -> Option<Refusal> {
+    facts
+        .commands
+        .iter()
+        .find_map(|command| refusal_by_command(command, facts, plain, reads))
+        .or_else(|| refusal_by_setting(facts))
+        .or_else(|| refusal_by_function(facts, plain))
+        .or_else(|| refusal_by_name(facts, reads, catalog, classes))
+        .or_else(|| refusal_by_flow(facts, reads, classes))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "every caller returns it as it is")]
+fn refuse(code: &'static str, message: String, hint: &'static str) -> Option<Refusal> {
+    Some(Refusal { code, message, hint })
+}
+
+/// Statements that hide what they do, at any depth.
+fn refusal_by_command(command: &str, facts: &Facts, plain: bool, reads: &Reads) -> Option<Refusal> {
+    match command {
+        "DoStmt" | "CallStmt" => refuse(
+            "procedure",
+            "DO and CALL are refused, because what they run cannot be read".to_owned(),
+            "Send the statements themselves.",
+        ),
+        "PrepareStmt" | "ExecuteStmt" => refuse(
+            "sql-prepare",
+            "PREPARE and EXECUTE in SQL text are refused".to_owned(),
+            "Use the prepared statements of your driver, which work.",
+        ),
+        "CopyStmt" if facts.copies_file => refuse(
+            "copy-file",
+            "COPY from or to a file or program of the server is refused".to_owned(),
+            "Use COPY … FROM STDIN or TO STDOUT.",
+        ),
+        "CopyStmt" if !plain && !facts.copies_in => refuse(
+            "copy-sensitive",
+            "COPY of a relation with masked columns is refused".to_owned(),
+            HINT_SELECT,
+        ),
+        "CreateEventTrigStmt" | "CreateTrigStmt" | "RuleStmt" => refuse(
+            "hidden-flow",
+            "triggers and rules are refused, because they can move masked values unseen".to_owned(),
+            "Let an operator create it past mask-agent.",
+        ),
+        "CreateStmt" | "AlterTableStmt" if reads.calls_user_code => refuse(
+            "hidden-flow",
+            "a default or expression that calls a function of users is refused".to_owned(),
+            "Let an operator create it past mask-agent.",
+        ),
+        _ => None,
+    }
+}
+
+fn refusal_by_setting(facts: &Facts) -> Option<Refusal> {
+    if !facts.sets_lexer {
+        return None;
+    }
+    refuse(
+        "unsafe-setting",
+        "this setting would change how statements and values are read".to_owned(),
+        "Keep client_encoding at UTF8 and standard_conforming_strings on; change others by SET.",
+    )
+}
+
+fn refusal_by_function(facts: &Facts, plain: bool) -> Option<Refusal> {
+    let called = |matches: fn(&str) -> bool| facts.functions.iter().find(|function| matches(&function.name));
+    if let Some(function) = called(functions::is_dangerous) {
         return refuse(
             "dangerous-function",
             format!("function {} is refused, because it reaches past the statement", function.name),
             "Query the tables themselves.",
         );
     }
-    if plain {
+    let function = called(functions::has_side_channel).filter(|_| !plain)?;
+    refuse(
+        "side-channel",
+        format!("function {} is refused beside masked columns", function.name),
+        "Call it in a statement of its own.",
+    )
+}
+
+/// Columns are classified by their names, their relations' and their schemas'.
+fn refusal_by_name(
+    facts: &Facts,
+    reads: &Reads,
+    catalog: &Catalog,
+    classes: &Classification,
+) -> Option<Refusal> {
+    let column = reads.sensitive || reads.unknown;
+    let renames = column && facts.renamed.iter().any(|column| classes.names_column(column));
+    let schema = facts.moved_schema.as_ref().is_some_and(|schema| {
+        catalog.relations().any(|relation| relation.schema == *schema && classes.is_sensitive(relation.oid))
+    });
+    if !(renames || schema || facts.moves && reads.sensitive) {
         return None;
     }
-    if let Some(function) =
-        facts.functions.iter().find(|function| functions::has_side_channel(&function.name))
-    {
-        return refuse(
-            "side-channel",
-            format!("function {} is refused beside masked columns", function.name),
-            "Call it in a statement of its own.",
-        );
-    }
-    let names_value = facts.flow_columns.iter().any(|column| classes.names_column(column));
-    if facts.renames && facts.renamed.iter().any(|column| classes.names_column(column)) {
-        return refuse(
-            "reclassify",
-            "renaming a masked column is refused, because columns are classified by name".to_owned(),
-            "Let an operator rename it and adapt the policy.",
-        );
-    }
-    if facts.writes_values && (names_value || facts.flow_is_wide || reads.unknown && facts.flow_has_source) {
-        return refuse(
-            "write-from-sensitive",
-            "writing values read from masked columns is refused".to_owned(),
-            "Name the columns to copy, without the masked ones.",
-        );
-    }
-    None
+    refuse(
+        "reclassify",
+        "renaming what holds masked columns is refused, because columns are classified by name".to_owned(),
+        "Let an operator rename it and adapt the policy.",
+    )
 }
+
+fn refusal_by_flow(facts: &Facts, reads: &Reads, classes: &Classification) -> Option<Refusal> {
+    let names_value = || facts.flow_columns.iter().any(|column| classes.names_column(column));
+    let carries = reads.flow_unknown || reads.flow_sensitive && (facts.flow_is_wide || names_value());
+    if !facts.writes_values || !carries {
+        return None;
+    }
+    refuse(
+        "write-from-sensitive",
+        "writing values read from masked columns is refused".to_owned(),
+        "Name the columns to copy, without the masked ones.",
+    )
+}
+
+#[cfg(test)]
+#[path = "lineage_tests.rs"]
+mod tests;

@@ -3,13 +3,18 @@
 //! The walk goes over the tree's serialised form, so that no node kind can be forgotten: what the grammar
 //! can hold, the walk meets.
 
+use pg_query::protobuf::{ConstrType, ObjectType};
 use serde_json::{Map, Value};
+
+use super::functions;
 
 /// A name as written.
 #[derive(Debug)]
 pub(super) struct Name {
     pub(super) schema: Option<String>,
     pub(super) name: String,
+    /// Whether it stands in what a statement puts into a relation.
+    pub(super) in_flow: bool,
 }
 
 impl Name {
@@ -25,11 +30,17 @@ impl Name {
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub(super) command: &'static str,
+    /// Kinds of all statements in it, its own included: EXPLAIN and CREATE TABLE AS run what they contain.
+    pub(super) commands: Vec<&'static str>,
     pub(super) relations: Vec<Name>,
+    /// Relations it makes, which therefore hold nothing to read.
+    pub(super) created: Vec<Name>,
     /// Names of common table expressions. Where one stands is not followed: within its own definition the
     /// name means the table, so a relation of this name in the catalog counts as read.
     pub(super) common: Vec<String>,
     pub(super) functions: Vec<Name>,
+    /// Last names of qualified columns: `o.f` calls `f(o)` where o has no such column.
+    pub(super) fields: Vec<Name>,
     /// It has a RETURNING clause.
     pub(super) returns: bool,
     /// It writes, and returns columns that may hold what was written.
@@ -47,6 +58,9 @@ pub(super) struct Facts {
     pub(super) sets_lexer: bool,
     pub(super) renames: bool,
     pub(super) renamed: Vec<String>,
+    /// A whole relation or schema gets another name.
+    pub(super) moves: bool,
+    pub(super) moved_schema: Option<String>,
 }
 
 /// Reads the facts of one statement's node.
@@ -54,6 +68,9 @@ pub(super) fn facts(tree: &Value) -> Facts {
     let mut walk = Walk::default();
     let (command, body) = named(tree).unwrap_or(("", &Value::Null));
     walk.facts.command = COMMANDS.iter().find(|known| **known == command).copied().unwrap_or("other");
+    // USING and GENERATED expressions move values between columns.
+    walk.in_flow = matches!(command, "AlterTableStmt" | "CreateFunctionStmt");
+    walk.facts.writes_values = command == "AlterTableStmt";
     walk.visit(tree);
     walk.utility(command, body);
     let Walk { mut facts, common, aliases, .. } = walk;
@@ -64,10 +81,15 @@ pub(super) fn facts(tree: &Value) -> Facts {
 }
 
 /// Statements whose kind matters, by the grammar's names.
-const COMMANDS: [&str; 31] = [
+const COMMANDS: [&str; 46] = [
+    "AlterObjectSchemaStmt",
     "AlterTableStmt",
     "CallStmt",
+    "CheckPointStmt",
     "ClosePortalStmt",
+    "ClusterStmt",
+    "CommentStmt",
+    "ConstraintsSetStmt",
     "CopyStmt",
     "CreateEventTrigStmt",
     "CreateFunctionStmt",
@@ -84,19 +106,33 @@ const COMMANDS: [&str; 31] = [
     "ExecuteStmt",
     "ExplainStmt",
     "FetchStmt",
+    "GrantRoleStmt",
+    "GrantStmt",
+    "IndexStmt",
     "InsertStmt",
+    "ListenStmt",
+    "LockStmt",
     "MergeStmt",
+    "NotifyStmt",
     "PrepareStmt",
     "RefreshMatViewStmt",
+    "ReindexStmt",
     "RenameStmt",
     "RuleStmt",
     "SelectStmt",
     "TransactionStmt",
+    "TruncateStmt",
+    "UnlistenStmt",
     "UpdateStmt",
+    "VacuumStmt",
     "VariableSetStmt",
     "VariableShowStmt",
     "ViewStmt",
 ];
+
+/// Clauses that choose rows or their order; what they mention does not become a value.
+const FILTERS: [&str; 7] =
+    ["condition", "group_clause", "having_clause", "join_condition", "quals", "sort_clause", "where_clause"];
 
 #[derive(Default)]
 struct Walk {
@@ -107,6 +143,8 @@ struct Walk {
     aliases: Vec<String>,
     /// Inside what a statement puts into a relation.
     in_flow: bool,
+    /// Inside ON CONFLICT.
+    in_conflict: bool,
 }
 
 /// The kind and the body of a node.
@@ -133,6 +171,53 @@ fn is_set(value: Option<&Value>) -> bool {
     }
 }
 
+/// Whether an assignment is `name = excluded.name`.
+fn is_proposed(assignment: &Map<String, Value>) -> bool {
+    let (Some(target), Some(value)) = (assignment.get("name").and_then(text), assignment.get("val")) else {
+        return false;
+    };
+    let fields =
+        named(value).filter(|(kind, _)| *kind == "ColumnRef").and_then(|(_, body)| body.get("fields"));
+    let plain = assignment.get("indirection").is_none_or(|indirection| !is_set(Some(indirection)));
+    plain && fields.is_some_and(|fields| strings(fields) == ["excluded", &*target])
+}
+
+/// The text of a constant; booleans and numbers have none.
+fn literal(node: &Value) -> Option<String> {
+    let (kind, body) = named(node)?;
+    match kind {
+        "AConst" => Some(body.get("val")?.get("Sval")?.get("sval")?.as_str()?.to_lowercase()),
+        "TypeCast" => literal(body.get("arg")?),
+        _ => None,
+    }
+}
+
+/// Whether a setting would change how statements and values are read; no value means an unknown one.
+fn is_unsafe(name: &str, value: Option<&str>) -> bool {
+    match &*name.to_lowercase() {
+        "client_encoding" => value.is_none_or(|value| {
+            let value: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
+            // One byte means one character of ASCII in these as well.
+            !(matches!(&*value, "unicode" | "utf8" | "sqlascii") || value.starts_with("latin"))
+        }),
+        "standard_conforming_strings" => !matches!(value, Some("on" | "true" | "yes" | "1")),
+        _ => false,
+    }
+}
+
+/// What a field of a node is to the values that are put.
+#[derive(Clone, Copy)]
+enum Part {
+    /// It chooses, and puts nothing.
+    Filter,
+    /// It is put.
+    Flow,
+    /// What its node is.
+    Same,
+    /// It is visited elsewhere, or not to be.
+    Skip,
+}
+
 impl Walk {
     fn visit(&mut self, value: &Value) {
         match value {
@@ -143,11 +228,14 @@ impl Walk {
     }
 
     fn object(&mut self, object: &Map<String, Value>) {
+        self.facts.commands.extend(COMMANDS.iter().filter(|kind| object.contains_key(**kind)));
         if let Some(name) = object.get("relname").and_then(text) {
             self.relation(object, name);
         }
         if let Some(names) = object.get("funcname") {
-            self.function(&strings(names));
+            let names = strings(names);
+            self.setting(&names, object.get("args"));
+            self.function(&names);
         }
         // Operators and types run code of users as well: their function, their casts, their checks.
         for key in ["A_Expr", "AExpr"] {
@@ -168,21 +256,66 @@ impl Walk {
         if let Some(name) = object.get("ctename").and_then(text) {
             self.common.push(name);
         }
-        if let Some(reference) = object.get("ColumnRef")
-            && self.in_flow
-        {
+        if let Some(reference) = object.get("ColumnRef") {
             self.column(reference);
+        }
+        // `(expression).f` calls `f(expression)`.
+        if let Some(names) = object.get("indirection") {
+            for name in strings(names) {
+                self.function(&[name]);
+            }
+        }
+        // The value the client proposed for a column stays in this column.
+        if self.in_conflict && is_proposed(object) {
+            return;
+        }
+        if object.contains_key("jointype") {
+            self.join(object);
         }
         if self.in_flow && ["SubLink", "FuncCall", "from_clause"].iter().any(|key| is_set(object.get(*key))) {
             self.facts.flow_has_source = true;
         }
-        if is_set(object.get("into_clause")) {
+        // SELECT … INTO and CREATE TABLE AS.
+        let makes = |key: &str| object.get(key).filter(|into| into.get("on_commit").is_some());
+        if let Some(into) = makes("into_clause").or_else(|| makes("into")) {
             self.facts.writes_values = true;
-            self.flow(object);
+            self.created(into.get("rel"));
+            self.each(
+                object,
+                |key| if matches!(key, "into" | "into_clause") { Part::Skip } else { Part::Flow },
+            );
+        } else if object.contains_key("table_elts") {
+            self.created(object.get("relation"));
+            self.each(object, |key| if key == "relation" { Part::Skip } else { Part::Same });
+        } else if object.contains_key("with_check_option") && object.contains_key("view") {
+            self.created(object.get("view"));
+            self.each(object, |key| if key == "view" { Part::Skip } else { Part::Same });
+        } else if object.get("contype").is_some_and(|kind| *kind != ConstrType::ConstrGenerated as i32) {
+            // A check or key reads columns, but puts nothing.
+            self.each(object, |_| Part::Filter);
         } else if object.contains_key("returning_clause") || object.contains_key("merge_when_clauses") {
             self.write(object);
         } else {
-            object.values().for_each(|value| self.visit(value));
+            self.each(object, |_| Part::Same);
+        }
+    }
+
+    /// Visits the fields of a node, each as the part of a flow it is.
+    fn each(&mut self, object: &Map<String, Value>, part: impl Fn(&str) -> Part) {
+        for (key, value) in object {
+            let in_flow = match part(key) {
+                Part::Skip => continue,
+                _ if FILTERS.contains(&&**key) => false,
+                Part::Filter => false,
+                // What a common table expression reads may be put by any statement beside it.
+                Part::Same => self.in_flow || key == "with_clause",
+                Part::Flow => true,
+            };
+            let before = (self.in_flow, self.in_conflict);
+            self.in_flow = in_flow;
+            self.in_conflict |= key == "on_conflict_clause";
+            self.visit(value);
+            (self.in_flow, self.in_conflict) = before;
         }
     }
 
@@ -192,37 +325,34 @@ impl Walk {
         let deletes = object.contains_key("using_clause");
         let merges = object.contains_key("merge_when_clauses");
         self.facts.returns |= is_set(object.get("returning_clause"));
-        for (key, value) in object {
-            let puts = match &**key {
-                "target_list" => !inserts && !deletes,
-                "select_stmt" | "on_conflict_clause" | "merge_when_clauses" => true,
-                _ => false,
-            };
-            if puts && is_set(Some(value)) {
-                let before = self.facts.flow_columns.len();
-                self.facts.writes_values = true;
-                self.flow_in(value);
-                let reads = self.facts.flow_columns.len() > before
-                    || self.facts.flow_is_wide
-                    || self.facts.flow_has_source
-                    || merges;
-                self.facts.returns_written |= reads && is_set(object.get("returning_clause"));
-            } else {
-                self.visit(value);
-            }
-        }
-    }
-
-    fn flow(&mut self, object: &Map<String, Value>) {
-        let before = std::mem::replace(&mut self.in_flow, true);
-        object.values().for_each(|value| self.visit(value));
-        self.in_flow = before;
-    }
-
-    fn flow_in(&mut self, value: &Value) {
-        let before = std::mem::replace(&mut self.in_flow, true);
-        self.visit(value);
-        self.in_flow = before;
+        let updates = !inserts && !deletes && !merges;
+        let target = object.get("relation").and_then(|target| target.get("relname")).and_then(text);
+        self.facts.sets_lexer |= updates && target.as_deref() == Some("pg_settings");
+        let source = std::mem::take(&mut self.facts.flow_has_source);
+        let wide = std::mem::take(&mut self.facts.flow_is_wide);
+        let before = self.facts.flow_columns.len();
+        // What is put, before what it may be taken from: only the former makes RETURNING lie.
+        let puts = |key: &str| match key {
+            "target_list" => updates,
+            "merge_when_clauses" | "on_conflict_clause" | "select_stmt" => true,
+            _ => false,
+        };
+        self.facts.writes_values |= object.iter().any(|(key, value)| puts(key) && is_set(Some(value)));
+        self.each(object, |key| if puts(key) { Part::Flow } else { Part::Skip });
+        let reads = merges
+            || self.facts.flow_columns.len() > before
+            || self.facts.flow_is_wide
+            || self.facts.flow_has_source;
+        self.facts.returns_written |= reads && is_set(object.get("returning_clause"));
+        self.facts.flow_has_source |= source;
+        self.facts.flow_is_wide |= wide;
+        let conflicts = is_set(object.get("on_conflict_clause"));
+        self.each(object, |key| match key {
+            _ if puts(key) => Part::Skip,
+            "relation" if updates || merges || conflicts => Part::Flow,
+            "from_clause" | "source_relation" => Part::Flow,
+            _ => Part::Same,
+        });
     }
 
     fn relation(&mut self, object: &Map<String, Value>, name: String) {
@@ -234,13 +364,42 @@ impl Walk {
         if self.in_flow && is_set(alias.and_then(|alias| alias.get("colnames"))) {
             self.facts.flow_is_wide = true;
         }
-        self.facts.relations.push(Name { schema: object.get("schemaname").and_then(text), name });
+        let schema = object.get("schemaname").and_then(text);
+        self.facts.relations.push(Name { schema, name, in_flow: self.in_flow });
+    }
+
+    fn created(&mut self, relation: Option<&Value>) {
+        let Some(relation) = relation else { return };
+        if let Some(name) = relation.get("relname").and_then(text) {
+            let schema = relation.get("schemaname").and_then(text);
+            self.facts.created.push(Name { schema, name, in_flow: false });
+        }
+    }
+
+    /// A join can rename columns, and its alias is a whole row.
+    fn join(&mut self, object: &Map<String, Value>) {
+        for alias in ["alias", "join_using_alias"].iter().filter_map(|key| object.get(*key)) {
+            self.aliases.extend(alias.get("aliasname").and_then(text));
+            self.facts.flow_is_wide |= self.in_flow && is_set(alias.get("colnames"));
+        }
+    }
+
+    /// `set_config` is SET by another name.
+    fn setting(&mut self, function: &[String], arguments: Option<&Value>) {
+        if function.last().is_none_or(|name| name != "set_config") {
+            return;
+        }
+        let arguments = arguments.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        if let [name, value, ..] = arguments {
+            let name = literal(name).unwrap_or_default();
+            self.facts.sets_lexer |= is_unsafe(&name, literal(value).as_deref());
+        }
     }
 
     fn function(&mut self, names: &[String]) {
         if let Some((name, schema)) = names.split_last() {
             let schema = schema.last().cloned();
-            self.facts.functions.push(Name { schema, name: name.clone() });
+            self.facts.functions.push(Name { schema, name: name.clone(), in_flow: self.in_flow });
         }
     }
 
@@ -249,8 +408,16 @@ impl Walk {
         let stars = fields.as_array().is_some_and(|fields| {
             fields.iter().any(|field| named(field).is_some_and(|(kind, _)| kind == "AStar"))
         });
-        self.facts.flow_is_wide |= stars;
-        self.facts.flow_columns.extend(strings(fields).pop());
+        let names = strings(fields);
+        if let [_, .., last] = &*names {
+            let field = Name { schema: None, name: last.clone(), in_flow: self.in_flow };
+            self.facts.flow_is_wide |= self.in_flow && functions::takes_whole_row(last);
+            self.facts.fields.push(field);
+        }
+        if self.in_flow {
+            self.facts.flow_is_wide |= stars;
+            self.facts.flow_columns.extend(names.into_iter().next_back());
+        }
     }
 
     /// What only the outermost statement can be.
@@ -264,36 +431,22 @@ impl Walk {
             }
             "VariableSetStmt" => {
                 let name = get("name").and_then(text).unwrap_or_default();
-                let value = serde_json::to_string(get("args").unwrap_or(&Value::Null)).unwrap_or_default();
-                let value = value.to_lowercase();
-                self.facts.sets_lexer = match &*name.to_lowercase() {
-                    "client_encoding" => {
-                        is_set(get("args"))
-                            && !value.contains("utf8")
-                            && !value.contains("utf-8")
-                            && !value.contains("sql_ascii")
-                            && !value.contains("latin")
-                    }
-                    "standard_conforming_strings" => {
-                        is_set(get("args")) && !value.contains("\"on\"") && !value.contains("true")
-                    }
-                    _ => false,
+                let arguments = get("args").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+                self.facts.sets_lexer |= match arguments {
+                    [] => false,
+                    [value] => is_unsafe(&name, literal(value).as_deref()),
+                    [_, _, ..] => is_unsafe(&name, None),
                 };
             }
-            "CreateTableAsStmt" => {
-                self.facts.writes_values = true;
-                if let Some(query) = get("query") {
-                    self.flow_in(query);
-                }
-            }
+            "AlterObjectSchemaStmt" => self.facts.moves = true,
             "RenameStmt" => {
                 self.facts.renames = true;
-                self.facts.renamed.extend(get("subname").and_then(text));
-            }
-            "AlterTableStmt" | "CreateFunctionStmt" => {
-                // USING and GENERATED expressions move values between columns.
-                self.facts.writes_values = command == "AlterTableStmt";
-                self.flow_in(body);
+                let name = get("subname").and_then(text);
+                self.facts.moves = name.is_none();
+                if get("rename_type").is_some_and(|kind| *kind == ObjectType::ObjectSchema as i32) {
+                    self.facts.moved_schema.clone_from(&name);
+                }
+                self.facts.renamed.extend(name);
             }
             _ => {}
         }
