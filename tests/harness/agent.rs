@@ -25,6 +25,7 @@ pub struct Agent {
 struct Start<'a> {
     policy: Option<&'a str>,
     small_disk: bool,
+    release: bool,
 }
 
 /// The cgroup v2 mount, wherever this host has it.
@@ -68,6 +69,16 @@ impl Agent {
         Self::launch(port, &Start { small_disk: true, ..Start::default() })
     }
 
+    /// Starts the optimised daemon.
+    pub fn start_release(port: u16) -> Result<Self> {
+        Self::launch(port, &Start { release: true, ..Start::default() })
+    }
+
+    /// The daemon's process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     fn launch(port: u16, start: &Start<'_>) -> Result<Self> {
         let scratch = Scratch::new("agent")?;
         let name = scratch.0.file_name().context("scratch has a name")?.to_owned();
@@ -76,7 +87,12 @@ impl Agent {
         std::fs::create_dir_all(cgroup.join("daemon"))?;
         let pins = PathBuf::from("/sys/fs/bpf").join(&name);
         let log = std::fs::File::create(scratch.0.join("log"))?;
-        let mut command = inside(&cgroup.join("daemon"), &binary()?);
+        let mut binary = binary()?;
+        if start.release {
+            let target = binary.ancestors().nth(2).context("target folder")?;
+            binary = target.join("release/mask-agent");
+        }
+        let mut command = inside(&cgroup.join("daemon"), &binary);
         command.arg("run").arg("--state-dir").arg(scratch.0.join("state"));
         command.arg("--pin-dir").arg(&pins).arg("--cgroup").arg(&cgroup);
         let state = scratch.0.join("state");

@@ -40,6 +40,11 @@ fn as_server_user(program: &std::path::Path) -> Command {
 impl Postgres {
     /// Starts one whose `pg_hba.conf` asks for `method` (trust, password, md5, scram-sha-256).
     pub fn start(method: &str) -> Result<Self> {
+        Self::start_with(method, &[])
+    }
+
+    /// Starts one with more arguments for the server.
+    pub fn start_with(method: &str, arguments: &[&str]) -> Result<Self> {
         let bin = bin()?;
         let scratch = Scratch::new("postgres")?;
         let (made, text) = output(Command::new("chown").arg(SERVER_USER).arg(&scratch.0))?;
@@ -56,7 +61,7 @@ impl Postgres {
         let port = free_port()?;
         let mut server = as_server_user(&bin.join("postgres"));
         server.arg("-D").arg(&data).args(["-p", &port.to_string(), "-k", "", "-h", "127.0.0.1,::1"]);
-        server.args(["-c", "fsync=off", "-c", "shared_buffers=64MB"]);
+        server.args(["-c", "fsync=off", "-c", "shared_buffers=64MB"]).args(arguments);
         let log = std::fs::File::create(scratch.0.join("log"))?;
         let child = server.stdout(Stdio::null()).stderr(log).spawn()?;
         let postgres = Self { child, port, scratch };

@@ -1,5 +1,6 @@
-//! What cargo cannot do: setup, demo, test, ci, tidy.
+//! What cargo cannot do: setup, demo, test, ci, tidy, bench.
 
+mod bench;
 mod demo;
 mod setup;
 mod tidy;
@@ -18,6 +19,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Speed against direct, a bare relay and pgbouncer, interleaved in one run.
+    Bench(bench::Options),
     /// Every gate; lists all that failed.
     Ci,
     /// An unmodified client gets masked rows; then the daemon is killed, and the client nothing.
@@ -28,10 +31,24 @@ enum Task {
     Test,
     /// House rules that no other tool knows.
     Tidy,
+    /// A part of `bench` in a process of its own.
+    #[command(hide = true)]
+    IdleClient { port: u16, count: u32 },
+    /// A part of `bench` in a process of its own.
+    #[command(hide = true)]
+    RelayServer { port: u16, upstream: u16 },
+    /// A part of `bench` in a process of its own.
+    #[command(hide = true)]
+    ScanClient { port: u16, request: std::path::PathBuf },
 }
 
 fn main() -> Result<()> {
     match Cli::parse().task {
+        Task::Bench(options) => {
+            setup::run()?;
+            cargo(&["build", "--release", "--package", "mask-agent", "--package", "xtask"])?;
+            bench::run(&options)
+        }
         Task::Ci => ci(),
         Task::Demo => {
             setup::run()?;
@@ -44,6 +61,9 @@ fn main() -> Result<()> {
             test()
         }
         Task::Tidy => tidy::run(),
+        Task::IdleClient { port, count } => bench::idle_client(port, count),
+        Task::RelayServer { port, upstream } => bench::relay_server(port, upstream),
+        Task::ScanClient { port, request } => bench::scan_client(port, &request),
     }
 }
 

@@ -35,6 +35,7 @@ fn packages() -> Result<()> {
         ("libclang-dev", "bindings of PostgreSQL's grammar"),
         ("postgresql", "tests and demo run a real server"),
         ("nftables", "the guard"),
+        ("pgbouncer", "the benchmark compares with it"),
         ("python3-venv", "the tests' Python drivers"),
         ("util-linux", "setpriv starts the server as its own user"),
     ]
