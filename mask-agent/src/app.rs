@@ -24,11 +24,12 @@ use crate::{
     catalog::Catalogs,
     cli::{self, Cli, Command},
     intercept::{self, Interceptor, Options},
-    server::{self, Shared},
+    server::{self, DRAIN_DEADLINE, Shared},
+    workers::Workers,
 };
 
-/// How long connections have to end after a stop.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+/// After the drain deadline, for the last words to clients.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How often a followed trail is looked at; a person is reading.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
@@ -36,7 +37,7 @@ const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
 pub(crate) fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Run(run) => {
-            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(run))
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(run))
         }
         Command::Status { pins, json } => status(&pins.pin_dir, json),
         Command::Policy(cli::Policy::Check { files }) => check(&files),
@@ -73,11 +74,17 @@ async fn serve(run: cli::Run) -> Result<()> {
     )?;
     let peers = interceptor.peers()?;
     let shared = Arc::new(Shared::new(peers.clone(), Catalogs::new(peers, policy), spool, mask_key)?);
+    let workers = Arc::new(Workers::start()?);
     let (stop, stopped) = watch::channel(false);
     let mut accepting = Vec::new();
     for listener in [Some(v4), v6].into_iter().flatten() {
         interceptor.mark_listener(listener.as_fd())?;
-        accepting.push(tokio::spawn(server::accept(shared.clone(), listener, stopped.clone())));
+        accepting.push(tokio::spawn(server::accept(
+            shared.clone(),
+            workers.clone(),
+            listener,
+            stopped.clone(),
+        )));
     }
     tracing::info!(port = run.listen_port, "ready");
     wait_for_stop(&shared, run.policy.as_deref()).await?;
@@ -88,7 +95,7 @@ async fn serve(run: cli::Run) -> Result<()> {
             let _ = accepting.await;
         }
     };
-    if tokio::time::timeout(DRAIN_DEADLINE, drain).await.is_err() {
+    if tokio::time::timeout(DRAIN_DEADLINE + CLOSE_DEADLINE, drain).await.is_err() {
         tracing::warn!("connections were still open at the deadline");
     }
     Ok(())

@@ -7,11 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context;
 use mask_core::{
     catalog::{Catalog, Column, Relation, RelationKind, TypeShape},
     policy::Policy,
-    session::{Freshness, Login, Snapshot},
+    session::{Login, Snapshot},
 };
+use tokio::sync::watch;
 use tokio_postgres::{Client, NoTls};
 
 use crate::{intercept::Peers, upstream};
@@ -32,7 +34,7 @@ const RELATIONS: &str = "
             on p.classid = 'pg_catalog.pg_attrdef'::regclass and p.objid = d.oid
             and p.refclassid = 'pg_catalog.pg_proc'::regclass and p.refobjid >= 16384
             where d.adrelid = c.oid),
-        array(select i.inhparent from pg_catalog.pg_inherits i where i.inhrelid = c.oid),
+        array(select i.inhparent from pg_catalog.pg_inherits i where i.inhrelid = c.oid order by i.inhseqno),
         array(select a.attnum from pg_catalog.pg_attribute a
             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum),
         array(select a.attname::text from pg_catalog.pg_attribute a
@@ -40,7 +42,7 @@ const RELATIONS: &str = "
         array(select a.atttypid from pg_catalog.pg_attribute a
             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum)
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')";
+    where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') order by c.oid";
 
 /// Names through which code of users runs: functions, operators, types that have a cast function or a check.
 const FUNCTIONS: &str = "
@@ -58,55 +60,126 @@ const TYPES: &str = "
     from pg_catalog.pg_type t
     where t.oid >= 16384 or t.typcategory = 'A' or t.typtype <> 'b'";
 
+/// Where a database is, its name, and who reads it.
 type Key = (SocketAddr, String, String);
 
+/// A database's snapshot, as its connections share it.
+#[derive(Default)]
+struct Shelf {
+    /// Held while loading, so that many who ask at once load once.
+    loading: tokio::sync::Mutex<()>,
+    held: watch::Sender<Option<Held>>,
+}
+
+#[derive(Clone)]
 struct Held {
     snapshot: Arc<Snapshot>,
-    loaded: Instant,
+    /// What classified it.
+    policy: Arc<Policy>,
+    /// When loading it began: what was done before that is in it.
+    begun: Instant,
+}
+
+/// News of a database's snapshot.
+pub(crate) struct News(watch::Receiver<Option<Held>>);
+
+impl News {
+    /// Waits for another snapshot than the last one seen.
+    pub(crate) async fn next(mut self) -> (Self, Arc<Snapshot>) {
+        loop {
+            if self.0.changed().await.is_err() {
+                // The shelf is gone with the daemon.
+                return std::future::pending().await;
+            }
+            let held = self.0.borrow_and_update().clone();
+            if let Some(held) = held {
+                return (self, held.snapshot);
+            }
+        }
+    }
 }
 
 /// Snapshots by database.
 pub(crate) struct Catalogs {
     peers: Peers,
     policy: RwLock<Arc<Policy>>,
-    held: Mutex<HashMap<Key, Held>>,
+    shelves: Mutex<HashMap<Key, Arc<Shelf>>>,
 }
 
 impl Catalogs {
     pub(crate) fn new(peers: Peers, policy: Policy) -> Self {
-        Self { peers, policy: RwLock::new(Arc::new(policy)), held: Mutex::default() }
+        Self { peers, policy: RwLock::new(Arc::new(policy)), shelves: Mutex::default() }
     }
 
-    /// Puts another policy in force for snapshots loaded from now on.
+    /// Puts another policy in force, for connections that are open as well.
     pub(crate) fn set_policy(&self, policy: Policy) {
-        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let policy = Arc::new(policy);
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy.clone();
+        for shelf in self.shelves.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            shelf.held.send_modify(|held| {
+                if let Some(held) = held {
+                    held.snapshot = Arc::new(Snapshot::new(held.snapshot.catalog.clone(), &policy));
+                    held.policy = policy.clone();
+                }
+            });
+        }
     }
 
-    /// The snapshot of a database, loaded where the one held is too old.
-    pub(crate) async fn snapshot(
+    fn policy(&self) -> Arc<Policy> {
+        self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn shelf(&self, upstream: SocketAddr, login: &Login) -> Arc<Shelf> {
+        let key = (upstream, login.database.clone(), login.user.clone());
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
+    }
+
+    /// What a connection listens to for as long as it is open.
+    pub(crate) fn news(&self, upstream: SocketAddr, login: &Login) -> News {
+        News(self.shelf(upstream, login).held.subscribe())
+    }
+
+    /// The snapshot of a database where the one held is recent; none means that one is to be loaded.
+    pub(crate) fn recent(&self, upstream: SocketAddr, login: &Login) -> Option<Arc<Snapshot>> {
+        let shelf = self.shelf(upstream, login);
+        let held = shelf.held.borrow();
+        held.as_ref().filter(|held| held.begun.elapsed() < REFRESH).map(|held| held.snapshot.clone())
+    }
+
+    /// Loads the snapshot of a database, or joins who began to after `since`.
+    pub(crate) async fn load(
         &self,
         upstream: SocketAddr,
         login: &Login,
-        freshness: Freshness,
+        since: Instant,
     ) -> anyhow::Result<Arc<Snapshot>> {
-        let key = (upstream, login.database.clone(), login.user.clone());
-        if freshness == Freshness::Cached
-            && let Some(held) = self.held.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
-            && held.loaded.elapsed() < REFRESH
+        let shelf = self.shelf(upstream, login);
+        let _loading = shelf.loading.lock().await;
+        if let Some(held) = shelf.held.borrow().as_ref()
+            && held.begun >= since
         {
             return Ok(held.snapshot.clone());
         }
-        let loaded = Instant::now();
-        let catalog = tokio::time::timeout(LOAD_DEADLINE, self.load(upstream, login)).await??;
-        let policy = self.policy.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let snapshot = Arc::new(Snapshot::new(catalog, &policy));
-        let held = Held { snapshot: snapshot.clone(), loaded };
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(key, held);
-        Ok(snapshot)
+        let begun = Instant::now();
+        let catalog = tokio::time::timeout(LOAD_DEADLINE, self.read(upstream, login)).await??;
+        let mut loaded = None;
+        // Within, because a policy that comes now finds the shelf as it is afterwards.
+        shelf.held.send_modify(|held| {
+            let policy = self.policy();
+            let snapshot = match held.take() {
+                // What was decided on it still holds.
+                Some(held) if Arc::ptr_eq(&held.policy, &policy) && *held.snapshot.catalog == catalog => {
+                    held.snapshot
+                }
+                _ => Arc::new(Snapshot::new(Arc::new(catalog), &policy)),
+            };
+            loaded = Some(snapshot.clone());
+            *held = Some(Held { snapshot, policy, begun });
+        });
+        loaded.context("the closure above has run")
     }
 
-    async fn load(&self, upstream: SocketAddr, login: &Login) -> anyhow::Result<Catalog> {
+    async fn read(&self, upstream: SocketAddr, login: &Login) -> anyhow::Result<Catalog> {
         let stream = upstream::dial(&self.peers, upstream).await?;
         let mut config = tokio_postgres::Config::new();
         config.user(&login.user).dbname(&login.database).application_name("mask-agent catalog");

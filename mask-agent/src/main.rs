@@ -8,6 +8,7 @@ mod connection;
 mod intercept;
 mod server;
 mod upstream;
+mod workers;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;

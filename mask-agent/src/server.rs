@@ -13,22 +13,37 @@ use std::{
     time::Duration,
 };
 
-use mask_core::{audit::Event, session::CancelKey};
+use mask_core::{
+    audit::Event,
+    masking::MaskKey,
+    protocol::postgres::{PostgresSession, Settings},
+    session::{CancelKey, Input, Outbox, Session, Want},
+};
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
 };
-use tracing::Instrument;
 
 use crate::{
     audit::{Spool, Subject},
     catalog::Catalogs,
     connection,
     intercept::{Peers, identity},
+    upstream,
+    workers::Workers,
 };
 
 /// More than `max_connections` of any database this host talks to.
 const CONNECTIONS_MAX: u32 = 4096;
+/// Refused connections that are told so at a time.
+const REFUSALS_MAX: usize = 64;
+/// More than the longest cancel request.
+const FIRST_BYTES: usize = 1024;
+/// For the first bytes of a connection that is not served.
+const FIRST_BYTES_DEADLINE: Duration = Duration::from_secs(5);
+/// How long connections have to end after a stop.
+pub(crate) const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// After an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -105,9 +120,15 @@ impl Shared {
     }
 }
 
-/// Accepts until told to stop.
-pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+/// Accepts until told to stop, and returns once the last connection has ended.
+pub(crate) async fn accept(
+    shared: Arc<Shared>,
+    workers: Arc<Workers>,
+    listener: TcpListener,
+    mut stop: watch::Receiver<bool>,
+) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -121,42 +142,108 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, mut stop:
                 continue;
             }
         };
-        let Ok(slot) = slots.clone().try_acquire_owned() else {
-            refuse(&shared, "too many connections");
-            continue;
-        };
         let shared = shared.clone();
-        let stop = stop.clone();
-        tokio::spawn(async move {
-            admit(&shared, stream, stop).await;
-            drop(slot);
-        });
+        if let Ok(slot) = slots.clone().try_acquire_owned() {
+            let mut stop = stop.clone();
+            let serving = workers.serve(stream, async move |stream| {
+                admit(&shared, stream, &mut stop).await;
+                drop(slot);
+            });
+            if let Err(error) = serving {
+                tracing::warn!(%error, "an accepted connection is lost");
+            }
+        } else {
+            record_refusal(&shared, "too many connections");
+            // Beyond these, a closed connection has to be answer enough.
+            if let Ok(slot) = refusals.clone().try_acquire_owned() {
+                tokio::spawn(async move {
+                    let _ = tokio::time::timeout(FIRST_BYTES_DEADLINE, turn_away(&shared, stream)).await;
+                    drop(slot);
+                });
+            }
+        }
     }
-    // Sessions end by the same signal; this waits until the last has said so.
+    drop(listener);
     let _ = slots.acquire_many(CONNECTIONS_MAX).await;
 }
 
-fn refuse(shared: &Shared, reason: &str) {
+fn record_refusal(shared: &Shared, reason: &str) {
     tracing::warn!(reason, "connection refused");
     // Without a trail there is nothing to serve either; the spool has said so itself.
     let _ = shared.spool.append(None, &[Event::ConnectionRefused { reason: reason.to_owned() }]);
 }
 
-async fn admit(shared: &Arc<Shared>, stream: TcpStream, stop: watch::Receiver<bool>) {
+/// A session for a connection.
+pub(crate) fn session(shared: &Shared) -> PostgresSession {
+    PostgresSession::new(Settings {
+        key: MaskKey::new(shared.mask_key),
+        cancel_secret: shared.random(),
+        proof: Box::new(upstream::Proof::default()),
+    })
+}
+
+/// Answers as a server does that has no slot left; a client that is closed without a word would try again.
+async fn turn_away(shared: &Shared, mut stream: TcpStream) -> io::Result<()> {
+    // Unread bytes would turn the close into a reset, and the answer would be lost.
+    let _ = stream.read(&mut [0; FIRST_BYTES]).await?;
+    let mut out = Outbox::default();
+    // It always ends in an error, which is the one meant.
+    let _ = session(shared).handle(Input::Overloaded, &mut out);
+    for slice in out.client.slices(&[]) {
+        stream.write_all(slice).await?;
+    }
+    stream.shutdown().await
+}
+
+/// A connection that no hook has seen may only carry a cancel request with a key of ours.
+async fn direct(shared: &Shared, mut stream: TcpStream) -> Result<(), &'static str> {
+    const REFUSED: &str = "a connection that did not come through the redirect";
+    let mut bytes = [0; FIRST_BYTES];
+    let mut filled = 0;
+    let mut session = session(shared);
+    loop {
+        let read = tokio::time::timeout(FIRST_BYTES_DEADLINE, stream.read(&mut bytes[filled..])).await;
+        match read {
+            Ok(Ok(count @ 1..)) => filled += count,
+            _ => return Err(REFUSED),
+        }
+        let mut out = Outbox::default();
+        let more = matches!(session.handle(Input::Client(&bytes[..filled]), &mut out), Ok(0));
+        if let [Want::Cancel { pid, key }] = &out.wants[..] {
+            let key = CancelKey { pid: *pid, key: key.clone() };
+            let (server, key) = shared.cancels.find(&key).ok_or("a cancel request with an unknown key")?;
+            return connection::cancel(shared, server, &key)
+                .await
+                .map_err(|_| "a cancel request that failed");
+        }
+        if !more || filled == bytes.len() {
+            return Err(REFUSED);
+        }
+    }
+}
+
+async fn admit(shared: &Arc<Shared>, stream: TcpStream, stop: &mut watch::Receiver<bool>) {
     let Some(caller) = shared.peers.caller(stream.as_fd()) else {
-        refuse(shared, "a connection that did not come through the redirect");
+        if let Err(reason) = direct(shared, stream).await {
+            record_refusal(shared, reason);
+        }
         return;
     };
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "client is gone already");
     }
     let number = shared.connections.fetch_add(1, Ordering::Relaxed);
-    let subject = Subject::new(number, &caller, identity(caller.pid));
+    let subject = match Subject::new(number, &caller, identity(caller.pid)) {
+        Ok(subject) => subject,
+        Err(error) => {
+            tracing::error!(%error, "the caller cannot be recorded");
+            return;
+        }
+    };
     if shared.spool.append(Some(&subject), &[Event::ConnectionOpened]).is_err() {
         return;
     }
-    let span = tracing::info_span!("connection", number, caller = caller.pid, to = %caller.original);
-    let ending = connection::serve(shared, &subject, &caller, stream, stop).instrument(span.clone()).await;
-    span.in_scope(|| tracing::debug!(%ending, "closed"));
+    let ending = connection::serve(shared, &subject, &caller, stream, stop).await;
+    tracing::debug!(connection = number, caller = caller.pid, to = %caller.original, %ending, "closed");
     let _ = shared.spool.append(Some(&subject), &[Event::ConnectionClosed { reason: ending.to_string() }]);
 }

@@ -4,6 +4,7 @@
 //! the rounds, and the ratios are what to quote. CPU is the proxy's own, from /proc.
 
 use std::{
+    collections::HashMap,
     fs,
     io::{Read, Write},
     net::TcpStream,
@@ -23,6 +24,9 @@ pub(crate) struct Options {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Only cells whose name holds this text.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
 }
 
 /// `USER_HZ`, which Linux fixes at 100 for user space.
@@ -38,12 +42,27 @@ struct Contender {
     protected: bool,
 }
 
+/// The rate of whole connections, as the report calls it.
+const CONNECT: &str = "connect, query, close";
+
 struct Cell {
     contender: &'static str,
     what: String,
     unit: &'static str,
     value: f64,
+    /// Of the proxy, per transaction or per MB.
     cpu_us: f64,
+    /// Median and 99th percentile of a transaction's time; none where single ones are not timed.
+    latency_us: Option<(f64, f64)>,
+}
+
+/// Everyone on the plain table, and the one that masks on the others.
+fn pairs(contenders: &[Contender]) -> Vec<(&Contender, Table)> {
+    let mut pairs: Vec<_> = contenders.iter().map(|contender| (contender, Table::Plain)).collect();
+    for contender in contenders.iter().filter(|contender| contender.protected) {
+        pairs.extend([(contender, Table::OneMasked), (contender, Table::AllMasked)]);
+    }
+    pairs
 }
 
 /// Ends a child when dropped.
@@ -72,30 +91,35 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Contender { name: "pgbouncer", port: bouncer_port, pid: Some(bouncer.0.id()), protected: false },
         Contender { name: "mask-agent", port: postgres.port, pid: Some(agent.pid()), protected: true },
     ];
+    let wanted = |what: &str| what.contains(&options.only);
     let mut cells = Vec::new();
+    let mut sizes = HashMap::new();
     for round in 0..rounds {
         eprintln!("round {} of {rounds}", round + 1);
         for mode in ["simple", "extended", "prepared"] {
             for clients in [1, 8, 32] {
-                for contender in &contenders {
-                    cells.push(pgbench(contender, &agent, mode, clients, seconds, Table::Plain)?);
-                }
-                let masked = &contenders[3];
-                for table in [Table::OneMasked, Table::AllMasked] {
-                    cells.push(pgbench(masked, &agent, mode, clients, seconds, table)?);
+                for (contender, table) in pairs(&contenders) {
+                    let what = format!("{mode} {clients} {}", table.name());
+                    if wanted(&what) {
+                        cells.push(pgbench(contender, &agent, mode, clients, seconds, table, what)?);
+                    }
                 }
             }
         }
-        for contender in &contenders {
-            cells.extend(scans(contender, &agent, Table::Plain)?);
-            cells.push(connects(contender, &agent, seconds)?);
+        for (contender, table) in pairs(&contenders) {
+            for (form, messages) in forms(table) {
+                let what = format!("scan {form} {}", table.name());
+                if wanted(&what) {
+                    cells.push(scan(contender, &agent, form, &messages, what, &mut sizes)?);
+                }
+            }
         }
-        for table in [Table::OneMasked, Table::AllMasked] {
-            cells.extend(scans(&contenders[3], &agent, table)?);
+        for contender in contenders.iter().filter(|_| wanted(CONNECT)) {
+            cells.push(connects(contender, &agent, seconds)?);
         }
     }
     let idle = if options.quick { 200 } else { 1000 };
-    for contender in &contenders[1..] {
+    for contender in contenders[1..].iter().filter(|_| wanted("memory")) {
         cells.push(memory(contender, &agent, idle)?);
     }
     report(&cells, options.json);
@@ -160,6 +184,7 @@ fn pgbench(
     clients: u32,
     seconds: u32,
     table: Table,
+    what: String,
 ) -> Result<Cell> {
     let scratch = Scratch::new("pgbench")?;
     let script = scratch.0.join("script.sql");
@@ -168,58 +193,84 @@ fn pgbench(
         &script,
         format!("\\set n random(1, 100000)\nselect {columns} from {} where id = :n;\n", table.name()),
     )?;
-    let mut pgbench = match contender.protected {
-        true => agent.client("/usr/bin/pgbench"),
-        false => Command::new("pgbench"),
-    };
-    pgbench.args(["-n", "-M", mode, "-c", &clients.to_string(), "-j", "2", "-T", &seconds.to_string(), "-f"]);
-    pgbench.arg(&script).args([
-        "-h",
-        "127.0.0.1",
-        "-U",
-        "postgres",
-        "-p",
-        &contender.port.to_string(),
-        "postgres",
-    ]);
+    let mut pgbench = pgbench_command(contender, agent)?;
+    pgbench.args(["-M", mode, "-c", &clients.to_string(), "-j", "2", "-T", &seconds.to_string()]);
+    pgbench.args(["-l", "--sampling-rate", "0.1", "--log-prefix"]).arg(scratch.0.join("log"));
+    pgbench.arg("-f").arg(&script).arg("postgres");
     let before = cpu_us(contender.pid)?;
     let (ok, text) = output(&mut pgbench)?;
     ensure!(ok, "{}: {text}", contender.name);
-    let number = |label: &str| -> Result<f64> {
-        let line = text.lines().find(|line| line.starts_with(label)).context("pgbench says nothing of it")?;
-        let word = line[label.len()..].split_whitespace().next().context("no number")?;
-        Ok(word.split('/').next().unwrap_or(word).parse()?)
-    };
-    let transactions = number("number of transactions actually processed:")?;
+    let transactions = number(&text, "number of transactions actually processed:")?;
     Ok(Cell {
         contender: contender.name,
-        what: format!("{mode} {clients} {}", table.name()),
+        what,
         unit: "tps",
-        value: number("tps =")?,
+        value: number(&text, "tps =")?,
         cpu_us: (cpu_us(contender.pid)? - before) / transactions,
+        latency_us: Some(latencies(&scratch)?),
     })
 }
 
+fn pgbench_command(contender: &Contender, agent: &Agent) -> Result<Command> {
+    let program = "/usr/bin/pgbench";
+    let mut pgbench = if contender.protected { agent.client(program) } else { Command::new(program) };
+    pgbench.args(["-n", "-h", "127.0.0.1", "-U", "postgres", "-p", &contender.port.to_string()]);
+    Ok(pgbench)
+}
+
+/// The figure behind a label in what pgbench prints.
+fn number(text: &str, label: &str) -> Result<f64> {
+    let line = text.lines().find(|line| line.starts_with(label)).context("pgbench says nothing of it")?;
+    let word = line[label.len()..].split_whitespace().next().context("no number")?;
+    Ok(word.split('/').next().unwrap_or(word).parse()?)
+}
+
+/// Median and 99th percentile of the sampled transactions; the third column of a log is microseconds.
+fn latencies(scratch: &Scratch) -> Result<(f64, f64)> {
+    let mut times = Vec::new();
+    for entry in fs::read_dir(&scratch.0)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("log") {
+            let text = fs::read_to_string(entry.path())?;
+            times.extend(text.lines().filter_map(|line| line.split(' ').nth(2)?.parse::<f64>().ok()));
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    let at = |share: usize| times.get(times.len() * share / 100).copied().context("no transaction was timed");
+    Ok((at(50)?, at(99)?))
+}
+
 /// A whole table by SELECT in text, SELECT in binary and COPY.
-fn scans(contender: &Contender, agent: &Agent, table: Table) -> Result<Vec<Cell>> {
+fn forms(table: Table) -> Vec<(&'static str, Vec<u8>)> {
     let select = format!("select {} from {}", table.columns(), table.name());
-    let mut forms = vec![("text", vec![query(&select)]), ("binary", extended(&select))];
+    let mut forms = vec![("text", query(&select)), ("binary", extended(&select))];
     if matches!(table, Table::Plain) {
-        forms.push(("copy", vec![query(&format!("copy {} to stdout", table.name()))]));
+        forms.push(("copy", query(&format!("copy {} to stdout", table.name()))));
     }
-    let mut cells = Vec::new();
-    for (form, messages) in forms {
-        let before = cpu_us(contender.pid)?;
-        let (bytes, took) = scan(contender, agent, &messages.concat())?;
-        cells.push(Cell {
-            contender: contender.name,
-            what: format!("scan {form} {}", table.name()),
-            unit: "MB/s",
-            value: bytes / 1e6 / took.as_secs_f64(),
-            cpu_us: (cpu_us(contender.pid)? - before) / (bytes / 1e6),
-        });
-    }
-    Ok(cells)
+    forms
+}
+
+/// The rate counts what the server sent: masks change the length of rows, not the work. The tables hold the
+/// same values, so what `direct` received for a form is what the server sends for it.
+fn scan(
+    contender: &Contender,
+    agent: &Agent,
+    form: &'static str,
+    request: &[u8],
+    what: String,
+    sizes: &mut HashMap<&'static str, f64>,
+) -> Result<Cell> {
+    let before = cpu_us(contender.pid)?;
+    let (received, took) = run_scan(contender, agent, request)?;
+    let megabytes = sizes.entry(form).or_insert(received / 1e6);
+    Ok(Cell {
+        contender: contender.name,
+        what,
+        unit: "MB/s",
+        value: *megabytes / took.as_secs_f64(),
+        cpu_us: (cpu_us(contender.pid)? - before) / *megabytes,
+        latency_us: None,
+    })
 }
 
 fn message(kind: u8, body: &[u8]) -> Vec<u8> {
@@ -231,18 +282,19 @@ fn query(sql: &str) -> Vec<u8> {
     message(b'Q', format!("{sql}\0").as_bytes())
 }
 
-fn extended(sql: &str) -> Vec<Vec<u8>> {
-    vec![
+fn extended(sql: &str) -> Vec<u8> {
+    let messages = [
         message(b'P', format!("\0{sql}\0\0\0").as_bytes()),
         // No parameters; one result format for all columns, and it is binary.
         message(b'B', &[0, 0, 0, 0, 0, 0, 0, 1, 0, 1]),
         message(b'E', &[0, 0, 0, 0, 0]),
         message(b'S', &[]),
-    ]
+    ];
+    messages.concat()
 }
 
 /// Runs in a process of its own where the cgroup of the caller matters: `xtask scan-client`.
-fn scan(contender: &Contender, agent: &Agent, request: &[u8]) -> Result<(f64, Duration)> {
+fn run_scan(contender: &Contender, agent: &Agent, request: &[u8]) -> Result<(f64, Duration)> {
     let scratch = Scratch::new("scan")?;
     let file = scratch.0.join("request");
     fs::write(&file, request)?;
@@ -288,32 +340,23 @@ fn until_ready(stream: &mut TcpStream) -> Result<usize> {
 }
 
 fn connects(contender: &Contender, agent: &Agent, seconds: u32) -> Result<Cell> {
-    let mut cell = {
-        let scratch = Scratch::new("connect")?;
-        let script = scratch.0.join("script.sql");
-        fs::write(&script, "select 1;\n")?;
-        let mut pgbench = match contender.protected {
-            true => agent.client("/usr/bin/pgbench"),
-            false => Command::new("pgbench"),
-        };
-        pgbench.args(["-n", "-C", "-c", "2", "-j", "2", "-T", &seconds.to_string(), "-f"]).arg(&script);
-        pgbench.args(["-h", "127.0.0.1", "-U", "postgres", "-p", &contender.port.to_string(), "postgres"]);
-        let before = cpu_us(contender.pid)?;
-        let (ok, text) = output(&mut pgbench)?;
-        ensure!(ok, "{}: {text}", contender.name);
-        let tps = text.lines().find_map(|line| line.strip_prefix("tps = ")).context("no tps")?;
-        let tps: f64 = tps.split_whitespace().next().context("no number")?.parse()?;
-        let spent = cpu_us(contender.pid)? - before;
-        Cell {
-            contender: contender.name,
-            what: String::new(),
-            unit: "tps",
-            value: tps,
-            cpu_us: spent / (tps * f64::from(seconds)),
-        }
-    };
-    cell.what = "connect, query, close".to_owned();
-    Ok(cell)
+    let scratch = Scratch::new("connect")?;
+    let script = scratch.0.join("script.sql");
+    fs::write(&script, "select 1;\n")?;
+    let mut pgbench = pgbench_command(contender, agent)?;
+    pgbench.args(["-C", "-c", "2", "-j", "2", "-T", &seconds.to_string(), "-f"]).arg(&script).arg("postgres");
+    let before = cpu_us(contender.pid)?;
+    let (ok, text) = output(&mut pgbench)?;
+    ensure!(ok, "{}: {text}", contender.name);
+    let transactions = number(&text, "number of transactions actually processed:")?;
+    Ok(Cell {
+        contender: contender.name,
+        what: CONNECT.to_owned(),
+        unit: "tps",
+        value: number(&text, "tps =")?,
+        cpu_us: (cpu_us(contender.pid)? - before) / transactions,
+        latency_us: None,
+    })
 }
 
 /// Resident memory per idle connection, in KiB.
@@ -339,6 +382,7 @@ fn memory(contender: &Contender, agent: &Agent, count: u32) -> Result<Cell> {
         unit: "KiB each",
         value: (after - before) / f64::from(count),
         cpu_us: 0.0,
+        latency_us: None,
     })
 }
 
@@ -451,6 +495,8 @@ fn report(cells: &[Cell], json: bool) {
         lines.push(serde_json::json!({
             "what": what, "contender": contender, "unit": unit, "value": value,
             "cpu_us": figure(contender, what, |cell| cell.cpu_us),
+            "p50_us": figure(contender, what, |cell| cell.latency_us.map_or(f64::NAN, |(half, _)| half)),
+            "p99_us": figure(contender, what, |cell| cell.latency_us.map_or(f64::NAN, |(_, most)| most)),
             "of_direct": ratio("direct"), "of_relay": ratio("relay"), "of_pgbouncer": ratio("pgbouncer"),
         }));
     }
@@ -459,18 +505,20 @@ fn report(cells: &[Cell], json: bool) {
         return;
     }
     println!(
-        "{:<28} {:<11} {:>12} {:>10} {:>8} {:>8} {:>10}",
-        "", "", "", "proxy CPU", "÷direct", "÷relay", "÷pgbouncer"
+        "{:<28} {:<11} {:>16} {:>9} {:>8} {:>8} {:>8} {:>8} {:>10}",
+        "", "", "", "proxy CPU", "p50 us", "p99 us", "÷direct", "÷relay", "÷pgbouncer"
     );
     for line in &lines {
         let number = |key: &str| line[key].as_f64().filter(|value| value.is_finite()).unwrap_or_default();
         println!(
-            "{:<28} {:<11} {:>7.0} {:<8} {:>6.1} us {:>8.2} {:>8.2} {:>10.2}",
+            "{:<28} {:<11} {:>7.0} {:<8} {:>6.1} us {:>8.0} {:>8.0} {:>8.2} {:>8.2} {:>10.2}",
             line["what"].as_str().unwrap_or_default(),
             line["contender"].as_str().unwrap_or_default(),
             number("value"),
             line["unit"].as_str().unwrap_or_default(),
             number("cpu_us"),
+            number("p50_us"),
+            number("p99_us"),
             number("of_direct"),
             number("of_relay"),
             number("of_pgbouncer"),

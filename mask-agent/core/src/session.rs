@@ -24,6 +24,9 @@ pub trait Session: Send {
     /// Whether start-up and authentication are over.
     fn is_ready(&self) -> bool;
 
+    /// Whether it can be ended without breaking anything off.
+    fn is_idle(&self) -> bool;
+
     /// Whether bytes from the client would be consumed now; the shell leaves them unread otherwise.
     fn accepts_client(&self) -> bool;
 
@@ -41,6 +44,10 @@ pub enum Input<'a> {
     Snapshot(Arc<Snapshot>),
     /// The upstream could not be reached.
     DialFailed,
+    /// There is no room for another connection.
+    Overloaded,
+    /// The connection is to end.
+    Shutdown,
     /// The snapshot could not be loaded: unknown means refuse.
     SnapshotFailed,
 }
@@ -48,7 +55,7 @@ pub enum Input<'a> {
 /// A catalog and what the policy classifies in it.
 pub struct Snapshot {
     /// The database as the server describes it.
-    pub catalog: Catalog,
+    pub catalog: Arc<Catalog>,
     /// What the policy makes of its columns.
     pub classes: Classification,
     /// Whether rulings are applied or only recorded.
@@ -57,7 +64,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Applies a policy to a catalog.
-    pub fn new(catalog: Catalog, policy: &Policy) -> Self {
+    pub fn new(catalog: Arc<Catalog>, policy: &Policy) -> Self {
         let classes = policy.classify(&catalog);
         Self { catalog, classes, mode: policy.mode() }
     }

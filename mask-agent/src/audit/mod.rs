@@ -14,20 +14,22 @@ use serde::Serialize;
 
 use crate::intercept::{Caller, Identity};
 
-/// Who a connection belongs to, for every record of it.
+/// Who a connection belongs to, written once for every record of it: members of a JSON object.
+pub(crate) struct Subject(Box<str>);
+
 #[derive(Serialize)]
-pub(crate) struct Subject {
+struct SubjectRecord<'a> {
     connection: u64,
     to: String,
-    caller: CallerRecord,
+    caller: CallerRecord<'a>,
 }
 
 #[derive(Serialize)]
-struct CallerRecord {
+struct CallerRecord<'a> {
     pid: u32,
     uid: u32,
     gid: u32,
-    comm: String,
+    comm: &'a str,
     cgroup_id: u64,
     netns: u64,
     #[serde(flatten)]
@@ -35,40 +37,55 @@ struct CallerRecord {
 }
 
 impl Subject {
-    pub(crate) fn new(connection: u64, caller: &Caller, identity: Identity) -> Self {
-        Self {
+    pub(crate) fn new(connection: u64, caller: &Caller, identity: Identity) -> serde_json::Result<Self> {
+        let record = SubjectRecord {
             connection,
             to: caller.original.to_string(),
             caller: CallerRecord {
                 pid: caller.pid,
                 uid: caller.uid,
                 gid: caller.gid,
-                comm: caller.comm.clone(),
+                comm: &caller.comm,
                 cgroup_id: caller.cgroup_id,
                 netns: caller.netns,
                 identity,
             },
-        }
+        };
+        let text = serde_json::to_string(&record)?;
+        Ok(Self(text[1..text.len() - 1].into()))
     }
 }
 
-#[derive(Serialize)]
-struct Record<'a> {
-    v: u32,
+/// One line: a version, a number, microseconds since 1970-01-01 UTC, who, and what happened.
+fn write_record(
+    line: &mut Vec<u8>,
     seq: u64,
-    /// Microseconds since 1970-01-01 UTC.
     time_us: u64,
-    #[serde(flatten)]
-    subject: Option<&'a Subject>,
-    #[serde(flatten)]
-    event: &'a Event,
+    subject: Option<&Subject>,
+    event: &Event,
+) -> io::Result<()> {
+    write!(line, "{{\"v\":{RECORD_VERSION},\"seq\":{seq},\"time_us\":{time_us}")?;
+    if let Some(Subject(members)) = subject {
+        line.push(b',');
+        line.extend_from_slice(members.as_bytes());
+    }
+    let start = line.len();
+    serde_json::to_writer(&mut *line, event)?;
+    // An event is an object with at least its kind: its members follow ours.
+    line[start] = b',';
+    line.push(b'\n');
+    Ok(())
 }
+
+/// Room for records that is kept between batches; a long statement gives the rest back.
+const BATCH_BYTES_KEPT: usize = 64 << 10;
 
 struct Writer {
     file: File,
     next: u64,
     /// After a failed write nothing more is served: what cannot be recorded does not happen.
     broken: bool,
+    batch: Vec<u8>,
 }
 
 /// The one writer of the audit trail.
@@ -96,7 +113,7 @@ impl Spool {
                 file.write_all(b"\n")?;
             }
         }
-        let spool = Self(Mutex::new(Writer { file, next: next as u64, broken: false }));
+        let spool = Self(Mutex::new(Writer { file, next: next as u64, broken: false, batch: Vec::new() }));
         if torn {
             spool.append(None, &[Event::Recovered])?;
         }
@@ -110,23 +127,21 @@ impl Spool {
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let time_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
-        let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if writer.broken {
             return Err(io::Error::other("an earlier write to the audit trail failed"));
         }
-        let mut batch = Vec::with_capacity(1024);
-        let mut seq = writer.next;
-        for event in events {
-            serde_json::to_writer(&mut batch, &Record { v: RECORD_VERSION, seq, time_us, subject, event })?;
-            batch.push(b'\n');
-            seq += 1;
+        writer.batch.clear();
+        for (event, seq) in events.iter().zip(writer.next..) {
+            write_record(&mut writer.batch, seq, time_us, subject, event)?;
         }
-        if let Err(error) = writer.file.write_all(&batch) {
+        if let Err(error) = writer.file.write_all(&writer.batch) {
             writer.broken = true;
             tracing::error!(%error, "the audit trail cannot be written; statements are refused from now on");
             return Err(error);
         }
-        writer.next = seq;
+        writer.next += events.len() as u64;
+        writer.batch.shrink_to(BATCH_BYTES_KEPT);
         Ok(())
     }
 }

@@ -3,100 +3,42 @@
 //! A side is read only while what its last bytes led to has been taken by the other, so memory is bounded by
 //! one read and one held frame in each direction, and both directions always make progress.
 
+mod side;
+
 use std::{
-    cell::RefCell,
-    io::{self, IoSlice},
+    future::poll_fn,
+    io,
+    pin::pin,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use mask_core::{
-    masking::MaskKey,
-    protocol::postgres::{FRAME_BYTES_MAX, PostgresSession, Settings},
-    session::{CancelKey, Input, Outbox, Session, SessionError, Want},
+    protocol::postgres::PostgresSession,
+    session::{CancelKey, Freshness, Input, Outbox, Session, SessionError, Want},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::watch,
+    time::{sleep, timeout},
 };
 
+use self::side::Side;
 use crate::{
     audit::Subject,
     intercept::Caller,
-    server::{Cancels, Shared},
+    server::{self, Cancels, DRAIN_DEADLINE, Shared},
     upstream,
 };
 
-/// One read; larger ones gained nothing on loopback.
-const READ_BYTES: usize = 64 << 10;
 /// Start-up and login together; PostgreSQL's own `authentication_timeout` is as long.
 const STARTUP_DEADLINE: Duration = Duration::from_secs(60);
 /// A cancelled server answers by closing at once.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(10);
-/// Slices of one vectored write.
-const SLICES_MAX: usize = 64;
-
-thread_local! {
-    /// Shared by the connections of a worker thread, so that an idle connection holds no buffer.
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
-}
-
-/// One side: its socket, what was read and not consumed, what is to be sent and was not taken.
-struct Side {
-    stream: TcpStream,
-    unread: Vec<u8>,
-    unsent: Vec<u8>,
-    ended: bool,
-}
-
-impl Side {
-    fn new(stream: TcpStream) -> Self {
-        Self { stream, unread: Vec::new(), unsent: Vec::new(), ended: false }
-    }
-
-    /// Sends what the socket takes now, and keeps the rest.
-    fn send<'a>(&mut self, slices: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
-        let slices: Vec<&[u8]> = slices.collect();
-        let mut sent = 0;
-        if self.unsent.is_empty() {
-            for group in slices.chunks(SLICES_MAX) {
-                let vectors: Vec<IoSlice<'_>> = group.iter().map(|slice| IoSlice::new(slice)).collect();
-                let length: usize = group.iter().map(|slice| slice.len()).sum();
-                match self.stream.try_write_vectored(&vectors) {
-                    Ok(count) => {
-                        sent += count;
-                        if count < length {
-                            break;
-                        }
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        for slice in slices {
-            let skip = sent.min(slice.len());
-            self.unsent.extend_from_slice(&slice[skip..]);
-            sent -= skip;
-        }
-        Ok(())
-    }
-
-    fn flush_some(&mut self) -> io::Result<()> {
-        match self.stream.try_write(&self.unsent) {
-            Ok(count) => {
-                self.unsent.drain(..count);
-                if self.unsent.is_empty() {
-                    self.unsent = Vec::new();
-                }
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-}
+/// For the last bytes to a client whose connection ends.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy)]
 enum From {
@@ -130,6 +72,8 @@ struct Connection<'a> {
     session: PostgresSession,
     client: Side,
     server: Option<Side>,
+    /// Who is asked first for bytes, in turn.
+    server_first: bool,
     out: Outbox,
     started: Instant,
     cancel: Option<CancelKey>,
@@ -141,167 +85,170 @@ pub(crate) async fn serve(
     subject: &Subject,
     caller: &Caller,
     stream: TcpStream,
-    mut stop: watch::Receiver<bool>,
+    stop: &mut watch::Receiver<bool>,
 ) -> Ending {
-    let settings = Settings {
-        key: MaskKey::new(shared.mask_key),
-        cancel_secret: shared.random(),
-        proof: Box::new(upstream::Proof::default()),
-    };
     let mut connection = Connection {
         shared,
         subject,
         caller,
-        session: PostgresSession::new(settings),
+        session: server::session(shared),
         client: Side::new(stream),
         server: None,
+        server_first: false,
         out: Outbox::default(),
         started: Instant::now(),
         cancel: None,
     };
-    let ending = tokio::select! {
-        ending = connection.pump() => ending,
-        _ = stop.wait_for(|stop| *stop) => Ending::Drained,
+    let started = tokio::select! {
+        started = timeout(STARTUP_DEADLINE, connection.start()) => started.unwrap_or(Err(Ending::Slow)),
+        // Who is not logged in yet has nothing to lose.
+        () = stopped(stop) => Err(Ending::Drained),
+    };
+    let ended = match started {
+        Ok(()) => connection.pump(stop).await,
+        Err(ending) => Err(ending),
     };
     if let Some(key) = &connection.cancel {
         shared.cancels.remove(key);
     }
-    connection.close().await;
+    let Err(ending) = ended;
+    if matches!(ending, Ending::Drained) {
+        // It always ends in an error, which is the one we have.
+        let _ = connection.inject(Input::Shutdown);
+    }
+    // A client that does not read has lost the rest.
+    let _ = timeout(FLUSH_DEADLINE, connection.client.finish()).await;
     ending
 }
 
-impl Connection<'_> {
-    async fn pump(&mut self) -> Ending {
-        loop {
-            let step = if self.session.is_ready() {
-                self.step().await
-            } else {
-                let left = STARTUP_DEADLINE.saturating_sub(self.started.elapsed());
-                tokio::time::timeout(left, self.step()).await.unwrap_or(Err(Ending::Slow))
-            };
-            if let Err(ending) = step {
-                return ending;
-            }
-        }
-    }
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // A sender that is gone means the same.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
 
-    /// Waits for one thing and does it.
-    async fn step(&mut self) -> Result<(), Ending> {
-        let Some(server) = &self.server else {
-            self.client.stream.readable().await?;
-            return self.read(From::Client).await;
-        };
-        let take_client = server.unsent.is_empty() && !self.client.ended && self.session.accepts_client();
-        let take_server = self.client.unsent.is_empty() && self.session.accepts_server();
-        tokio::select! {
-            ready = self.client.stream.writable(), if !self.client.unsent.is_empty() => {
-                ready?;
-                self.client.flush_some()?;
-            }
-            ready = server.stream.readable(), if take_server => {
-                ready?;
-                self.read(From::Server).await?;
-            }
-            ready = server.stream.writable(), if !server.unsent.is_empty() => {
-                ready?;
-                if let Some(server) = &mut self.server {
-                    server.flush_some()?;
-                }
-            }
-            ready = self.client.stream.readable(), if take_client => {
-                ready?;
-                self.read(From::Client).await?;
-            }
+impl Connection<'_> {
+    /// Until the session is ready.
+    async fn start(&mut self) -> Result<(), Ending> {
+        while !self.session.is_ready() {
+            let (from, bytes) = poll_fn(|cx| self.poll(cx)).await?;
+            self.take(from, bytes).await?;
         }
         Ok(())
     }
 
-    async fn read(&mut self, from: From) -> Result<(), Ending> {
-        let side = match from {
-            From::Client => &mut self.client,
-            From::Server => match &mut self.server {
-                Some(server) => server,
-                None => return Ok(()),
-            },
-        };
-        let unread = std::mem::take(&mut side.unread);
-        let mut buffer = SCRATCH.with_borrow_mut(std::mem::take);
-        let mut filled = unread.len();
-        if buffer.len() < filled + READ_BYTES {
-            buffer.resize((filled * 2).clamp(filled + READ_BYTES, FRAME_BYTES_MAX + 2 * READ_BYTES), 0);
-        }
-        buffer[..filled].copy_from_slice(&unread);
-        let result = side.stream.try_read(&mut buffer[filled..]);
-        let read = match result {
-            Ok(0) => Err(match from {
-                From::Client => Ending::Client,
-                From::Server => Ending::Server,
-            }),
-            Ok(count) => {
-                filled += count;
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                side.unread = unread;
-                buffer.truncate(READ_BYTES);
-                SCRATCH.set(buffer);
-                return Ok(());
-            }
-            Err(error) => Err(error.into()),
-        };
-        let result = match read {
-            Ok(()) => self.feed(from, &buffer[..filled]).await,
-            Err(ending) => Err(ending),
-        };
-        // A connection that held a long frame gives its memory back.
-        buffer.truncate(READ_BYTES);
-        buffer.shrink_to(READ_BYTES);
-        if buffer.len() < READ_BYTES {
-            buffer.resize(READ_BYTES, 0);
-        }
-        SCRATCH.set(buffer);
-        match result {
-            Err(Ending::Client) if self.server.is_some() && !self.client.ended => {
-                self.client.ended = true;
-                if let Some(server) = &mut self.server {
-                    server.stream.shutdown().await?;
+    /// Until either side ends, or the daemon stops and the client needs nothing more.
+    async fn pump(&mut self, stop: &mut watch::Receiver<bool>) -> Result<std::convert::Infallible, Ending> {
+        let Some(login) = self.session.login().cloned() else { return Err(Ending::Drained) };
+        let mut stopping = false;
+        let mut stopped = pin!(stopped(stop));
+        let mut deadline = pin!(sleep(DRAIN_DEADLINE));
+        let mut news = pin!(self.shared.catalogs.news(self.caller.original, &login).next());
+        loop {
+            tokio::select! {
+                biased;
+                read = poll_fn(|cx| self.poll(cx)) => {
+                    let (from, bytes) = read?;
+                    self.take(from, bytes).await?;
                 }
-                Ok(())
+                (rest, snapshot) = &mut news => {
+                    news.set(rest.next());
+                    self.inject(Input::Snapshot(snapshot))?;
+                }
+                () = &mut stopped, if !stopping => {
+                    stopping = true;
+                    deadline.as_mut().reset(tokio::time::Instant::now() + DRAIN_DEADLINE);
+                }
+                () = &mut deadline, if stopping => return Err(Ending::Drained),
             }
-            result => result,
+            if stopping && self.session.is_idle() {
+                return Err(Ending::Drained);
+            }
         }
     }
 
-    /// Feeds the session until it takes no more, and keeps the rest.
-    async fn feed(&mut self, from: From, mut bytes: &[u8]) -> Result<(), Ending> {
+    /// Sends what is left to send, and reads from whom the session listens to.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(From, Vec<u8>), Ending>> {
+        if self.client.is_sending()
+            && let Poll::Ready(Err(error)) = self.client.poll_flush(cx)
+        {
+            return Poll::Ready(Err(error.into()));
+        }
+        if let Some(server) = &mut self.server
+            && server.is_sending()
+            && let Poll::Ready(Err(error)) = server.poll_flush(cx)
+        {
+            return Poll::Ready(Err(error.into()));
+        }
+        self.server_first = !self.server_first;
+        let order =
+            if self.server_first { [From::Server, From::Client] } else { [From::Client, From::Server] };
+        for from in order {
+            if let Poll::Ready(read) = self.poll_read(from, cx) {
+                return Poll::Ready(read.map(|bytes| (from, bytes)).map_err(Ending::from));
+            }
+        }
+        Poll::Pending
+    }
+
+    fn poll_read(&mut self, from: From, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
+        let server_flushed = self.server.as_ref().is_none_or(Side::is_flushed);
+        match (from, &mut self.server) {
+            (From::Client, _) if server_flushed && !self.client.ended && self.session.accepts_client() => {
+                self.client.poll_read(cx)
+            }
+            (From::Server, Some(server)) if self.client.is_flushed() && self.session.accepts_server() => {
+                server.poll_read(cx)
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    fn side(&mut self, from: From) -> Option<&mut Side> {
+        match from {
+            From::Client => Some(&mut self.client),
+            From::Server => self.server.as_mut(),
+        }
+    }
+
+    async fn take(&mut self, from: From, bytes: Vec<u8>) -> Result<(), Ending> {
+        if bytes.is_empty() {
+            return match (from, &mut self.server) {
+                (From::Client, Some(server)) => {
+                    // The client may still be waiting for its last answer.
+                    self.client.ended = true;
+                    server.finish_when_flushed();
+                    Ok(())
+                }
+                (From::Client, None) => Err(Ending::Client),
+                (From::Server, _) if self.client.ended => Err(Ending::Client),
+                (From::Server, _) => Err(Ending::Server),
+            };
+        }
+        let consumed = self.feed(from, &bytes).await?;
+        if let Some(side) = self.side(from) {
+            side.give_back(bytes, consumed);
+        }
+        Ok(())
+    }
+
+    /// Feeds the session until it takes no more; how much it took.
+    async fn feed(&mut self, from: From, bytes: &[u8]) -> Result<usize, Ending> {
+        let mut consumed = 0;
         loop {
-            let consumed = self.handle(from, bytes).await?;
-            bytes = &bytes[consumed..];
+            let (count, loaded) = self.handle(from, &bytes[consumed..]).await?;
+            consumed += count;
             let accepts = match from {
                 From::Client => self.session.accepts_client(),
                 From::Server => self.session.accepts_server(),
             };
-            if bytes.is_empty() || consumed == 0 && !self.fed_snapshot() || !accepts {
-                break;
+            if consumed == bytes.len() || count == 0 && !loaded || !accepts {
+                return Ok(consumed);
             }
         }
-        let side = match from {
-            From::Client => &mut self.client,
-            From::Server => match &mut self.server {
-                Some(server) => server,
-                None => return Ok(()),
-            },
-        };
-        side.unread = bytes.to_vec();
-        Ok(())
     }
 
-    /// Whether the last call loaded a snapshot, so that what was left may now be taken.
-    fn fed_snapshot(&mut self) -> bool {
-        std::mem::take(&mut self.out.wants).iter().any(|want| matches!(want, Want::LoadCatalog { .. }))
-    }
-
-    async fn handle(&mut self, from: From, bytes: &[u8]) -> Result<usize, Ending> {
+    /// One call of the session; the bytes it took, and whether it was given a snapshot since.
+    async fn handle(&mut self, from: From, bytes: &[u8]) -> Result<(usize, bool), Ending> {
         self.out.clear();
         self.out.now = self.started.elapsed();
         let input = match from {
@@ -311,22 +258,23 @@ impl Connection<'_> {
         let result = self.session.handle(input, &mut self.out);
         self.shared.spool.append(Some(self.subject), &self.out.events).map_err(|_| Ending::Audit)?;
         if !self.out.client.is_empty() {
-            self.client.send(self.out.client.slices(bytes))?;
+            self.client.send_to_client(&self.out.client, bytes)?;
         }
         if !self.out.server.is_empty() {
             if self.server.is_none() {
                 self.dial().await?;
             }
             if let Some(server) = &mut self.server {
-                server.send(self.out.server.slices(bytes))?;
+                server.send_to_server(&self.out.server, bytes)?;
             }
         }
-        let wants = std::mem::take(&mut self.out.wants);
-        for want in &wants {
-            self.fulfil(want).await?;
+        let mut loaded = false;
+        if !self.out.wants.is_empty() {
+            for want in std::mem::take(&mut self.out.wants) {
+                loaded |= self.fulfil(want).await?;
+            }
         }
-        self.out.wants = wants;
-        Ok(result?)
+        Ok((result?, loaded))
     }
 
     async fn dial(&mut self) -> Result<(), Ending> {
@@ -347,53 +295,63 @@ impl Connection<'_> {
         let mut out = Outbox { now: self.started.elapsed(), ..Outbox::default() };
         let result = self.session.handle(input, &mut out);
         self.shared.spool.append(Some(self.subject), &out.events).map_err(|_| Ending::Audit)?;
-        self.client.send(out.client.slices(&[]))?;
+        self.client.send_to_client(&out.client, &[])?;
         result?;
         Ok(())
     }
 
-    async fn fulfil(&mut self, want: &Want) -> Result<(), Ending> {
+    /// Does what the session wants; whether it was given a snapshot.
+    async fn fulfil(&mut self, want: Want) -> Result<bool, Ending> {
         match want {
             Want::Cancel { pid, key } => {
-                let client = CancelKey { pid: *pid, key: key.clone() };
-                if let Some((server, key)) = self.shared.cancels.find(&client) {
+                if let Some((server, key)) = self.shared.cancels.find(&CancelKey { pid, key }) {
                     cancel(self.shared, server, &key).await?;
                 }
-                Ok(())
+                Ok(false)
             }
-            Want::LoadCatalog { freshness } => {
-                let Some(login) = self.session.login().cloned() else { return Ok(()) };
-                let loaded = self.shared.catalogs.snapshot(self.caller.original, &login, *freshness).await;
-                let input = match loaded {
-                    Ok(snapshot) => Input::Snapshot(snapshot),
-                    Err(error) => {
-                        tracing::error!(%error, "the catalog could not be loaded");
-                        Input::SnapshotFailed
-                    }
-                };
-                self.inject(input)
-            }
+            Want::LoadCatalog { freshness } => self.load_catalog(freshness).await,
             Want::RegisterCancel { client, server } => {
-                self.shared.cancels.insert(client.clone(), self.caller.original, server.clone());
-                self.cancel = Some(client.clone());
-                Ok(())
+                self.shared.cancels.insert(client.clone(), self.caller.original, server);
+                self.cancel = Some(client);
+                Ok(false)
             }
         }
     }
 
-    /// Lets the client have what is meant for it, and takes leave in order.
-    async fn close(&mut self) {
-        let flush = async {
-            self.client.stream.write_all(&self.client.unsent).await?;
-            self.client.stream.shutdown().await
+    /// Gives the session a snapshot; one that may be late comes as news later, and nobody waits for it.
+    async fn load_catalog(&mut self, freshness: Freshness) -> Result<bool, Ending> {
+        let Some(login) = self.session.login().cloned() else { return Ok(false) };
+        let to = self.caller.original;
+        if freshness == Freshness::Cached
+            && let Some(recent) = self.shared.catalogs.recent(to, &login)
+        {
+            self.inject(Input::Snapshot(recent))?;
+            return Ok(true);
+        }
+        if freshness == Freshness::Cached && self.session.is_ready() {
+            let shared = self.shared.clone();
+            tokio::spawn(async move {
+                // The session asks again, and refuses once what it has is too old.
+                if let Err(error) = shared.catalogs.load(to, &login, Instant::now()).await {
+                    tracing::warn!(%error, %to, "the catalog could not be loaded again");
+                }
+            });
+            return Ok(false);
+        }
+        let input = match self.shared.catalogs.load(to, &login, Instant::now()).await {
+            Ok(snapshot) => Input::Snapshot(snapshot),
+            Err(error) => {
+                tracing::error!(%error, %to, "the catalog could not be loaded");
+                Input::SnapshotFailed
+            }
         };
-        // A client that does not read has lost the rest.
-        let _ = tokio::time::timeout(Duration::from_secs(2), flush).await;
+        self.inject(input)?;
+        Ok(true)
     }
 }
 
 /// Forwards a cancel request and waits until the server has taken it: a late one would hit the next query.
-async fn cancel(shared: &Shared, to: std::net::SocketAddr, key: &CancelKey) -> io::Result<()> {
+pub(crate) async fn cancel(shared: &Shared, to: std::net::SocketAddr, key: &CancelKey) -> io::Result<()> {
     let mut stream = upstream::dial(&shared.peers, to).await?;
     let length = u32::try_from(12 + key.key.len()).map_err(io::Error::other)?;
     let mut packet = Vec::with_capacity(12 + key.key.len());
@@ -404,7 +362,7 @@ async fn cancel(shared: &Shared, to: std::net::SocketAddr, key: &CancelKey) -> i
     stream.write_all(&packet).await?;
     let mut end = [0; 1];
     let closed = stream.read(&mut end);
-    tokio::time::timeout(CANCEL_DEADLINE, closed).await??;
+    timeout(CANCEL_DEADLINE, closed).await??;
     Ok(())
 }
 

@@ -2,6 +2,8 @@
 //!
 //! The core says what happened; the shell adds when, who and a sequence number. No event holds a cell.
 
+use std::{borrow::Cow, sync::Arc};
+
 use serde::Serialize;
 
 /// Version of the record's form.
@@ -13,9 +15,9 @@ pub struct MaskedColumn {
     /// Its name in the result.
     pub name: String,
     /// The rule that said so.
-    pub rule: String,
+    pub rule: Arc<str>,
     /// The kind of mask.
-    pub mask: String,
+    pub mask: &'static str,
 }
 
 /// One thing that happened.
@@ -68,17 +70,17 @@ pub enum Event {
         /// Its number in the connection.
         statement: u64,
         /// Its text.
-        sql: String,
+        sql: Arc<str>,
         /// Its first command.
-        command: String,
+        command: &'static str,
         /// Relations it names.
-        relations: Vec<String>,
+        relations: Arc<[String]>,
         /// Columns that are masked.
-        columns: Vec<MaskedColumn>,
+        columns: Arc<[MaskedColumn]>,
         /// `allow`, `mask` or `refuse`.
         ruling: &'static str,
         /// The rule that decided.
-        rule: String,
+        rule: Cow<'static, str>,
     },
     /// A statement was answered.
     StatementEnd {

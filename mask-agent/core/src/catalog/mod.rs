@@ -24,7 +24,7 @@ pub enum RelationKind {
 }
 
 /// One column.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     /// `pg_attribute.attnum`.
     pub number: i16,
@@ -35,7 +35,7 @@ pub struct Column {
 }
 
 /// One relation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relation {
     /// `pg_class.oid`.
     pub oid: u32,
@@ -71,7 +71,7 @@ pub enum TypeShape {
 }
 
 /// One database as it was when the snapshot was taken.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
     relations: HashMap<u32, Relation>,
     by_name: HashMap<String, Vec<u32>>,

@@ -6,6 +6,8 @@
 
 /// Functions that reach past the statement they stand in.
 mod functions;
+/// A statement's text without its literals.
+mod template;
 /// The parse tree, walked node by node.
 mod tree;
 
@@ -14,6 +16,8 @@ use crate::{
     policy::Classification,
 };
 use tree::Facts;
+
+pub use template::template;
 
 /// How far the outputs of a statement can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +65,8 @@ pub struct Statement {
     pub relations: Vec<String>,
     /// Why it is not sent.
     pub refusal: Option<Refusal>,
+    /// Whether any of this could be otherwise with other literals in the same places.
+    pub needs_literals: bool,
 }
 
 /// Why a string cannot be analysed.
@@ -151,10 +157,15 @@ fn judge(facts: &Facts, catalog: &Catalog, classes: &Classification) -> Statemen
     } else {
         Trust::Origins
     };
+    let effect = effect(facts);
+    // Settings are judged by their values; what else is not a query may hold names in literals.
+    let queries =
+        matches!(facts.command, "DeleteStmt" | "InsertStmt" | "MergeStmt" | "SelectStmt" | "UpdateStmt");
     Statement {
         command: facts.command,
         trust,
-        effect: effect(facts),
+        effect,
+        needs_literals: !queries || effect != Effect::None || refusal.is_some(),
         relations: facts
             .relations
             .iter()

@@ -10,6 +10,10 @@ pub(super) const PROTOCOL: &str = "08P01";
 pub(super) const UNSUPPORTED: &str = "0A000";
 /// `program_limit_exceeded`.
 pub(super) const LIMIT: &str = "54000";
+/// `too_many_connections`.
+pub(super) const OVERLOADED: &str = "53300";
+/// `admin_shutdown`.
+pub(super) const SHUTDOWN: &str = "57P01";
 /// `syntax_error`.
 pub(super) const SYNTAX: &str = "42601";
 

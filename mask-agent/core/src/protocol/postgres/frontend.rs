@@ -9,8 +9,8 @@ use super::{
     FRAME_BYTES_MAX,
     error::{Fault, LIMIT, PROTOCOL, REFUSED, SYNTAX, UNSUPPORTED},
     frame::{Fields, HEADER_BYTES, header, put, put_string},
-    queue::{Analysed, Asker, Reply},
-    session::{Asked, Phase, PostgresSession},
+    queue::{Analysed, Asker, Reply, Statement},
+    session::{Asked, Phase, PostgresSession, Sent},
     startup::{self, Packet, Startup},
 };
 use crate::{
@@ -28,6 +28,8 @@ const DECISION_SQL_BYTES_MAX: usize = 16 << 10;
 const STRANGER_SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(1);
 /// How old a snapshot grows before a new statement asks for a newer one.
 const SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(5);
+/// How old a snapshot may be at all: where none newer can be had, statements wait for it or fail.
+const SNAPSHOT_AGE_LIMIT: Duration = Duration::from_secs(60);
 
 impl PostgresSession {
     pub(super) fn client(&mut self, bytes: &[u8], out: &mut Outbox) -> Result<usize, SessionError> {
@@ -145,13 +147,7 @@ impl PostgresSession {
             b'P' => return self.parse(range, body, out),
             b'B' => return self.bind(range, body, out),
             b'D' | b'C' => self.describe_or_close(kind, range, body, out)?,
-            b'E' => {
-                let mut fields = Fields::new(body);
-                let portal = fields.string().filter(|_| fields.int32().is_some() && fields.is_empty());
-                let portal = portal.ok_or(SessionError::Client("malformed Execute"))?.to_vec();
-                out.server.0.input(range);
-                self.queue.push(Reply::Execute { portal });
-            }
+            b'E' => self.execute(range, body, out)?,
             b'S' => {
                 if !body.is_empty() {
                     return Err(SessionError::Client("Sync has a body"));
@@ -167,7 +163,7 @@ impl PostgresSession {
                     "Call the function in a SELECT.",
                 );
                 Self::put_query(out);
-                self.queue.push(Reply::RefusedQuery { fault, analysed: None, told: false });
+                self.queue.push(Reply::RefusedQuery { fault, statement: None, told: false });
             }
             b'F' => return Err(SessionError::Client("function calls are not observed")),
             b'X' => {
@@ -193,34 +189,26 @@ impl PostgresSession {
         });
     }
 
-    /// Asks for the output columns of a statement; the answer is not shown to the client.
-    fn put_describe(&mut self, statement: &[u8], out: &mut Outbox) {
-        out.server.0.scratch(|out| {
-            put(out, b'D', |out| {
-                out.push(b'S');
-                put_string(out, statement);
-            });
-        });
-        self.queue.push(Reply::DescribeStatement { statement: statement.to_vec(), asker: Asker::Session });
-    }
-
     fn query(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) -> Result<bool, SessionError> {
         let mut fields = Fields::new(body);
         let sql = fields.string().filter(|_| fields.is_empty());
         let sql = sql.ok_or(SessionError::Client("malformed Query"))?;
         let Some(analysed) = self.analysed(sql, out) else { return Ok(false) };
+        let statement = Statement { sql: text(sql), analysed };
+        // A simple query ends the unnamed statement and portal.
         self.sent.remove(&b""[..]);
-        match analysed.refusal.clone().filter(|_| self.enforces()) {
+        self.undescribed.remove(&b""[..]);
+        match statement.analysed.refusal.clone().filter(|_| self.enforces()) {
             Some(fault) => {
                 Self::put_query(out);
-                self.queue.push(Reply::RefusedQuery { fault, analysed: Some(analysed), told: false });
+                self.queue.push(Reply::RefusedQuery { fault, statement: Some(statement), told: false });
             }
             None => {
                 out.server.0.input(range);
-                if analysed.changes_settings {
-                    self.epoch += 1;
+                if statement.analysed.changes_settings {
+                    self.names_changed();
                 }
-                self.queue.push(Reply::Simple { analysed });
+                self.queue.push(Reply::Simple { statement });
             }
         }
         Ok(true)
@@ -229,64 +217,105 @@ impl PostgresSession {
     fn parse(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) -> Result<bool, SessionError> {
         let malformed = || SessionError::Client("malformed Parse");
         let mut fields = Fields::new(body);
-        let statement = fields.string().ok_or_else(malformed)?;
+        let name = fields.string().ok_or_else(malformed)?;
         let sql = fields.string().ok_or_else(malformed)?;
         let types = fields.int16().ok_or_else(malformed)?;
         let types = usize::try_from(types).map_err(|_| malformed())?;
         fields.bytes(types * 4).filter(|_| fields.is_empty()).ok_or_else(malformed)?;
         let Some(analysed) = self.analysed(sql, out) else { return Ok(false) };
-        if let Some(fault) = analysed.refusal.clone().filter(|_| self.enforces()) {
-            self.sent.remove(statement);
+        let statement = Statement { sql: text(sql), analysed };
+        if let Some(fault) = statement.analysed.refusal.clone().filter(|_| self.enforces()) {
+            self.sent.remove(name);
             Self::put_parse(out);
-            self.queue.push(Reply::Refused { fault, analysed: Some(analysed) });
+            self.queue.push(Reply::Refused { fault, statement: Some(statement) });
             return Ok(true);
         }
-        let plain = matches!(analysed.trust, Trust::Plain);
-        self.sent.insert(statement.to_vec(), (analysed.clone(), self.epoch));
+        let sent = Sent { statement: statement.clone(), epoch: self.epoch, described: false };
+        self.sent.insert(name.to_vec(), sent);
         out.server.0.input(range);
-        self.queue.push(Reply::Parse { statement: statement.to_vec(), analysed });
-        if !plain {
-            self.put_describe(statement, out);
-        }
+        self.queue.push(Reply::Parse { name: name.to_vec(), statement });
         Ok(true)
     }
 
     fn bind(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) -> Result<bool, SessionError> {
-        let Some((portal, statement, formats)) = bind_fields(body) else {
+        let Some((portal, name, formats)) = bind_fields(body) else {
             return Err(SessionError::Client("malformed Bind"));
         };
-        if let Some((analysed, epoch)) = self.sent.get(statement).cloned() {
-            if epoch != self.epoch {
-                let Some(again) = self.analysed(analysed.sql.as_bytes(), out) else { return Ok(false) };
-                if let Some(fault) = again.refusal.clone().filter(|_| self.enforces()) {
+        self.undescribed.remove(portal);
+        if self.sent.get(name).is_some_and(|sent| sent.epoch != self.epoch) {
+            match self.again(name, out) {
+                None => return Ok(false),
+                Some(Ok(())) => {}
+                Some(Err(refused)) => {
                     Self::put_parse(out);
-                    self.queue.push(Reply::Refused { fault, analysed: Some(again) });
+                    self.queue.push(refused);
                     return Ok(true);
                 }
-                // It reads more than it did: its shape is no longer worth anything, prepare it anew.
-                if worse(analysed.trust.clone(), again.trust.clone()) != analysed.trust {
-                    let fault = Fault::refusal(
-                        "26000",
-                        "statement-changed",
-                        "what this prepared statement reads has changed",
-                        "Prepare the statement again.",
-                    );
-                    Self::put_parse(out);
-                    self.queue.push(Reply::Refused { fault, analysed: Some(again) });
-                    return Ok(true);
-                }
-                if !matches!(analysed.trust, Trust::Plain) {
-                    self.put_describe(statement, out);
-                }
-                self.sent.insert(statement.to_vec(), (analysed.clone(), self.epoch));
             }
-            if analysed.changes_settings {
-                self.epoch += 1;
+        }
+        if let Some(sent) = self.sent.get(name) {
+            if !sent.described && !matches!(sent.statement.analysed.trust, Trust::Plain) {
+                self.undescribed.insert(portal.to_vec(), name.to_vec());
+            }
+            if sent.statement.analysed.changes_settings {
+                self.names_changed();
             }
         }
         out.server.0.input(range);
-        self.queue.push(Reply::Bind { portal: portal.to_vec(), statement: statement.to_vec(), formats });
+        self.queue.push(Reply::Bind { portal: portal.to_vec(), name: name.to_vec(), formats });
         Ok(true)
+    }
+
+    /// Analyses a prepared statement anew, because names may mean something else now: its refusal, or `None`
+    /// while a newer snapshot is awaited.
+    fn again(&mut self, name: &[u8], out: &mut Outbox) -> Option<Result<(), Reply>> {
+        let before = self.sent.get(name)?.statement.clone();
+        let analysed = self.analysed(before.sql.as_bytes(), out)?;
+        let fault = if let Some(fault) = analysed.refusal.clone().filter(|_| self.enforces()) {
+            Some(fault)
+        } else if worse(before.analysed.trust, analysed.trust) != before.analysed.trust {
+            // It reads more than it did: its shape is no longer worth anything, prepare it anew.
+            Some(Fault::refusal(
+                "26000",
+                "statement-changed",
+                "what this prepared statement reads has changed",
+                "Prepare the statement again.",
+            ))
+        } else {
+            None
+        };
+        if let Some(fault) = fault {
+            let statement = Some(Statement { sql: before.sql, analysed });
+            return Some(Err(Reply::Refused { fault, statement }));
+        }
+        let epoch = self.epoch;
+        if let Some(sent) = self.sent.get_mut(name) {
+            sent.epoch = epoch;
+            sent.described = false;
+        }
+        Some(Ok(()))
+    }
+
+    /// A portal whose columns nobody asked for is described first; the answer is not shown to the client.
+    fn execute(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) -> Result<(), SessionError> {
+        let mut fields = Fields::new(body);
+        let portal = fields.string().filter(|_| fields.int32().is_some() && fields.is_empty());
+        let portal = portal.ok_or(SessionError::Client("malformed Execute"))?;
+        if let Some(name) = self.undescribed.remove(portal) {
+            out.server.0.scratch(|out| {
+                put(out, b'D', |out| {
+                    out.push(b'P');
+                    put_string(out, portal);
+                });
+            });
+            self.queue.push(Reply::DescribePortal { portal: portal.to_vec(), asker: Asker::Session });
+            if let Some(sent) = self.sent.get_mut(&name) {
+                sent.described = true;
+            }
+        }
+        out.server.0.input(range);
+        self.queue.push(Reply::Execute { portal: portal.to_vec() });
+        Ok(())
     }
 
     fn describe_or_close(
@@ -307,33 +336,74 @@ impl PostgresSession {
             (b'C', _) => {
                 if kind == b'S' {
                     self.sent.remove(&name);
+                } else {
+                    self.undescribed.remove(&name);
                 }
                 Reply::Close { kind, name }
             }
-            (_, b'S') => Reply::DescribeStatement { statement: name, asker: Asker::Client },
-            (_, _) => Reply::DescribePortal { portal: name },
+            (_, b'S') => {
+                if let Some(sent) = self.sent.get_mut(&name) {
+                    sent.described = true;
+                }
+                Reply::DescribeStatement { name }
+            }
+            (_, _) => {
+                if let Some(sent) = self.undescribed.remove(&name).and_then(|name| self.sent.get_mut(&name)) {
+                    sent.described = true;
+                }
+                Reply::DescribePortal { portal: name, asker: Asker::Client }
+            }
         });
         Ok(())
     }
 
     /// What the statement means, or `None` while a newer snapshot is awaited.
     fn analysed(&mut self, sql: &[u8], out: &mut Outbox) -> Option<Arc<Analysed>> {
-        let sql = String::from_utf8_lossy(sql);
-        if let Some(known) = self.decisions.get(&*sql) {
-            return Some(known.clone());
+        if !self.lexer_is_safe {
+            return Some(Arc::new(unsafe_lexer()));
         }
-        let snapshot = self.snapshot.clone()?;
         let age = out.now.saturating_sub(self.snapshot_at);
         if age > SNAPSHOT_AGE_MAX {
+            if age > SNAPSHOT_AGE_LIMIT {
+                self.waiting = true;
+                self.ask_snapshot(Freshness::Fresh, out);
+                return None;
+            }
             self.ask_snapshot(Freshness::Cached, out);
         }
-        let analysed = if self.lexer_is_safe {
-            match lineage::analyse(&sql, &snapshot.catalog, &snapshot.classes) {
-                Ok(statements) => summary(&sql, statements),
-                Err(error) => unreadable(&sql, &error),
+        let sql = String::from_utf8_lossy(sql);
+        let mut key = std::mem::take(&mut self.decision_key);
+        let known = self.decision(&sql, &mut key);
+        let analysed = known.or_else(|| self.analyse(&sql, &mut key, age, out));
+        self.decision_key = key;
+        analysed
+    }
+
+    /// Looks a statement up, first with its literals left out; `key` ends as its exact text.
+    fn decision(&self, sql: &str, key: &mut Vec<u8>) -> Option<Arc<Analysed>> {
+        if lineage::template(sql, key)
+            && let Some(known) = self.decisions.get(&**key)
+        {
+            return Some(known.clone());
+        }
+        exact(sql, key);
+        self.decisions.get(&**key).cloned()
+    }
+
+    fn analyse(
+        &mut self,
+        sql: &str,
+        key: &mut Vec<u8>,
+        age: Duration,
+        out: &mut Outbox,
+    ) -> Option<Arc<Analysed>> {
+        let snapshot = self.snapshot.clone()?;
+        let (analysed, any_literals) = match lineage::analyse(sql, &snapshot.catalog, &snapshot.classes) {
+            Ok(statements) => {
+                let any_literals = statements.iter().all(|statement| !statement.needs_literals);
+                (summary(statements), any_literals)
             }
-        } else {
-            unsafe_lexer(&sql)
+            Err(error) => (unreadable(&error), false),
         };
         let stranger = analysed.relations.iter().any(|name| {
             let (schema, name) =
@@ -350,10 +420,24 @@ impl PostgresSession {
             self.decisions.clear();
         }
         if sql.len() <= DECISION_SQL_BYTES_MAX && !stranger {
-            self.decisions.insert(sql.into_owned(), analysed.clone());
+            if !(any_literals && lineage::template(sql, key)) {
+                exact(sql, key);
+            }
+            self.decisions.insert(key.as_slice().into(), analysed.clone());
         }
         Some(analysed)
     }
+}
+
+fn text(sql: &[u8]) -> Arc<str> {
+    String::from_utf8_lossy(sql).into()
+}
+
+/// The key of a statement whose literals matter: no template ends in a NUL.
+fn exact(sql: &str, key: &mut Vec<u8>) {
+    key.clear();
+    key.extend_from_slice(sql.as_bytes());
+    key.push(0);
 }
 
 fn bind_fields(body: &[u8]) -> Option<(&[u8], &[u8], Vec<i16>)> {
@@ -376,14 +460,14 @@ fn bind_fields(body: &[u8]) -> Option<(&[u8], &[u8], Vec<i16>)> {
 }
 
 /// One ruling for all statements of a string: the least trusted decides, and any refusal refuses all.
-fn summary(sql: &str, statements: Vec<lineage::Statement>) -> Analysed {
+fn summary(statements: Vec<lineage::Statement>) -> Analysed {
+    let mut relations = Vec::new();
     let mut analysed = Analysed {
-        sql: sql.to_owned(),
         command: "",
-        relations: Vec::new(),
+        relations: Arc::default(),
         trust: Trust::Plain,
         changes_catalog: false,
-        changes_settings: sql.contains("set_config"),
+        changes_settings: false,
         refusal: None,
         code: "",
     };
@@ -399,7 +483,7 @@ fn summary(sql: &str, statements: Vec<lineage::Statement>) -> Analysed {
             analysed.command = statement.command;
         }
         analysed.trust = worse(analysed.trust, statement.trust);
-        analysed.relations.extend(statement.relations);
+        relations.extend(statement.relations);
         analysed.changes_catalog |= matches!(statement.effect, Effect::Catalog);
         analysed.changes_settings |= matches!(statement.effect, Effect::Settings);
         if let Some(refusal) = statement.refusal
@@ -409,6 +493,7 @@ fn summary(sql: &str, statements: Vec<lineage::Statement>) -> Analysed {
             analysed.refusal = Some(Fault::refusal(REFUSED, refusal.code, &refusal.message, refusal.hint));
         }
     }
+    analysed.relations = relations.into();
     analysed
 }
 
@@ -420,31 +505,30 @@ fn worse(a: Trust, b: Trust) -> Trust {
     }
 }
 
-fn unreadable(sql: &str, error: &lineage::LineageError) -> Analysed {
+fn unreadable(error: &lineage::LineageError) -> Analysed {
     let refusal = Fault::refusal(
         SYNTAX,
         "syntax",
         &error.to_string(),
         "The statement was not sent, because what cannot be read cannot be masked.",
     );
-    refused(sql, "syntax", refusal)
+    refused("syntax", refusal)
 }
 
-fn unsafe_lexer(sql: &str) -> Analysed {
+fn unsafe_lexer() -> Analysed {
     let refusal = Fault::refusal(
         REFUSED,
         "unsafe-setting",
         "standard_conforming_strings is off, so statements cannot be read as the server reads them",
         "Set standard_conforming_strings to on in the role's or the database's settings.",
     );
-    refused(sql, "unsafe-setting", refusal)
+    refused("unsafe-setting", refusal)
 }
 
-fn refused(sql: &str, code: &'static str, fault: Fault) -> Analysed {
+fn refused(code: &'static str, fault: Fault) -> Analysed {
     Analysed {
-        sql: sql.to_owned(),
         command: "",
-        relations: Vec::new(),
+        relations: Arc::default(),
         trust: Trust::Opaque,
         changes_catalog: false,
         changes_settings: false,

@@ -3,6 +3,8 @@
 //! Every byte from outside passes our own framer and strict parsers: a frame is consumed exactly, its type
 //! must fit the state, and nothing is forwarded half-parsed.
 
+/// The backend's half: rows, descriptions, errors.
+mod backend;
 /// Errors we write, and errors of the server with everything that may quote a cell taken out.
 mod error;
 /// Frames and the fields in them.
@@ -11,11 +13,13 @@ mod frame;
 mod frontend;
 /// Login: whatever the server asks for, the client is asked for a clear-text password.
 mod login;
+/// `RowDescription` to a plan for its rows.
+mod outputs;
 /// The queue of replies the server owes.
 mod queue;
-/// `RowDescription` to a plan for its rows.
-mod rows;
-/// The session: state, and the backend's half.
+/// What the audit trail is told of the statement whose reply is arriving.
+mod record;
+/// The session: what it holds, and what the shell tells it.
 mod session;
 /// Start-up packets.
 mod startup;

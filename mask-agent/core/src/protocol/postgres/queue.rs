@@ -5,15 +5,14 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{error::Fault, rows::Shape};
+use super::{error::Fault, outputs::Shape};
 use crate::lineage::Trust;
 
-/// A statement as analysed, shared between its name and its portals.
+/// What was found out about a statement.
 #[derive(Debug)]
 pub(super) struct Analysed {
-    pub(super) sql: String,
     pub(super) command: &'static str,
-    pub(super) relations: Vec<String>,
+    pub(super) relations: Arc<[String]>,
     pub(super) trust: Trust,
     /// Whether what follows it must be analysed on a fresh catalog.
     pub(super) changes_catalog: bool,
@@ -24,18 +23,34 @@ pub(super) struct Analysed {
     pub(super) code: &'static str,
 }
 
+/// A statement the client sent; statements that differ in their literals share what was found out.
+#[derive(Clone)]
+pub(super) struct Statement {
+    pub(super) sql: Arc<str>,
+    pub(super) analysed: Arc<Analysed>,
+}
+
 /// A prepared statement the server has.
 #[derive(Clone)]
 pub(super) struct Prepared {
-    pub(super) analysed: Arc<Analysed>,
+    pub(super) statement: Statement,
     /// Its output columns, once described.
     pub(super) shape: Option<Arc<Shape>>,
 }
 
-/// Result formats as Bind gave them: none, one for all, or one each.
+impl From<Statement> for Prepared {
+    fn from(statement: Statement) -> Self {
+        Self { statement, shape: None }
+    }
+}
+
+/// A bound statement.
 #[derive(Clone)]
 pub(super) struct Portal {
     pub(super) prepared: Prepared,
+    /// The statement's name.
+    pub(super) name: Vec<u8>,
+    /// Result formats as Bind gave them: none, one for all, or one each.
     pub(super) formats: Vec<i16>,
 }
 
@@ -51,7 +66,8 @@ pub(super) enum Asker {
 pub(super) enum Reply {
     Bind {
         portal: Vec<u8>,
-        statement: Vec<u8>,
+        /// The statement's name.
+        name: Vec<u8>,
         formats: Vec<i16>,
     },
     Close {
@@ -60,31 +76,31 @@ pub(super) enum Reply {
     },
     DescribePortal {
         portal: Vec<u8>,
+        asker: Asker,
     },
     DescribeStatement {
-        statement: Vec<u8>,
-        asker: Asker,
+        name: Vec<u8>,
     },
     Execute {
         portal: Vec<u8>,
     },
     Parse {
-        statement: Vec<u8>,
-        analysed: Arc<Analysed>,
+        name: Vec<u8>,
+        statement: Statement,
     },
     /// A message that was replaced by one that fails; the server's error is replaced by this one.
     Refused {
         fault: Fault,
-        analysed: Option<Arc<Analysed>>,
+        statement: Option<Statement>,
     },
     /// A refused simple query or function call: an error, then `ReadyForQuery`.
     RefusedQuery {
         fault: Fault,
-        analysed: Option<Arc<Analysed>>,
+        statement: Option<Statement>,
         told: bool,
     },
     Simple {
-        analysed: Arc<Analysed>,
+        statement: Statement,
     },
     Sync,
 }

@@ -1,0 +1,484 @@
+//! The backend's half: rows, descriptions, errors.
+//!
+//! Promise: no `DataRow` of a statement that is not plain is forwarded without a plan for its columns.
+
+use std::{ops::Range, sync::Arc};
+
+use super::{
+    FRAME_BYTES_MAX,
+    error::{LIMIT, PROTOCOL, sqlstate, write_scrubbed},
+    frame::{Fields, HEADER_BYTES, header},
+    outputs::Shape,
+    queue::{Asker, Portal, Reply, Statement},
+    record::Rows,
+    session::{Phase, PostgresSession},
+};
+use crate::{
+    lineage::Trust,
+    session::{Freshness, Outbox, SessionError},
+};
+
+/// Encodings whose second byte may be an ASCII character: masks and the lexer would read them wrong.
+const UNSAFE_ENCODINGS: [&[u8]; 7] =
+    [b"SJIS", b"BIG5", b"GBK", b"UHC", b"GB18030", b"JOHAB", b"SHIFT_JIS_2004"];
+
+impl PostgresSession {
+    pub(super) fn server(&mut self, bytes: &[u8], out: &mut Outbox) -> Result<usize, SessionError> {
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.server_pass > 0 {
+                let count = self.server_pass.min(bytes.len() - at);
+                out.client.pass(at..at + count);
+                self.server_pass -= count;
+                at += count;
+                continue;
+            }
+            let Some((kind, length)) = header(&bytes[at..]).map_err(SessionError::Server)? else { break };
+            let end = at + HEADER_BYTES + length;
+            if end > bytes.len() {
+                at += self.partial(kind, length, at..bytes.len(), out)?;
+                break;
+            }
+            let body = &bytes[at + HEADER_BYTES..end];
+            if !self.backend(kind, at..end, body, out)? {
+                break;
+            }
+            at = end;
+        }
+        Ok(at)
+    }
+
+    /// A frame whose end has not come yet: one that passes anyway streams, any other waits for the rest.
+    fn partial(
+        &mut self,
+        kind: u8,
+        length: usize,
+        range: Range<usize>,
+        out: &mut Outbox,
+    ) -> Result<usize, SessionError> {
+        let streams = match kind {
+            b'D' if self.phase == Phase::Ready => matches!(self.rows(out)?, Rows::Pass),
+            b'd' => self.copy_passes()?,
+            _ => false,
+        };
+        if streams {
+            if let Some(current) = &mut self.current {
+                current.count_row(length);
+            }
+            let count = range.len();
+            self.server_pass = HEADER_BYTES + length - count;
+            out.client.pass(range);
+            return Ok(count);
+        }
+        if length > FRAME_BYTES_MAX {
+            let why = "a message is longer than masking can hold; select fewer or shorter values";
+            return Err(Self::fatal(out, LIMIT, why, SessionError::Server("message too long to mask")));
+        }
+        Ok(0)
+    }
+
+    /// One whole message; false leaves it unread.
+    fn backend(
+        &mut self,
+        kind: u8,
+        range: Range<usize>,
+        body: &[u8],
+        out: &mut Outbox,
+    ) -> Result<bool, SessionError> {
+        match self.phase {
+            Phase::Opening => return Err(SessionError::Server("message before start-up")),
+            Phase::LoggingIn(_) => return self.backend_login(kind, range, body, out).map(|()| true),
+            Phase::Ready | Phase::Starting => {}
+        }
+        match kind {
+            b'D' => self.data_row(range, body, out)?,
+            b'C' => self.command_complete(range, out)?,
+            b'Z' => return self.ready_for_query(range, body, out),
+            b'T' => self.row_description(range, body, out)?,
+            b'E' => self.error(range, body, out)?,
+            b'N' => self.notice(range, body, out),
+            b'S' => self.parameter_status(range, body, out)?,
+            b'K' => self.backend_key(body, out)?,
+            b'A' | b'v' => out.client.pass(range),
+            b'1' => {
+                let Some(Reply::Parse { name, statement }) = self.queue.pop() else {
+                    return Err(SessionError::Server("unexpected ParseComplete"));
+                };
+                self.prepared.insert(name, statement.into());
+                out.client.pass(range);
+            }
+            b'2' => self.bind_complete(range, out)?,
+            b'3' => {
+                let Some(Reply::Close { kind, name }) = self.queue.pop() else {
+                    return Err(SessionError::Server("unexpected CloseComplete"));
+                };
+                if kind == b'S' {
+                    self.prepared.remove(&name).map(drop)
+                } else {
+                    self.portals.remove(&name).map(drop)
+                };
+                out.client.pass(range);
+            }
+            b't' => match self.queue.head() {
+                Some(Reply::DescribeStatement { .. }) => out.client.pass(range),
+                _ => return Err(SessionError::Server("unexpected ParameterDescription")),
+            },
+            b'n' => match self.queue.pop() {
+                Some(Reply::DescribePortal { asker: Asker::Session, .. }) => {}
+                Some(Reply::DescribeStatement { .. } | Reply::DescribePortal { .. }) => {
+                    out.client.pass(range);
+                }
+                _ => return Err(SessionError::Server("unexpected NoData")),
+            },
+            b's' | b'I' => self.end_without_tag(kind, range, out)?,
+            b'G' => {
+                self.begin(out, None);
+                if matches!(self.queue.head(), Some(Reply::Execute { .. })) {
+                    self.queue.drop_syncs();
+                }
+                out.client.pass(range);
+            }
+            b'H' | b'd' | b'c' => {
+                self.begin(out, None);
+                if !self.copy_passes()? {
+                    return Err(SessionError::Server("COPY data without a ruling"));
+                }
+                if kind == b'd'
+                    && let Some(current) = &mut self.current
+                {
+                    current.count_row(body.len());
+                }
+                out.client.pass(range);
+            }
+            // CopyBoth and FunctionCallResponse answer requests that are refused.
+            _ => return Err(SessionError::Server("message type that nothing asked for")),
+        }
+        Ok(true)
+    }
+
+    /// The statement the head of the queue belongs to.
+    pub(super) fn head_statement(&self) -> Option<&Statement> {
+        match self.queue.head()? {
+            Reply::Simple { statement } | Reply::Parse { statement, .. } => Some(statement),
+            Reply::Execute { portal } | Reply::DescribePortal { portal, .. } => {
+                self.portals.get(portal).map(|portal| &portal.prepared.statement)
+            }
+            Reply::Bind { name, .. } | Reply::DescribeStatement { name } => {
+                self.prepared.get(name).map(|prepared| &prepared.statement)
+            }
+            Reply::Refused { statement, .. } | Reply::RefusedQuery { statement, .. } => statement.as_ref(),
+            Reply::Close { .. } | Reply::Sync => None,
+        }
+    }
+
+    /// How the rows of the statement at the head go.
+    fn rows(&mut self, out: &mut Outbox) -> Result<Rows, SessionError> {
+        if let Some(current) = &self.current
+            && !matches!(current.rows_under, Rows::Unknown)
+        {
+            return Ok(current.rows_under.clone());
+        }
+        let rows = match self.queue.head() {
+            Some(Reply::Execute { portal }) => {
+                let portal = self.portals.get(portal).cloned();
+                self.portal_rows(portal.as_ref(), out)?
+            }
+            Some(Reply::Simple { .. }) => return Err(SessionError::Server("row without a description")),
+            _ => return Err(SessionError::Server("row that nothing asked for")),
+        };
+        if let Some(current) = &mut self.current {
+            current.rows_under = rows.clone();
+        }
+        Ok(rows)
+    }
+
+    fn portal_rows(&mut self, portal: Option<&Portal>, out: &mut Outbox) -> Result<Rows, SessionError> {
+        let enforces = self.enforces();
+        let (Some(portal), Some(snapshot)) = (portal, self.snapshot.clone()) else {
+            self.begin(out, None);
+            return if enforces {
+                Err(SessionError::Server("row of an unknown portal"))
+            } else {
+                Ok(Rows::Pass)
+            };
+        };
+        let trust = portal.prepared.statement.analysed.trust;
+        let Some(shape) = &portal.prepared.shape else {
+            self.begin(out, None);
+            return match trust {
+                Trust::Plain => Ok(Rows::Pass),
+                Trust::Opaque | Trust::Origins if !enforces => Ok(Rows::Pass),
+                Trust::Opaque | Trust::Origins => Err(SessionError::Server("row without a description")),
+            };
+        };
+        let planned = self.outputs.plan(shape, trust, &snapshot, Some(&portal.formats));
+        let plan = planned.plan.clone();
+        let columns = planned.columns.clone();
+        self.begin(out, Some(&columns));
+        Ok(if plan.is_clear() || !enforces { Rows::Pass } else { Rows::Masked(plan) })
+    }
+
+    fn data_row(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) -> Result<(), SessionError> {
+        let rows = self.rows(out)?;
+        let Some(current) = &mut self.current else {
+            return Err(SessionError::Server("row without a statement"));
+        };
+        current.count_row(body.len());
+        match rows {
+            Rows::Pass => out.client.pass(range),
+            Rows::Masked(plan) => {
+                let masked = out.client.row(&self.settings.key, &plan, body);
+                current.count_masked(masked.map_err(|_| SessionError::Server("malformed row"))?);
+            }
+            Rows::Unknown => return Err(SessionError::Server("row without a ruling")),
+        }
+        Ok(())
+    }
+
+    fn row_description(
+        &mut self,
+        range: Range<usize>,
+        body: &[u8],
+        out: &mut Outbox,
+    ) -> Result<(), SessionError> {
+        let shape = self.outputs.shape(body).ok_or(SessionError::Server("malformed RowDescription"))?;
+        self.note_strangers(&shape, out);
+        match self.queue.head() {
+            Some(Reply::Simple { statement }) => {
+                let trust = statement.analysed.trust;
+                self.describe_simple(trust, &shape, out)?;
+                out.client.pass(range);
+            }
+            Some(Reply::DescribeStatement { name }) => {
+                if let Some(prepared) = self.prepared.get_mut(name) {
+                    prepared.shape = Some(shape);
+                }
+                self.queue.pop();
+                out.client.pass(range);
+            }
+            Some(Reply::DescribePortal { portal, asker }) => {
+                if *asker == Asker::Client {
+                    out.client.pass(range);
+                }
+                if let Some(portal) = self.portals.get_mut(portal) {
+                    // The next portal of the same statement has the same columns.
+                    if let Some(prepared) = self.prepared.get_mut(&portal.name)
+                        && Arc::ptr_eq(&prepared.statement.sql, &portal.prepared.statement.sql)
+                    {
+                        prepared.shape = Some(shape.clone());
+                    }
+                    portal.prepared.shape = Some(shape);
+                }
+                self.queue.pop();
+            }
+            _ => return Err(SessionError::Server("unexpected RowDescription")),
+        }
+        Ok(())
+    }
+
+    fn describe_simple(
+        &mut self,
+        trust: Trust,
+        shape: &Arc<Shape>,
+        out: &mut Outbox,
+    ) -> Result<(), SessionError> {
+        let snapshot = self.snapshot.clone().ok_or(SessionError::Server("row before a snapshot"))?;
+        let planned = self.outputs.plan(shape, trust, &snapshot, None);
+        let plan = planned.plan.clone();
+        let columns = planned.columns.clone();
+        self.begin(out, Some(&columns));
+        let pass = plan.is_clear() || !self.enforces();
+        if let Some(current) = &mut self.current {
+            current.rows_under = if pass { Rows::Pass } else { Rows::Masked(plan) };
+        }
+        Ok(())
+    }
+
+    fn bind_complete(&mut self, range: Range<usize>, out: &mut Outbox) -> Result<(), SessionError> {
+        let Some(Reply::Bind { portal, name, formats }) = self.queue.pop() else {
+            return Err(SessionError::Server("unexpected BindComplete"));
+        };
+        match self.prepared.get(&name) {
+            Some(prepared) => {
+                let prepared = prepared.clone();
+                self.portals.insert(portal, Portal { prepared, name, formats });
+            }
+            // A statement made by SQL PREPARE, which is refused where rulings are applied.
+            None => drop(self.portals.remove(&portal)),
+        }
+        out.client.pass(range);
+        Ok(())
+    }
+
+    /// `PortalSuspended` and `EmptyQueryResponse`.
+    fn end_without_tag(
+        &mut self,
+        kind: u8,
+        range: Range<usize>,
+        out: &mut Outbox,
+    ) -> Result<(), SessionError> {
+        self.begin(out, None);
+        out.client.pass(range);
+        if matches!(self.queue.head(), Some(Reply::Execute { .. })) {
+            self.queue.pop();
+            self.finish(out);
+        } else if kind == b's' {
+            return Err(SessionError::Server("unexpected PortalSuspended"));
+        }
+        Ok(())
+    }
+
+    fn copy_passes(&self) -> Result<bool, SessionError> {
+        let statement =
+            self.head_statement().ok_or(SessionError::Server("COPY data that nothing asked for"))?;
+        Ok(matches!(statement.analysed.trust, Trust::Plain) || !self.enforces())
+    }
+
+    fn command_complete(&mut self, range: Range<usize>, out: &mut Outbox) -> Result<(), SessionError> {
+        self.begin(out, None);
+        let analysed = self.head_statement().map(|statement| statement.analysed.clone());
+        match self.queue.head() {
+            Some(Reply::Execute { .. }) => {
+                self.queue.pop();
+                self.finish(out);
+            }
+            Some(Reply::Simple { .. }) => {
+                if let Some(current) = &mut self.current {
+                    current.rows_under = Rows::Unknown;
+                }
+            }
+            _ => return Err(SessionError::Server("unexpected CommandComplete")),
+        }
+        if let Some(analysed) = analysed {
+            self.catalog_dirty |= analysed.changes_catalog;
+            if analysed.changes_catalog || analysed.changes_settings {
+                self.names_changed();
+            }
+        }
+        out.client.pass(range);
+        Ok(())
+    }
+
+    fn ready_for_query(
+        &mut self,
+        range: Range<usize>,
+        body: &[u8],
+        out: &mut Outbox,
+    ) -> Result<bool, SessionError> {
+        let [status] = *body else { return Err(SessionError::Server("malformed ReadyForQuery")) };
+        if self.phase == Phase::Starting {
+            if self.snapshot.is_none() {
+                self.waiting = true;
+                self.ask_snapshot(Freshness::Cached, out);
+                return Ok(false);
+            }
+            self.phase = Phase::Ready;
+            out.client.pass(range);
+            return Ok(true);
+        }
+        match self.queue.pop() {
+            Some(Reply::Simple { .. } | Reply::RefusedQuery { .. }) => self.finish(out),
+            // A Sync that crossed the error which ended a COPY FROM STDIN has lost its entry.
+            Some(Reply::Sync) | None => {}
+            Some(_) => return Err(SessionError::Server("unexpected ReadyForQuery")),
+        }
+        self.in_transaction = status != b'I';
+        if !self.in_transaction {
+            self.portals.clear();
+            if self.queue.len() == 0 {
+                self.tainted = false;
+                self.undescribed.clear();
+            }
+            if self.catalog_dirty {
+                self.catalog_dirty = false;
+                self.waiting = true;
+                self.ask_snapshot(Freshness::Fresh, out);
+            }
+        }
+        out.client.pass(range);
+        Ok(true)
+    }
+
+    fn withholds(&self) -> bool {
+        let plain =
+            self.head_statement().is_none_or(|statement| matches!(statement.analysed.trust, Trust::Plain));
+        self.enforces() && (self.tainted || !plain)
+    }
+
+    fn error(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) -> Result<(), SessionError> {
+        if self.phase == Phase::Starting {
+            out.client.pass(range);
+            return Ok(());
+        }
+        if matches!(self.queue.head(), None | Some(Reply::Sync)) {
+            // Nothing is owed: the server ends the connection (57P01 and its like), or COMMIT at Sync failed.
+            if self.tainted && self.enforces() {
+                out.client.message(|out| write_scrubbed(out, b'E', body));
+            } else {
+                out.client.pass(range);
+            }
+            return Ok(());
+        }
+        self.begin(out, None);
+        let withholds = self.withholds();
+        let mut state = sqlstate(body);
+        let fault = match self.queue.head_mut() {
+            Some(Reply::Refused { fault, .. }) => Some(fault.clone()),
+            Some(Reply::RefusedQuery { fault, told, .. }) if !*told => {
+                *told = true;
+                Some(fault.clone())
+            }
+            _ => None,
+        };
+        if let Some(fault) = &fault {
+            state = Some(fault.sqlstate.to_owned());
+            out.client.message(|out| fault.write(out));
+        } else if withholds {
+            out.client.message(|out| write_scrubbed(out, b'E', body));
+        } else {
+            out.client.pass(range);
+        }
+        if let Some(current) = &mut self.current {
+            current.sqlstate = state;
+        }
+        if !matches!(self.queue.head(), Some(Reply::Simple { .. } | Reply::RefusedQuery { .. })) {
+            self.finish(out);
+            self.queue.fail();
+            // A Describe may be among what the server now skips.
+            for sent in self.sent.values_mut() {
+                sent.described = false;
+            }
+        }
+        Ok(())
+    }
+
+    fn notice(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) {
+        if self.phase == Phase::Ready && self.withholds() {
+            out.client.message(|out| write_scrubbed(out, b'N', body));
+        } else {
+            out.client.pass(range);
+        }
+    }
+
+    fn parameter_status(
+        &mut self,
+        range: Range<usize>,
+        body: &[u8],
+        out: &mut Outbox,
+    ) -> Result<(), SessionError> {
+        let mut fields = Fields::new(body);
+        let (Some(name), Some(value)) = (fields.string(), fields.string()) else {
+            return Err(SessionError::Server("malformed ParameterStatus"));
+        };
+        match name {
+            b"client_encoding" if self.enforces() && UNSAFE_ENCODINGS.contains(&value) => {
+                let why = "this client_encoding cannot be masked safely; use UTF8";
+                return Err(Self::fatal(out, PROTOCOL, why, SessionError::Client("unsafe client_encoding")));
+            }
+            b"standard_conforming_strings" => self.lexer_is_safe = value == b"on",
+            _ => {}
+        }
+        out.client.pass(range);
+        Ok(())
+    }
+}

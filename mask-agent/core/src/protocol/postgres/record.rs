@@ -1,0 +1,100 @@
+//! What the audit trail is told of the statement whose reply is arriving.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use super::{queue::Reply, session::PostgresSession};
+use crate::{
+    audit::{Event, MaskedColumn},
+    lineage::Trust,
+    masking::RowPlan,
+    session::Outbox,
+};
+
+/// The statement whose reply is arriving.
+pub(super) struct Current {
+    number: u64,
+    started: Duration,
+    rows: u64,
+    bytes: u64,
+    cells_masked: u64,
+    pub(super) sqlstate: Option<String>,
+    pub(super) rows_under: Rows,
+}
+
+/// How the rows of the current statement go.
+#[derive(Clone)]
+pub(super) enum Rows {
+    Masked(Arc<RowPlan>),
+    Pass,
+    Unknown,
+}
+
+impl Current {
+    pub(super) fn count_row(&mut self, bytes: usize) {
+        self.rows += 1;
+        self.bytes += bytes as u64;
+    }
+
+    pub(super) fn count_masked(&mut self, cells: u64) {
+        self.cells_masked += cells;
+    }
+}
+
+impl PostgresSession {
+    /// Records the statement at the head of the queue, once, before anything of its reply leaves.
+    pub(super) fn begin(&mut self, out: &mut Outbox, columns: Option<&Arc<[MaskedColumn]>>) {
+        if self.current.is_some() {
+            return;
+        }
+        let refused = match self.queue.head() {
+            Some(Reply::Refused { .. } | Reply::RefusedQuery { .. }) => true,
+            Some(_) => false,
+            None => return,
+        };
+        self.statements += 1;
+        let columns = columns.cloned().unwrap_or_default();
+        let statement = self.head_statement().cloned();
+        let analysed = statement.as_ref().map(|statement| &statement.analysed);
+        let (ruling, rule) = match (analysed, refused) {
+            (Some(analysed), true) => ("refuse", Cow::Borrowed(analysed.code)),
+            (None, true) => ("refuse", Cow::Borrowed("unsupported")),
+            (_, false) => match columns.first() {
+                Some(column) => ("mask", Cow::Owned(column.rule.to_string())),
+                None => ("allow", Cow::Borrowed("default")),
+            },
+        };
+        self.tainted |= !refused && analysed.is_some_and(|analysed| !matches!(analysed.trust, Trust::Plain));
+        out.events.push(Event::Statement {
+            statement: self.statements,
+            command: analysed.map_or("", |analysed| analysed.command),
+            relations: analysed.map(|analysed| analysed.relations.clone()).unwrap_or_default(),
+            sql: statement.map_or_else(|| Arc::from(""), |statement| statement.sql),
+            columns,
+            ruling,
+            rule,
+        });
+        self.current = Some(Current {
+            number: self.statements,
+            started: out.now,
+            rows: 0,
+            bytes: 0,
+            cells_masked: 0,
+            sqlstate: None,
+            rows_under: Rows::Unknown,
+        });
+    }
+
+    /// Records the end of the statement, if one has begun.
+    pub(super) fn finish(&mut self, out: &mut Outbox) {
+        let Some(current) = self.current.take() else { return };
+        let elapsed = out.now.saturating_sub(current.started);
+        out.events.push(Event::StatementEnd {
+            statement: current.number,
+            rows: current.rows,
+            bytes: current.bytes,
+            cells_masked: current.cells_masked,
+            duration_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+            sqlstate: current.sqlstate,
+        });
+    }
+}
