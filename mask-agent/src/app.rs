@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use mask_core::{audit::Event, policy::Policy};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 
@@ -73,7 +73,13 @@ async fn serve(run: cli::Run) -> Result<()> {
         &[Event::PolicyLoaded { name: policy.name().to_owned() }, Event::HooksAttached { programs }],
     )?;
     let peers = interceptor.peers()?;
-    let shared = Arc::new(Shared::new(peers.clone(), Catalogs::new(peers, policy), spool, mask_key)?);
+    let shared = Arc::new(Shared::new(
+        peers.clone(),
+        Catalogs::new(peers, policy),
+        spool,
+        mask_key,
+        run.max_connections,
+    )?);
     let workers = Arc::new(Workers::start()?);
     let (stop, stopped) = watch::channel(false);
     let mut accepting = Vec::new();
@@ -86,14 +92,16 @@ async fn serve(run: cli::Run) -> Result<()> {
             stopped.clone(),
         )));
     }
+    let signals = Signals::new()?;
     tracing::info!(port = run.listen_port, "ready");
-    wait_for_stop(&shared, run.policy.as_deref()).await?;
+    signals.wait_for_stop(&shared, run.policy.as_deref()).await?;
     tracing::info!("stopping");
     stop.send_replace(true);
     let drain = async {
         for accepting in accepting {
             let _ = accepting.await;
         }
+        shared.drained().await;
     };
     if tokio::time::timeout(DRAIN_DEADLINE + CLOSE_DEADLINE, drain).await.is_err() {
         tracing::warn!("connections were still open at the deadline");
@@ -101,28 +109,44 @@ async fn serve(run: cli::Run) -> Result<()> {
     Ok(())
 }
 
-async fn wait_for_stop(shared: &Shared, policy: Option<&Path>) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut reload = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = reload.recv() => {
-                let event = match load_policy(policy) {
-                    Ok(policy) => {
-                        let name = policy.name().to_owned();
-                        shared.catalogs.set_policy(policy);
-                        Event::PolicyLoaded { name }
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "the new policy is rejected; the one before stays in force");
-                        Event::PolicyRejected { reason: error.to_string() }
-                    }
-                };
-                shared.spool.append(None, &[event])?;
+/// What an operator tells the daemon by signal.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Reloads the policy as often as it is asked to, until told to stop.
+    async fn wait_for_stop(mut self, shared: &Shared, policy: Option<&Path>) -> Result<()> {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return Ok(()),
+                _ = self.interrupt.recv() => return Ok(()),
+                _ = self.reload.recv() => shared.spool.append(None, &[reload(shared, policy)])?,
             }
+        }
+    }
+}
+
+fn reload(shared: &Shared, policy: Option<&Path>) -> Event {
+    match load_policy(policy) {
+        Ok(policy) => {
+            let name = policy.name().to_owned();
+            shared.catalogs.set_policy(policy);
+            Event::PolicyLoaded { name }
+        }
+        Err(error) => {
+            tracing::error!(%error, "the new policy is rejected; the one before stays in force");
+            Event::PolicyRejected { reason: error.to_string() }
         }
     }
 }

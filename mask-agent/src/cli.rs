@@ -54,6 +54,9 @@ pub(crate) struct Run {
     /// Port the proxy listens on, on 127.0.0.1 and ::1.
     #[arg(long, default_value_t = 15432)]
     pub(crate) listen_port: u16,
+    /// Connections served at a time; more are told that there are too many.
+    #[arg(long, value_name = "COUNT", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) max_connections: u32,
     /// Database port to intercept; may be given several times, and replaces the policy's list.
     #[arg(long = "port", value_name = "PORT")]
     pub(crate) ports: Vec<u16>,

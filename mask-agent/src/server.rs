@@ -34,8 +34,6 @@ use crate::{
     workers::Workers,
 };
 
-/// More than `max_connections` of any database this host talks to.
-const CONNECTIONS_MAX: u32 = 4096;
 /// Refused connections that are told so at a time.
 const REFUSALS_MAX: usize = 64;
 /// More than the longest cancel request.
@@ -89,6 +87,9 @@ pub(crate) struct Shared {
     pub(crate) mask_key: [u8; 32],
     random: Mutex<File>,
     connections: AtomicU64,
+    /// One for each connection there may be.
+    slots: Arc<Semaphore>,
+    connections_max: u32,
 }
 
 impl Shared {
@@ -97,6 +98,7 @@ impl Shared {
         catalogs: Catalogs,
         spool: Spool,
         mask_key: [u8; 32],
+        connections_max: u32,
     ) -> io::Result<Self> {
         Ok(Self {
             peers,
@@ -106,7 +108,15 @@ impl Shared {
             mask_key,
             random: Mutex::new(File::open("/dev/urandom")?),
             connections: AtomicU64::new(0),
+            slots: Arc::new(Semaphore::new(connections_max as usize)),
+            connections_max,
         })
+    }
+
+    /// Waits until the last connection has ended.
+    pub(crate) async fn drained(&self) {
+        // The semaphore is never closed.
+        let _ = self.slots.acquire_many(self.connections_max).await;
     }
 
     /// Random bytes of the kernel's generator.
@@ -120,14 +130,13 @@ impl Shared {
     }
 }
 
-/// Accepts until told to stop, and returns once the last connection has ended.
+/// Accepts until told to stop.
 pub(crate) async fn accept(
     shared: Arc<Shared>,
     workers: Arc<Workers>,
     listener: TcpListener,
     mut stop: watch::Receiver<bool>,
 ) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     loop {
         let accepted = tokio::select! {
@@ -143,7 +152,7 @@ pub(crate) async fn accept(
             }
         };
         let shared = shared.clone();
-        if let Ok(slot) = slots.clone().try_acquire_owned() {
+        if let Ok(slot) = shared.slots.clone().try_acquire_owned() {
             let mut stop = stop.clone();
             let serving = workers.serve(stream, async move |stream| {
                 admit(&shared, stream, &mut stop).await;
@@ -163,8 +172,6 @@ pub(crate) async fn accept(
             }
         }
     }
-    drop(listener);
-    let _ = slots.acquire_many(CONNECTIONS_MAX).await;
 }
 
 fn record_refusal(shared: &Shared, reason: &str) {

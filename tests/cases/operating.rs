@@ -53,6 +53,102 @@ fn observe_mode_records_and_changes_nothing_and_a_broken_reload_keeps_the_policy
 }
 
 #[test]
+fn a_new_policy_reaches_a_connection_that_is_open() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    postgres.setup(SCHEMA)?;
+    let agent = Agent::start_with(postgres.port, Some(OBSERVE))?;
+    let mut psql = agent.open_psql(&postgres.dsn())?;
+    let query = format!("{QUERY};");
+    assert!(psql.ask(&query)?.contains("ana.canary"));
+    agent.reload(ALLOW)?;
+    wait_for("the new policy", || {
+        agent.trail().is_ok_and(|trail| trail.iter().any(|record| record["name"] == "listed"))
+    })?;
+    let mut last = String::new();
+    wait_for("the open connection to have it", || {
+        last = psql.ask(&query).unwrap_or_default();
+        !last.contains("ana.canary")
+    })?;
+    assert_eq!(last, "1|Lisbon|***|***\n");
+    Ok(())
+}
+
+#[test]
+fn a_daemon_that_stops_lets_a_transaction_end_and_tells_the_idle() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    postgres.setup(SCHEMA)?;
+    let mut agent = Agent::start(postgres.port)?;
+    let mut idle = agent.open_psql(&postgres.dsn())?;
+    idle.ask("select 1;")?;
+    let mut busy = agent.open_psql(&postgres.dsn())?;
+    busy.ask("begin; update customers set city = 'Porto';")?;
+    agent.stop()?;
+    wait_for("the idle connection to be told", || {
+        let closed = |record: &serde_json::Value| record["kind"] == "connection_closed";
+        agent.trail().is_ok_and(|trail| trail.iter().any(closed))
+    })?;
+    assert!(agent.ended()?.is_none(), "the daemon did not wait for the transaction");
+    let text = busy.ask("select city from customers; commit;")?;
+    assert!(text.contains("Porto"), "{text}");
+    let mut status = None;
+    wait_for("the daemon to end", || {
+        status = agent.ended().ok().flatten();
+        status.is_some()
+    })?;
+    assert!(status.is_some_and(|status| status.success()), "{}", agent.log());
+    let text = idle.finish()?;
+    assert!(text.is_empty() || text.contains("shutting down"), "{text}");
+    let (_, text) = postgres.psql("select city from customers")?;
+    assert_eq!(text, "Porto\n", "the transaction was committed");
+    Ok(())
+}
+
+#[test]
+fn a_client_too_many_is_told_so_and_the_others_go_on() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    let agent = Agent::start_with_arguments(postgres.port, &["--max-connections", "2"])?;
+    let (ok, text) = agent.wire(postgres.port, &["crowd", "5"])?;
+    assert!(ok && text.starts_with("3 ") && text.contains("53300") && text.contains("too many"), "{text}");
+    wait_for("the connections of before to end and two to be let in", || {
+        agent.wire(postgres.port, &["crowd", "2"]).is_ok_and(|(ok, text)| ok && text.starts_with("all 2"))
+    })
+}
+
+#[test]
+fn a_direct_connection_to_the_proxy_may_cancel_with_a_key_of_ours_and_nothing_else() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    let agent = Agent::start(postgres.port)?;
+    let proxy = agent.proxy_port.to_string();
+    let (ok, text) = agent.wire(postgres.port, &["cancel", &proxy, "right"])?;
+    assert!(ok && text.starts_with("closed") && text.contains("57014"), "{text}");
+    let (ok, text) = agent.wire(postgres.port, &["cancel", &proxy, "falsified"])?;
+    assert!(
+        ok && text.starts_with("closed") && text.contains("SELECT 1") && !text.contains("57014"),
+        "{text}"
+    );
+    // A start-up packet, and nonsense.
+    for bytes in ["0000001500030000757365720070677300 00", "47455420"] {
+        let (ok, text) = agent.wire(agent.proxy_port, &["direct", &bytes.replace(' ', "")])?;
+        assert!(ok && text.starts_with("closed"), "{text}");
+    }
+    let refused = agent.trail()?.iter().filter(|record| record["kind"] == "connection_refused").count();
+    assert_eq!(refused, 3, "each of them is in the trail, and the good one is not");
+    Ok(())
+}
+
+#[test]
 fn a_column_added_later_is_masked_where_only_listed_columns_are_shown() -> Result<()> {
     if !have_root() {
         return Ok(());

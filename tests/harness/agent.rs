@@ -1,7 +1,7 @@
 //! A daemon attached to a cgroup of its own.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -18,6 +18,8 @@ pub struct Agent {
     cgroup: PathBuf,
     pins: PathBuf,
     small_disk: bool,
+    /// The proxy's own port.
+    pub proxy_port: u16,
 }
 
 /// What a daemon is started with.
@@ -26,6 +28,7 @@ struct Start<'a> {
     policy: Option<&'a str>,
     small_disk: bool,
     release: bool,
+    arguments: &'a [&'a str],
 }
 
 /// The cgroup v2 mount, wherever this host has it.
@@ -69,6 +72,11 @@ impl Agent {
         Self::launch(port, &Start { small_disk: true, ..Start::default() })
     }
 
+    /// Starts a daemon with more arguments.
+    pub fn start_with_arguments(port: u16, arguments: &[&str]) -> Result<Self> {
+        Self::launch(port, &Start { arguments, ..Start::default() })
+    }
+
     /// Starts the optimised daemon.
     pub fn start_release(port: u16) -> Result<Self> {
         Self::launch(port, &Start { release: true, ..Start::default() })
@@ -109,9 +117,11 @@ impl Agent {
             std::fs::write(&file, policy)?;
             command.arg("--policy").arg(file);
         }
-        command.args(["--port", &port.to_string(), "--listen-port", &free_port()?.to_string()]);
+        let proxy_port = free_port()?;
+        command.args(["--port", &port.to_string(), "--listen-port", &proxy_port.to_string()]);
+        command.args(start.arguments);
         let child = command.stdout(Stdio::null()).stderr(log).spawn()?;
-        let mut agent = Self { child, scratch, cgroup, pins, small_disk: start.small_disk };
+        let mut agent = Self { child, scratch, cgroup, pins, small_disk: start.small_disk, proxy_port };
         let log = agent.scratch.0.join("log");
         let mut ended = false;
         wait_for("the daemon to be ready", || {
@@ -134,13 +144,42 @@ impl Agent {
         output(self.client("psql").args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql, dsn]))
     }
 
+    /// Runs the script that speaks the protocol by hand, in the protected cgroup.
+    pub fn wire(&self, port: u16, arguments: &[&str]) -> Result<(bool, String)> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/wire.py");
+        output(self.client("/usr/bin/python3").arg(script).arg(port.to_string()).args(arguments))
+    }
+
+    /// Opens a psql that is told what to do one line at a time.
+    pub fn open_psql(&self, dsn: &str) -> Result<Psql> {
+        let mut command = self.client("psql");
+        command.args(["-X", "-A", "-t", dsn]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::piped()).spawn()?;
+        let pipe = child.stdout.take().context("piped")?;
+        Ok(Psql { child, answers: BufReader::new(pipe) })
+    }
+
+    /// Asks the daemon to end, and does not wait.
+    pub fn stop(&self) -> Result<()> {
+        self.signal(libc::SIGTERM)
+    }
+
+    /// Whether the daemon has ended, and how.
+    pub fn ended(&mut self) -> Result<Option<std::process::ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    fn signal(&self, signal: i32) -> Result<()> {
+        let pid = i32::try_from(self.child.id())?;
+        // SAFETY: the pid is our own child's and has not been reaped.
+        unsafe { libc::kill(pid, signal) };
+        Ok(())
+    }
+
     /// Writes another policy file and asks the daemon to read it.
     pub fn reload(&self, policy: &str) -> Result<()> {
         std::fs::write(self.scratch.0.join("policy.yaml"), policy)?;
-        let pid = i32::try_from(self.child.id())?;
-        // SAFETY: the pid is our own child's and has not been reaped.
-        unsafe { libc::kill(pid, libc::SIGHUP) };
-        Ok(())
+        self.signal(libc::SIGHUP)
     }
 
     /// The state directory.
@@ -174,6 +213,51 @@ impl Agent {
     /// What the daemon logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.scratch.0.join("log")).unwrap_or_default()
+    }
+}
+
+/// A psql that stays open.
+pub struct Psql {
+    child: Child,
+    answers: BufReader<std::process::ChildStdout>,
+}
+
+impl Psql {
+    /// Sends one line and gives what it printed.
+    pub fn ask(&mut self, sql: &str) -> Result<String> {
+        let pipe = self.child.stdin.as_mut().context("piped")?;
+        writeln!(pipe, "{sql}\n\\echo --done--")?;
+        let mut answer = String::new();
+        loop {
+            let mut line = String::new();
+            if self.answers.read_line(&mut line)? == 0 {
+                bail!("psql ended: {answer}");
+            }
+            if line.starts_with("--done--") {
+                return Ok(answer);
+            }
+            answer += &line;
+        }
+    }
+
+    /// Closes its input and gives what it still printed, errors included.
+    pub fn finish(mut self) -> Result<String> {
+        drop(self.child.stdin.take());
+        let mut text = String::new();
+        self.answers.read_to_string(&mut text)?;
+        if let Some(mut errors) = self.child.stderr.take() {
+            errors.read_to_string(&mut text)?;
+        }
+        self.child.wait()?;
+        Ok(text)
+    }
+}
+
+impl Drop for Psql {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

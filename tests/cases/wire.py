@@ -1,0 +1,71 @@
+"""Speaks the protocol by hand, where no driver does what a test needs. Prints what came back."""
+
+import socket
+import struct
+import sys
+import time
+
+
+def message(kind, body=b""):
+    return kind + struct.pack("!i", len(body) + 4) + body
+
+
+def connect(port):
+    stream = socket.create_connection(("127.0.0.1", port), timeout=20)
+    body = struct.pack("!i", 196608) + b"user\0postgres\0database\0postgres\0\0"
+    stream.sendall(struct.pack("!i", len(body) + 4) + body)
+    return stream
+
+
+def until(stream, kind):
+    """Reads messages up to one of a kind, or the end."""
+    got = []
+    pipe = stream.makefile("rb")
+    while head := pipe.read(5):
+        body = pipe.read(struct.unpack("!i", head[1:])[0] - 4)
+        got.append((head[:1], body))
+        if head[:1] == kind:
+            break
+    return got
+
+
+def cancel(port, proxy_port, falsify):
+    """Cancels by a connection straight to the proxy, as a client behind NAT or another driver may."""
+    stream = connect(port)
+    key = next(body for kind, body in until(stream, b"Z") if kind == b"K")
+    if falsify:
+        key = key[:-1] + bytes([key[-1] ^ 1])
+    stream.sendall(message(b"Q", b"select pg_sleep(3)\0"))
+    time.sleep(0.3)
+    other = socket.create_connection(("127.0.0.1", proxy_port), timeout=20)
+    other.sendall(struct.pack("!ii", 12 + len(key) - 4, 80877102) + key)
+    print("answered" if other.recv(1) else "closed")
+    print(*(body.replace(b"\0", b" ") for kind, body in until(stream, b"Z") if kind in b"EC"))
+
+
+def crowd(port, count):
+    """Opens connections, and prints the error of the first that is not let in."""
+    held = []
+    for _ in range(count):
+        held.append(connect(port))
+        errors = [body for kind, body in until(held[-1], b"Z") if kind == b"E"]
+        if errors:
+            print(len(held), errors[0].replace(b"\0", b" "))
+            return
+    print("all", count)
+
+
+def direct(proxy_port, text):
+    """Says something to the proxy that did not come through the redirect."""
+    stream = socket.create_connection(("127.0.0.1", proxy_port), timeout=20)
+    stream.sendall(bytes.fromhex(text))
+    print("answered" if stream.recv(1) else "closed")
+
+
+port, what, *rest = int(sys.argv[1]), *sys.argv[2:]
+if what == "cancel":
+    cancel(port, int(rest[0]), rest[1] == "falsified")
+elif what == "crowd":
+    crowd(port, int(rest[0]))
+elif what == "direct":
+    direct(port, rest[0])
