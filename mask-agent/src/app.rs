@@ -217,7 +217,10 @@ fn tail(state_dir: &Path, lines: usize, follow: bool, json: bool) -> Result<()> 
     for line in last {
         print_record(&line, json)?;
     }
-    while follow {
+    if !follow {
+        return Ok(());
+    }
+    loop {
         // A record is written with one call, so a line that is not ended yet is the rest of one.
         if reader.read_line(&mut line)? == 0 || !line.ends_with('\n') {
             std::thread::sleep(FOLLOW_PAUSE);
@@ -226,7 +229,6 @@ fn tail(state_dir: &Path, lines: usize, follow: bool, json: bool) -> Result<()> 
             line.clear();
         }
     }
-    Ok(())
 }
 
 fn print_record(line: &str, json: bool) -> Result<()> {

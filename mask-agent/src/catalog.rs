@@ -141,8 +141,8 @@ impl Catalogs {
 
     /// The snapshot of a database where the one held is recent; none means that one is to be loaded.
     pub(crate) fn recent(&self, upstream: SocketAddr, login: &Login) -> Option<Arc<Snapshot>> {
-        let shelf = self.shelf(upstream, login);
-        let held = shelf.held.borrow();
+        let kept = self.shelf(upstream, login);
+        let held = kept.held.borrow();
         held.as_ref().filter(|held| held.begun.elapsed() < REFRESH).map(|held| held.snapshot.clone())
     }
 
@@ -153,9 +153,9 @@ impl Catalogs {
         login: &Login,
         since: Instant,
     ) -> anyhow::Result<Arc<Snapshot>> {
-        let shelf = self.shelf(upstream, login);
-        let _loading = shelf.loading.lock().await;
-        if let Some(held) = shelf.held.borrow().as_ref()
+        let kept = self.shelf(upstream, login);
+        let _loading = kept.loading.lock().await;
+        if let Some(held) = kept.held.borrow().as_ref()
             && held.begun >= since
         {
             return Ok(held.snapshot.clone());
@@ -163,8 +163,8 @@ impl Catalogs {
         let begun = Instant::now();
         let catalog = tokio::time::timeout(LOAD_DEADLINE, self.read(upstream, login)).await??;
         let mut loaded = None;
-        // Within, because a policy that comes now finds the shelf as it is afterwards.
-        shelf.held.send_modify(|held| {
+        // Within, because a policy that comes now finds what is kept as it is afterwards.
+        kept.held.send_modify(|held| {
             let policy = self.policy();
             let snapshot = match held.take() {
                 // What was decided on it still holds.

@@ -51,7 +51,7 @@ pub(crate) struct Run {
     /// Protect this cgroup only, instead of every process on the host.
     #[arg(long, value_name = "DIR")]
     pub(crate) cgroup: Option<PathBuf>,
-    /// Port the proxy listens on, on 127.0.0.1 and ::1.
+    /// Port the proxy listens on, on both loopback addresses.
     #[arg(long, default_value_t = 15432)]
     pub(crate) listen_port: u16,
     /// Connections served at a time; more are told that there are too many.

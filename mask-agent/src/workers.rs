@@ -13,6 +13,7 @@ use std::{
     thread,
 };
 
+use mask_core::lineage;
 use tokio::{
     net::TcpStream,
     runtime::{Builder, Handle},
@@ -40,6 +41,8 @@ impl Workers {
             let handle = runtime.handle().clone();
             thread::Builder::new()
                 .name(format!("worker-{number}"))
+                // Touched by deep statements only.
+                .stack_size(2 * lineage::STACK_BYTES)
                 .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
             Ok(Worker { runtime: handle, load: Arc::default() })
         });

@@ -193,7 +193,7 @@ fn pgbench(
         &script,
         format!("\\set n random(1, 100000)\nselect {columns} from {} where id = :n;\n", table.name()),
     )?;
-    let mut pgbench = pgbench_command(contender, agent)?;
+    let mut pgbench = pgbench_command(contender, agent);
     pgbench.args(["-M", mode, "-c", &clients.to_string(), "-j", "2", "-T", &seconds.to_string()]);
     pgbench.args(["-l", "--sampling-rate", "0.1", "--log-prefix"]).arg(scratch.0.join("log"));
     pgbench.arg("-f").arg(&script).arg("postgres");
@@ -211,11 +211,11 @@ fn pgbench(
     })
 }
 
-fn pgbench_command(contender: &Contender, agent: &Agent) -> Result<Command> {
+fn pgbench_command(contender: &Contender, agent: &Agent) -> Command {
     let program = "/usr/bin/pgbench";
     let mut pgbench = if contender.protected { agent.client(program) } else { Command::new(program) };
     pgbench.args(["-n", "-h", "127.0.0.1", "-U", "postgres", "-p", &contender.port.to_string()]);
-    Ok(pgbench)
+    pgbench
 }
 
 /// The figure behind a label in what pgbench prints.
@@ -343,7 +343,7 @@ fn connects(contender: &Contender, agent: &Agent, seconds: u32) -> Result<Cell> 
     let scratch = Scratch::new("connect")?;
     let script = scratch.0.join("script.sql");
     fs::write(&script, "select 1;\n")?;
-    let mut pgbench = pgbench_command(contender, agent)?;
+    let mut pgbench = pgbench_command(contender, agent);
     pgbench.args(["-C", "-c", "2", "-j", "2", "-T", &seconds.to_string(), "-f"]).arg(&script).arg("postgres");
     let before = cpu_us(contender.pid)?;
     let (ok, text) = output(&mut pgbench)?;

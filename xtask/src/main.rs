@@ -84,26 +84,62 @@ fn test() -> Result<()> {
     cargo(&["test", "--workspace", "--exclude", "mask-ebpf"])
 }
 
+/// A check of `ci` and what it is called.
+struct Gate {
+    name: &'static str,
+    check: fn() -> Result<()>,
+}
+
+const GATES: [Gate; 7] = [
+    Gate { name: "fmt", check: || cargo(&["fmt", "--all", "--check"]) },
+    Gate { name: "tidy", check: tidy::run },
+    Gate { name: "core alone", check: || cargo(&["build", "--package", "mask-core"]) },
+    Gate {
+        name: "clippy",
+        check: || {
+            let all = ["clippy", "--workspace", "--exclude", "mask-ebpf", "--all-targets"];
+            cargo(&[&all[..], &["--", "--deny", "warnings"]].concat())
+        },
+    },
+    Gate {
+        name: "docs",
+        check: || {
+            let mut doc = Command::new("cargo");
+            doc.args([
+                "doc",
+                "--workspace",
+                "--exclude",
+                "mask-ebpf",
+                "--no-deps",
+                "--document-private-items",
+            ]);
+            run(doc.env("RUSTDOCFLAGS", "--deny warnings"))
+        },
+    },
+    Gate { name: "tests", check: test },
+    Gate { name: "policies", check: policies },
+];
+
+/// Every shipped policy is one the daemon accepts.
+fn policies() -> Result<()> {
+    let mut check = Command::new("target/debug/mask-agent");
+    check.args(["policy", "check"]);
+    for entry in std::fs::read_dir("policies")? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|kind| kind == "yaml") {
+            check.arg(path);
+        }
+    }
+    run(&mut check)
+}
+
 fn ci() -> Result<()> {
     setup::run()?;
-    let gates: [(&str, fn() -> Result<()>); 5] = [
-        ("fmt", || cargo(&["fmt", "--all", "--check"])),
-        ("tidy", tidy::run),
-        ("core alone", || cargo(&["build", "--package", "mask-core"])),
-        ("tests", test),
-        ("policies", || {
-            run(Command::new("target/debug/mask-agent").args([
-                "policy",
-                "check",
-                "policies/zero-config.yaml",
-                "policies/observe.yaml",
-            ]))
-        }),
-    ];
     let mut failed = Vec::new();
-    for (name, gate) in gates {
-        if let Err(error) = gate() {
-            failed.push(format!("{name}: {error}"));
+    for gate in GATES {
+        println!("== {}", gate.name);
+        if let Err(error) = (gate.check)() {
+            failed.push(format!("{}: {error}", gate.name));
         }
     }
     if !failed.is_empty() {

@@ -1,7 +1,7 @@
 //! The seam between the shell, which moves bytes, and a database protocol, which decides.
 //!
 //! The shell feeds what it read and is told how much was consumed; the rest it keeps and offers again with
-//! more behind it. What is to be sent stands in the [`Outbox`], as pieces of the very slice that was fed or
+//! more behind it. What is to be sent stands in the `Outbox`, as pieces of the very slice that was fed or
 //! of a scratch arena, so that untouched bytes are never copied.
 
 use std::{ops::Range, sync::Arc, time::Duration};

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Start-up and login together; PostgreSQL's own `authentication_timeout` is as long.
-const STARTUP_DEADLINE: Duration = Duration::from_secs(60);
+const STARTUP_DEADLINE: Duration = Duration::from_mins(1);
 /// A cancelled server answers by closing at once.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(10);
 /// For the last bytes to a client whose connection ends.

@@ -310,3 +310,17 @@ fn what_cannot_be_read_is_an_error() {
     assert!(ruled("select 1\0").starts_with("Syntax"));
     assert_eq!(ruled(&" ".repeat(SQL_BYTES_MAX + 1)), "TooLong");
 }
+
+/// A chain of a few dozen operators was refused as too deep.
+#[test]
+fn long_statements_are_read_to_the_end() {
+    let long = |count: usize| {
+        check(&format!("select id{} from orders", " || note".repeat(count)), "Plain");
+        check(&format!("select id{} from customers", " || email".repeat(count)), "Origins");
+        check(&format!("select id from orders{}", " union all select id from orders".repeat(count)), "Plain");
+        check(&format!("select id from orders where id in ({}1)", "1, ".repeat(count * 100)), "Plain");
+        check("select email from customers", "Origins");
+    };
+    let roomy = std::thread::Builder::new().stack_size(2 * STACK_BYTES);
+    roomy.spawn(move || [40, 100, 400].into_iter().for_each(long)).unwrap().join().unwrap();
+}

@@ -86,6 +86,13 @@ pub enum LineageError {
 
 /// Longer strings are refused; bulk data belongs into parameters or COPY.
 pub const SQL_BYTES_MAX: usize = 4 << 20;
+/// Stack that the deepest tree the parser lets through needs, some 2,000 levels, even without optimisation.
+/// A thread should have more. On one that has less, a stack of this size is made for the call, but there the
+/// parser, which measures the thread's own, may stop at a few dozen levels.
+pub const STACK_BYTES: usize = 32 << 20;
+/// A level takes two bytes of text at least, and without optimisation some 16 KiB of stack.
+const STACK_PER_BYTE: usize = 8 << 10;
+
 /// Analyses every statement of a string.
 ///
 /// # Errors
@@ -98,24 +105,28 @@ pub fn analyse(
     if sql.len() > SQL_BYTES_MAX {
         return Err(LineageError::TooLong);
     }
-    let parsed = pg_query::parse(sql, 0).map_err(LineageError::from)?;
-    let statements = parsed.protobuf.stmts.iter().filter_map(|raw| raw.stmt.as_ref());
-    statements
-        .map(|node| {
-            let tree = serde_json::to_value(node).map_err(|error| LineageError::Syntax(error.to_string()))?;
-            Ok(judge(&tree::facts(&tree), catalog, classes))
-        })
-        .collect()
+    stacker::maybe_grow(sql.len().saturating_mul(STACK_PER_BYTE).min(STACK_BYTES), STACK_BYTES, || {
+        let parsed = pg_query::parse(sql, 0).map_err(LineageError::from)?;
+        let statements = parsed.protobuf.stmts.iter().filter_map(|raw| raw.stmt.as_ref());
+        statements
+            .map(|node| {
+                let tree =
+                    serde_json::to_value(node).map_err(|error| LineageError::Syntax(error.to_string()))?;
+                Ok(judge(&tree::facts(&tree), catalog, classes))
+            })
+            .collect()
+    })
 }
 
 impl From<pg_query::Error> for LineageError {
-    /// The parser checks its stack, and its tree is decoded to a limited depth: both end here, so what
-    /// walks the tree afterwards may recurse.
+    /// The parser checks its stack and how deep its tree is, so what reads the tree may recurse.
     fn from(error: pg_query::Error) -> Self {
         match error {
             pg_query::Error::Decode(_) => Self::TooDeep,
             pg_query::Error::Parse(message)
-                if message.contains("stack depth limit exceeded") || message.contains("memory exhausted") =>
+                if ["stack depth limit exceeded", "memory exhausted", "nested too deeply"]
+                    .iter()
+                    .any(|limit| message.contains(limit)) =>
             {
                 Self::TooDeep
             }

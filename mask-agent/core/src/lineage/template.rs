@@ -26,11 +26,11 @@ pub fn template(sql: &str, out: &mut Vec<u8>) -> bool {
                 Some(1)
             }
             // Two of the first begin a comment, and so do the second with the third.
-            b'-' if after.first() != Some(&b'-') => verbatim(rest, 1, out),
-            b'/' if after.first() != Some(&b'*') => verbatim(rest, 1, out),
-            b'*' => verbatim(rest, 1, out),
+            b'-' if after.first() != Some(&b'-') => Some(verbatim(rest, 1, out)),
+            b'/' if after.first() != Some(&b'*') => Some(verbatim(rest, 1, out)),
+            b'*' => Some(verbatim(rest, 1, out)),
             // A number may begin with a point.
-            b'.' if !after.first().is_some_and(u8::is_ascii_digit) => verbatim(rest, 1, out),
+            b'.' if !after.first().is_some_and(u8::is_ascii_digit) => Some(verbatim(rest, 1, out)),
             b'\'' => string(rest, out),
             b'"' => quoted(rest, out),
             b'$' => parameter(rest, out),
@@ -44,9 +44,9 @@ pub fn template(sql: &str, out: &mut Vec<u8>) -> bool {
     true
 }
 
-fn verbatim(text: &[u8], count: usize, out: &mut Vec<u8>) -> Option<usize> {
+fn verbatim(text: &[u8], count: usize, out: &mut Vec<u8>) -> usize {
     out.extend_from_slice(&text[..count]);
-    Some(count)
+    count
 }
 
 fn run(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
@@ -61,10 +61,10 @@ fn is_word(byte: u8) -> bool {
 fn identifier(text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
     let count = run(text, is_word);
     let ends = match text[count..] {
-        [b'\'' | b'"', ..] | [b'&', ..] => false,
+        [b'\'' | b'"' | b'&', ..] => false,
         _ => text[..count].is_ascii(),
     };
-    ends.then(|| verbatim(text, count, out)).flatten()
+    ends.then(|| verbatim(text, count, out))
 }
 
 fn number(text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
@@ -89,7 +89,7 @@ fn parameter(text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
     let digits = run(&text[1..], |byte| byte.is_ascii_digit());
     let count = 1 + digits;
     let ends = !text.get(count).is_some_and(|byte| is_word(*byte));
-    (ends && digits > 0).then(|| verbatim(text, count, out)).flatten()
+    (ends && digits > 0).then(|| verbatim(text, count, out))
 }
 
 fn string(text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
@@ -102,8 +102,7 @@ fn string(text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
 }
 
 fn quoted(text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
-    let count = closing(text, b'"')?;
-    verbatim(text, count, out)
+    closing(text, b'"').map(|count| verbatim(text, count, out))
 }
 
 /// The length of a quoted text with its quotes; a quote is doubled to stand for itself.

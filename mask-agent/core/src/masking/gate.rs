@@ -1,7 +1,7 @@
 //! Bytes that may leave for the client.
 //!
-//! The client's socket takes [`ClientBytes`] only, and nothing outside this crate can put a byte in: rows come
-//! from [`ClientBytes::row`] under a plan or as a run the ruling lets pass, errors after scrubbing, and the
+//! The client's socket takes `ClientBytes` only, and nothing outside this crate can put a byte in: rows come
+//! from `ClientBytes::row` under a plan or as a run the ruling lets pass, errors after scrubbing, and the
 //! rest from message kinds that carry no stored value.
 //!
 //! ```compile_fail

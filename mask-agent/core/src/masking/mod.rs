@@ -1,6 +1,6 @@
 //! Values in, masked values out; the only maker of bytes for the client.
 //!
-//! A [`RowPlan`] works out once per row description what happens to each cell; [`mask_row`] then walks rows in
+//! A `RowPlan` works out once per row description what happens to each cell; `mask_row` then walks rows in
 //! place, copies what stays in runs, and looks at the bytes of masked cells only.
 //!
 //! Promises: a cell that stays keeps its bytes, NULL stays NULL, and a masked cell of two or more characters

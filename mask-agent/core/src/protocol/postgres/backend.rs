@@ -95,7 +95,7 @@ impl PostgresSession {
             b'C' => self.command_complete(range, out)?,
             b'Z' => return self.ready_for_query(range, body, out),
             b'T' => self.row_description(range, body, out)?,
-            b'E' => self.error(range, body, out)?,
+            b'E' => self.error(range, body, out),
             b'N' => self.notice(range, body, out),
             b'S' => self.parameter_status(range, body, out)?,
             b'K' => self.backend_key(body, out)?,
@@ -405,10 +405,10 @@ impl PostgresSession {
         self.enforces() && (self.tainted || !plain)
     }
 
-    fn error(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) -> Result<(), SessionError> {
+    fn error(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) {
         if self.phase == Phase::Starting {
             out.client.pass(range);
-            return Ok(());
+            return;
         }
         if matches!(self.queue.head(), None | Some(Reply::Sync)) {
             // Nothing is owed: the server ends the connection (57P01 and its like), or COMMIT at Sync failed.
@@ -417,7 +417,7 @@ impl PostgresSession {
             } else {
                 out.client.pass(range);
             }
-            return Ok(());
+            return;
         }
         self.begin(out, None);
         let withholds = self.withholds();
@@ -449,7 +449,6 @@ impl PostgresSession {
                 sent.described = false;
             }
         }
-        Ok(())
     }
 
     fn notice(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) {

@@ -29,7 +29,7 @@ const STRANGER_SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(1);
 /// How old a snapshot grows before a new statement asks for a newer one.
 const SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(5);
 /// How old a snapshot may be at all: where none newer can be had, statements wait for it or fail.
-const SNAPSHOT_AGE_LIMIT: Duration = Duration::from_secs(60);
+const SNAPSHOT_AGE_LIMIT: Duration = Duration::from_mins(1);
 
 impl PostgresSession {
     pub(super) fn client(&mut self, bytes: &[u8], out: &mut Outbox) -> Result<usize, SessionError> {
@@ -198,18 +198,15 @@ impl PostgresSession {
         // A simple query ends the unnamed statement and portal.
         self.sent.remove(&b""[..]);
         self.undescribed.remove(&b""[..]);
-        match statement.analysed.refusal.clone().filter(|_| self.enforces()) {
-            Some(fault) => {
-                Self::put_query(out);
-                self.queue.push(Reply::RefusedQuery { fault, statement: Some(statement), told: false });
+        if let Some(fault) = statement.analysed.refusal.clone().filter(|_| self.enforces()) {
+            Self::put_query(out);
+            self.queue.push(Reply::RefusedQuery { fault, statement: Some(statement), told: false });
+        } else {
+            out.server.0.input(range);
+            if statement.analysed.changes_settings {
+                self.names_changed();
             }
-            None => {
-                out.server.0.input(range);
-                if statement.analysed.changes_settings {
-                    self.names_changed();
-                }
-                self.queue.push(Reply::Simple { statement });
-            }
+            self.queue.push(Reply::Simple { statement });
         }
         Ok(true)
     }
