@@ -224,6 +224,16 @@ impl Connection<'_> {
                 (From::Server, _) => Err(Ending::Server),
             };
         }
+        self.feed_all(from, bytes).await?;
+        // What the session would not take before, it may take now.
+        if matches!(from, From::Server) && self.client.holds() && self.session.accepts_client() {
+            let held = self.client.take_back();
+            self.feed_all(From::Client, held).await?;
+        }
+        Ok(())
+    }
+
+    async fn feed_all(&mut self, from: From, bytes: Vec<u8>) -> Result<(), Ending> {
         let consumed = self.feed(from, &bytes).await?;
         if let Some(side) = self.side(from) {
             side.give_back(bytes, consumed);

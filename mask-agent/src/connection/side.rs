@@ -157,6 +157,16 @@ impl Side {
         }
     }
 
+    /// Whether bytes were read that nobody has consumed.
+    pub(super) fn holds(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// What was read and not consumed, to be tried again.
+    pub(super) fn take_back(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.unread)
+    }
+
     /// Takes a buffer back with what of it was not consumed.
     pub(super) fn give_back(&mut self, mut buffer: Vec<u8>, consumed: usize) {
         if buffer.len() - consumed >= READ_BYTES / 2 {

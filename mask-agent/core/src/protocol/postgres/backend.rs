@@ -365,7 +365,9 @@ impl PostgresSession {
         body: &[u8],
         out: &mut Outbox,
     ) -> Result<bool, SessionError> {
-        let [status] = *body else { return Err(SessionError::Server("malformed ReadyForQuery")) };
+        let [status @ (b'I' | b'T' | b'E')] = *body else {
+            return Err(SessionError::Server("malformed ReadyForQuery"));
+        };
         if self.phase == Phase::Starting {
             if self.snapshot.is_none() {
                 self.waiting = true;

@@ -38,6 +38,10 @@ impl Fault {
         }
     }
 
+    pub(super) fn limit(message: &str, hint: &'static str) -> Self {
+        Self::refusal(LIMIT, "limit", message, hint)
+    }
+
     /// The detail is one line of JSON, so that an agent can correct itself.
     pub(super) fn refusal(sqlstate: &'static str, code: &str, message: &str, hint: &'static str) -> Self {
         Self {

@@ -20,6 +20,15 @@ use crate::{
 
 /// Fails in the server's grammar, and tells the reader of the server's log why.
 const FAILING_SQL: &[u8] = b"mask_agent_refused_this_statement";
+/// Prepared statements of a connection; drivers keep a few hundred.
+const STATEMENTS_MAX: usize = 10_000;
+/// Bytes of SQL that prepared statements of a connection may hold together.
+const STATEMENTS_BYTES_MAX: usize = 64 << 20;
+/// Portals of a transaction; drivers have a handful.
+const PORTALS_MAX: usize = 10_000;
+/// Replies owed at a time. Beyond that the client is not read on, and the server, which flushes long before,
+/// catches up.
+pub(super) const QUEUE_MAX: usize = 65_536;
 /// Decisions kept per connection; an agent repeats a few dozen statements.
 const DECISIONS_MAX: usize = 256;
 /// Longer statements are analysed each time they come.
@@ -34,7 +43,7 @@ const SNAPSHOT_AGE_LIMIT: Duration = Duration::from_mins(1);
 impl PostgresSession {
     pub(super) fn client(&mut self, bytes: &[u8], out: &mut Outbox) -> Result<usize, SessionError> {
         let mut at = 0;
-        while at < bytes.len() && !self.waiting {
+        while at < bytes.len() && !self.waiting && self.queue.len() < QUEUE_MAX {
             if self.phase == Phase::Opening {
                 let Some(count) = self.open(&bytes[at..], at, out)? else { break };
                 at += count;
@@ -196,7 +205,7 @@ impl PostgresSession {
         let Some(analysed) = self.analysed(sql, out) else { return Ok(false) };
         let statement = Statement { sql: text(sql), analysed };
         // A simple query ends the unnamed statement and portal.
-        self.sent.remove(&b""[..]);
+        self.forget(b"");
         self.undescribed.remove(&b""[..]);
         if let Some(fault) = statement.analysed.refusal.clone().filter(|_| self.enforces()) {
             Self::put_query(out);
@@ -222,13 +231,24 @@ impl PostgresSession {
         let Some(analysed) = self.analysed(sql, out) else { return Ok(false) };
         let statement = Statement { sql: text(sql), analysed };
         if let Some(fault) = statement.analysed.refusal.clone().filter(|_| self.enforces()) {
-            self.sent.remove(name);
+            self.forget(name);
             Self::put_parse(out);
             self.queue.push(Reply::Refused { fault, statement: Some(statement) });
             return Ok(true);
         }
+        let bytes = self.statements_bytes + sql.len();
+        let known = self.sent.contains_key(name);
+        if !name.is_empty() && !known && (self.sent.len() >= STATEMENTS_MAX || bytes > STATEMENTS_BYTES_MAX) {
+            Self::put_parse(out);
+            let fault = Fault::limit("too many prepared statements", "Close some, or use fewer names.");
+            self.queue.push(Reply::Refused { fault, statement: Some(statement) });
+            return Ok(true);
+        }
         let sent = Sent { statement: statement.clone(), epoch: self.epoch, described: false };
-        self.sent.insert(name.to_vec(), sent);
+        self.statements_bytes = bytes;
+        if let Some(before) = self.sent.insert(name.to_vec(), sent) {
+            self.statements_bytes -= before.statement.sql.len();
+        }
         out.server.0.input(range);
         self.queue.push(Reply::Parse { name: name.to_vec(), statement });
         Ok(true)
@@ -239,6 +259,13 @@ impl PostgresSession {
             return Err(SessionError::Client("malformed Bind"));
         };
         self.undescribed.remove(portal);
+        if self.portals.len().max(self.undescribed.len()) >= PORTALS_MAX && !self.portals.contains_key(portal)
+        {
+            Self::put_parse(out);
+            let fault = Fault::limit("too many portals", "Close some, or end the transaction.");
+            self.queue.push(Reply::Refused { fault, statement: None });
+            return Ok(true);
+        }
         if self.sent.get(name).is_some_and(|sent| sent.epoch != self.epoch) {
             match self.again(name, out) {
                 None => return Ok(false),
@@ -261,6 +288,12 @@ impl PostgresSession {
         out.server.0.input(range);
         self.queue.push(Reply::Bind { portal: portal.to_vec(), name: name.to_vec(), formats });
         Ok(true)
+    }
+
+    fn forget(&mut self, name: &[u8]) {
+        if let Some(sent) = self.sent.remove(name) {
+            self.statements_bytes -= sent.statement.sql.len();
+        }
     }
 
     /// Analyses a prepared statement anew, because names may mean something else now: its refusal, or `None`
@@ -329,10 +362,10 @@ impl PostgresSession {
         };
         let name = name.to_vec();
         out.server.0.input(range);
-        self.queue.push(match (message, kind) {
+        let reply = match (message, kind) {
             (b'C', _) => {
                 if kind == b'S' {
-                    self.sent.remove(&name);
+                    self.forget(&name);
                 } else {
                     self.undescribed.remove(&name);
                 }
@@ -350,7 +383,8 @@ impl PostgresSession {
                 }
                 Reply::DescribePortal { portal: name, asker: Asker::Client }
             }
-        });
+        };
+        self.queue.push(reply);
         Ok(())
     }
 

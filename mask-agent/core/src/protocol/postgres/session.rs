@@ -8,6 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     error::{Fault, OVERLOADED, SHUTDOWN},
+    frontend::QUEUE_MAX,
     outputs::{Outputs, Shape},
     queue::{Analysed, Portal, Prepared, Queue, Statement},
     record::Current,
@@ -78,6 +79,8 @@ pub struct PostgresSession {
     pub(super) prepared: HashMap<Vec<u8>, Prepared>,
     pub(super) portals: HashMap<Vec<u8>, Portal>,
     pub(super) sent: HashMap<Vec<u8>, Sent>,
+    /// Of SQL in `sent`.
+    pub(super) statements_bytes: usize,
     /// Portals bound and not described, and the statement each came from.
     pub(super) undescribed: HashMap<Vec<u8>, Vec<u8>>,
     pub(super) decisions: HashMap<Box<[u8]>, Arc<Analysed>>,
@@ -113,6 +116,7 @@ impl PostgresSession {
             prepared: HashMap::new(),
             portals: HashMap::new(),
             sent: HashMap::new(),
+            statements_bytes: 0,
             undescribed: HashMap::new(),
             decisions: HashMap::new(),
             decision_key: Vec::new(),
@@ -230,7 +234,7 @@ impl Session for PostgresSession {
     }
 
     fn accepts_client(&self) -> bool {
-        !self.waiting
+        !self.waiting && self.queue.len() < QUEUE_MAX
     }
 
     fn accepts_server(&self) -> bool {
