@@ -342,6 +342,23 @@ fn a_row_that_is_cut_off_is_not_shown() {
 }
 
 #[test]
+fn a_row_nobody_described_is_not_shown_and_a_described_one_is() {
+    let row = data_row(&[Some(b"1"), Some(b"Lisbon"), Some(CANARY.as_bytes())]);
+    let bound = [message(b'1', &[]), message(b'2', &[])].concat();
+    for sql in ["set search_path = public", "begin", "select 1", SELECT] {
+        let mut peer = Peer::ready();
+        peer.feed(From::Client, &[parse("", sql), bind("", "", &[]), execute("", 0), sync()].concat());
+        peer.feed(From::Server, &[&bound[..], &row].concat());
+        assert!(peer.ended.is_some() && !contains(&peer.to_client, "canary"), "{sql}");
+    }
+    let mut peer = Peer::ready();
+    peer.feed(From::Client, &[parse("", "select 1"), bind("", "", &[]), execute("", 0), sync()].concat());
+    let described = row_description(&[("?column?", 0, 0, INT4, 0)]);
+    peer.feed(From::Server, &[&bound[..], &described, &data_row(&[Some(b"1")])].concat());
+    assert!(peer.ended.is_none() && peer.to_client.ends_with(b"\0\0\0\x011"), "{:?}", peer.ended);
+}
+
+#[test]
 fn what_grows_with_the_client_has_an_end_and_says_so() {
     let mut peer = Peer::ready();
     let mut server = Server::default();

@@ -4,7 +4,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use mask_core::{
@@ -44,13 +44,18 @@ pub fn relation(oid: u32, name: &str, columns: &[(&str, u32)]) -> Relation {
     }
 }
 
-pub fn snapshot() -> Arc<Snapshot> {
+/// Classified once: a fuzz target makes thousands of peers a second.
+static SNAPSHOT: LazyLock<Arc<Snapshot>> = LazyLock::new(|| {
     let relations = vec![
         relation(CUSTOMERS, "customers", &[("id", INT4), ("city", TEXT), ("email", TEXT)]),
         relation(PARTS, "parts", &[("id", INT4), ("label", TEXT)]),
     ];
     let catalog = Catalog::new(relations, HashSet::new(), HashMap::new());
     Arc::new(Snapshot::new(Arc::new(catalog), &Policy::zero_config()))
+});
+
+pub fn snapshot() -> Arc<Snapshot> {
+    SNAPSHOT.clone()
 }
 
 /// A proof that is no secret: the test is about the framing.

@@ -1,6 +1,6 @@
 //! The backend's half: rows, descriptions, errors.
 //!
-//! Promise: no `DataRow` of a statement that is not plain is forwarded without a plan for its columns.
+//! Promise: where rulings are applied, no `DataRow` is forwarded without a plan for its columns.
 
 use std::{ops::Range, sync::Arc};
 
@@ -205,10 +205,10 @@ impl PostgresSession {
         let trust = portal.prepared.statement.analysed.trust;
         let Some(shape) = &portal.prepared.shape else {
             self.begin(out, None);
-            return match trust {
-                Trust::Plain => Ok(Rows::Pass),
-                Trust::Opaque | Trust::Origins if !enforces => Ok(Rows::Pass),
-                Trust::Opaque | Trust::Origins => Err(SessionError::Server("row without a description")),
+            return if enforces {
+                Err(SessionError::Server("row without a description"))
+            } else {
+                Ok(Rows::Pass)
             };
         };
         let planned = self.outputs.plan(shape, trust, &snapshot, Some(&portal.formats));

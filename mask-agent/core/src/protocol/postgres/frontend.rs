@@ -278,7 +278,7 @@ impl PostgresSession {
             }
         }
         if let Some(sent) = self.sent.get(name) {
-            if !sent.described && !matches!(sent.statement.analysed.trust, Trust::Plain) {
+            if !sent.described && !sent.statement.analysed.is_rowless() {
                 self.undescribed.insert(portal.to_vec(), name.to_vec());
             }
             if sent.statement.analysed.changes_settings {

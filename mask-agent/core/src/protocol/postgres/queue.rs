@@ -23,6 +23,13 @@ pub(super) struct Analysed {
     pub(super) code: &'static str,
 }
 
+impl Analysed {
+    /// Whether it never has rows, so that nobody needs to ask for their columns.
+    pub(super) fn is_rowless(&self) -> bool {
+        matches!(self.command, "TransactionStmt" | "VariableSetStmt")
+    }
+}
+
 /// A statement the client sent; statements that differ in their literals share what was found out.
 #[derive(Clone)]
 pub(super) struct Statement {
