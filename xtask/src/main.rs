@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod setup;
 mod tidy;
 
@@ -25,6 +26,12 @@ enum Task {
     Ci,
     /// An unmodified client gets masked rows; then the daemon is killed, and the client nothing.
     Demo,
+    /// Hostile clients and servers for the core, each target for a while.
+    Fuzz {
+        /// For each target.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Install what the tool chain and the tests need, and say why.
     Setup,
     /// All tests, those that need root included when run as root.
@@ -54,6 +61,10 @@ fn main() -> Result<()> {
             setup::run()?;
             cargo(&["build", "--package", "mask-agent"])?;
             demo::run()
+        }
+        Task::Fuzz { seconds } => {
+            setup::run()?;
+            fuzz::fuzz(seconds)
         }
         Task::Setup => setup::run(),
         Task::Test => {
@@ -90,7 +101,7 @@ struct Gate {
     check: fn() -> Result<()>,
 }
 
-const GATES: [Gate; 7] = [
+const GATES: [Gate; 8] = [
     Gate { name: "fmt", check: || cargo(&["fmt", "--all", "--check"]) },
     Gate { name: "tidy", check: tidy::run },
     Gate { name: "core alone", check: || cargo(&["build", "--package", "mask-core"]) },
@@ -118,6 +129,7 @@ const GATES: [Gate; 7] = [
     },
     Gate { name: "tests", check: test },
     Gate { name: "policies", check: policies },
+    Gate { name: "fuzz", check: || fuzz::fuzz(30) },
 ];
 
 /// Every shipped policy is one the daemon accepts.

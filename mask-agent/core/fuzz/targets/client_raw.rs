@@ -1,0 +1,25 @@
+//! Any bytes from a client, before and after login: no panic, and the same wherever they are cut.
+#![no_main]
+
+#[path = "../../tests/peer/mod.rs"]
+mod peer;
+
+use libfuzzer_sys::fuzz_target;
+use peer::{From, Peer};
+
+fuzz_target!(|input: (bool, u16, &[u8])| {
+    let (opening, cut, bytes) = input;
+    let start = || if opening { Peer::default() } else { Peer::ready() };
+    let mut whole = start();
+    whole.feed(From::Client, bytes);
+    let (head, tail) = bytes.split_at(usize::from(cut).min(bytes.len()));
+    let mut parts = start();
+    parts.feed(From::Client, head);
+    parts.feed(From::Client, tail);
+    // Bytes behind a request for encryption are an injection when they come with it, and no answer came between.
+    if !opening {
+        assert_eq!(whole.to_server, parts.to_server);
+        assert_eq!(whole.to_client, parts.to_client);
+        assert_eq!(whole.ended, parts.ended);
+    }
+});

@@ -1,0 +1,41 @@
+//! Hostile peers: four fuzz targets, each for a bounded time.
+
+use std::{path::Path, process::Command};
+
+use anyhow::Result;
+
+use crate::run;
+
+const FOLDER: &str = "mask-agent/core/fuzz";
+const TARGETS: [&str; 4] = ["client_raw", "client_structured", "server_raw", "server_structured"];
+
+/// What makes the compiler count edges for libFuzzer, and check memory.
+const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Zsanitizer=address";
+
+/// Longer inputs find nothing that these do not, and take longer.
+const INPUT_BYTES_MAX: u32 = 4096;
+
+/// Builds the targets and runs each from its committed seeds; what is found stays in `target/fuzz`.
+pub(crate) fn fuzz(seconds: u32) -> Result<()> {
+    let target = std::env::current_dir()?.join("target/fuzz");
+    // A named target triple keeps build scripts free of the sanitizer.
+    let triple = "x86_64-unknown-linux-gnu";
+    let mut build = Command::new("cargo");
+    build.args(["+nightly", "build", "--release", "--target", triple, "--manifest-path"]);
+    build.arg(Path::new(FOLDER).join("Cargo.toml")).env("CARGO_TARGET_DIR", &target);
+    run(build.env("RUSTFLAGS", FLAGS))?;
+    for name in TARGETS {
+        let found = target.join("corpus").join(name);
+        std::fs::create_dir_all(&found)?;
+        let mut fuzz = Command::new(target.join(triple).join("release").join(name));
+        fuzz.arg(&found).arg(Path::new(FOLDER).join("seeds").join(name));
+        fuzz.arg(format!("-max_total_time={seconds}")).arg(format!("-max_len={INPUT_BYTES_MAX}"));
+        // Short runs have no time to let the length of inputs grow by itself.
+        fuzz.args(["-len_control=0", "-timeout=10", "-rss_limit_mb=4096", "-print_final_stats=1"]);
+        fuzz.arg(format!("-artifact_prefix={}/{name}-", target.display()));
+        run(&mut fuzz)?;
+    }
+    Ok(())
+}
