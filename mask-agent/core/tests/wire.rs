@@ -359,6 +359,16 @@ fn a_row_nobody_described_is_not_shown_and_a_described_one_is() {
 }
 
 #[test]
+fn a_prepared_statement_that_is_not_text_is_accounted_for_as_it_is_kept() {
+    let mut peer = Peer::ready();
+    for _ in 0..3 {
+        peer.feed(From::Client, &message(b'P', b"\0select '\xff\xfe\xfd'\0\0\0"));
+    }
+    assert_eq!(peer.ended, None);
+    assert!(frames(&peer.to_server).iter().all(|(kind, _)| *kind == b'P'));
+}
+
+#[test]
 fn what_grows_with_the_client_has_an_end_and_says_so() {
     let mut peer = Peer::ready();
     let mut server = Server::default();

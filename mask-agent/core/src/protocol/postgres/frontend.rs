@@ -236,7 +236,7 @@ impl PostgresSession {
             self.queue.push(Reply::Refused { fault, statement: Some(statement) });
             return Ok(true);
         }
-        let bytes = self.statements_bytes + sql.len();
+        let bytes = self.statements_bytes + statement.sql.len();
         let known = self.sent.contains_key(name);
         if !name.is_empty() && !known && (self.sent.len() >= STATEMENTS_MAX || bytes > STATEMENTS_BYTES_MAX) {
             Self::put_parse(out);
