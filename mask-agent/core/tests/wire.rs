@@ -359,10 +359,30 @@ fn a_row_nobody_described_is_not_shown_and_a_described_one_is() {
 }
 
 #[test]
+fn a_row_with_more_cells_than_were_described_is_not_shown_and_one_like_its_description_is() {
+    let more = data_row(&[Some(b"1"), Some(CANARY.as_bytes())]);
+    for columns in [&[][..], &[ID]] {
+        // Cut behind the row's head, it would stream.
+        for cut in [more.len(), more.len() - 4] {
+            let mut peer = Peer::ready();
+            peer.feed(From::Client, &query("select id from customers"));
+            peer.feed(From::Server, &[&row_description(columns)[..], &more[..cut]].concat());
+            peer.feed(From::Server, &more[cut..]);
+            assert!(peer.ended.is_some() && !contains(&peer.to_client, "ana"), "{columns:?}");
+        }
+    }
+    let mut peer = Peer::ready();
+    peer.feed(From::Client, &query("select id, city from customers"));
+    let row = data_row(&[Some(b"1"), Some(b"Lisbon")]);
+    peer.feed(From::Server, &[row_description(&[ID, CITY]), row].concat());
+    assert!(peer.ended.is_none() && peer.to_client.ends_with(b"Lisbon"));
+}
+
+#[test]
 fn a_prepared_statement_that_is_not_text_is_accounted_for_as_it_is_kept() {
     let mut peer = Peer::ready();
-    for _ in 0..3 {
-        peer.feed(From::Client, &message(b'P', b"\0select '\xff\xfe\xfd'\0\0\0"));
+    for _ in 0..9 {
+        peer.feed(From::Client, &message(b'P', b"s\0select \xff\xfe\xfd\0\0\0"));
     }
     assert_eq!(peer.ended, None);
     assert!(frames(&peer.to_server).iter().all(|(kind, _)| *kind == b'P'));

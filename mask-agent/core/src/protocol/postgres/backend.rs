@@ -15,12 +15,16 @@ use super::{
 };
 use crate::{
     lineage::Trust,
+    masking::RowPlan,
     session::{Freshness, Outbox, SessionError},
 };
 
 /// Encodings whose second byte may be an ASCII character: masks and the lexer would read them wrong.
 const UNSAFE_ENCODINGS: [&[u8]; 7] =
     [b"SJIS", b"BIG5", b"GBK", b"UHC", b"GB18030", b"JOHAB", b"SHIFT_JIS_2004"];
+
+/// The number of cells, before them.
+const COUNT_BYTES: usize = 2;
 
 impl PostgresSession {
     pub(super) fn server(&mut self, bytes: &[u8], out: &mut Outbox) -> Result<usize, SessionError> {
@@ -36,7 +40,7 @@ impl PostgresSession {
             let Some((kind, length)) = header(&bytes[at..]).map_err(SessionError::Server)? else { break };
             let end = at + HEADER_BYTES + length;
             if end > bytes.len() {
-                at += self.partial(kind, length, at..bytes.len(), out)?;
+                at += self.partial(kind, length, &bytes[at + HEADER_BYTES..], at..bytes.len(), out)?;
                 break;
             }
             let body = &bytes[at + HEADER_BYTES..end];
@@ -53,11 +57,20 @@ impl PostgresSession {
         &mut self,
         kind: u8,
         length: usize,
+        body: &[u8],
         range: Range<usize>,
         out: &mut Outbox,
     ) -> Result<usize, SessionError> {
         let streams = match kind {
-            b'D' if self.phase == Phase::Ready => matches!(self.rows(out)?, Rows::Pass),
+            b'D' if self.phase == Phase::Ready && range.len() < HEADER_BYTES + COUNT_BYTES => false,
+            b'D' if self.phase == Phase::Ready => match self.rows(out)? {
+                Rows::Clear { cells } => {
+                    expect_cells(cells, &body[..COUNT_BYTES])?;
+                    true
+                }
+                Rows::Pass => true,
+                Rows::Masked(_) | Rows::Unknown => false,
+            },
             b'd' => self.copy_passes()?,
             _ => false,
         };
@@ -215,7 +228,7 @@ impl PostgresSession {
         let plan = planned.plan.clone();
         let columns = planned.columns.clone();
         self.begin(out, Some(&columns));
-        Ok(if plan.is_clear() || !enforces { Rows::Pass } else { Rows::Masked(plan) })
+        Ok(ruled(plan, enforces))
     }
 
     fn data_row(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) -> Result<(), SessionError> {
@@ -225,6 +238,10 @@ impl PostgresSession {
         };
         current.count_row(body.len());
         match rows {
+            Rows::Clear { cells } => {
+                expect_cells(cells, body)?;
+                out.client.pass(range);
+            }
             Rows::Pass => out.client.pass(range),
             Rows::Masked(plan) => {
                 let masked = out.client.row(&self.settings.key, &plan, body);
@@ -287,9 +304,9 @@ impl PostgresSession {
         let plan = planned.plan.clone();
         let columns = planned.columns.clone();
         self.begin(out, Some(&columns));
-        let pass = plan.is_clear() || !self.enforces();
+        let enforces = self.enforces();
         if let Some(current) = &mut self.current {
-            current.rows_under = if pass { Rows::Pass } else { Rows::Masked(plan) };
+            current.rows_under = ruled(plan, enforces);
         }
         Ok(())
     }
@@ -482,4 +499,20 @@ impl PostgresSession {
         out.client.pass(range);
         Ok(())
     }
+}
+
+fn ruled(plan: Arc<RowPlan>, enforces: bool) -> Rows {
+    if !enforces {
+        Rows::Pass
+    } else if plan.is_clear() {
+        Rows::Clear { cells: plan.cells().len() }
+    } else {
+        Rows::Masked(plan)
+    }
+}
+
+/// A cell nobody described has no rule, not even the one to show it.
+fn expect_cells(cells: usize, body: &[u8]) -> Result<(), SessionError> {
+    let count = Fields::new(body).int16().and_then(|count| usize::try_from(count).ok());
+    if count == Some(cells) { Ok(()) } else { Err(SessionError::Server("row unlike its description")) }
 }

@@ -24,7 +24,12 @@ pub(super) struct Current {
 /// How the rows of the current statement go.
 #[derive(Clone)]
 pub(super) enum Rows {
+    /// Every cell is shown, and there are as many as were described.
+    Clear {
+        cells: usize,
+    },
     Masked(Arc<RowPlan>),
+    /// Nothing is ruled on.
     Pass,
     Unknown,
 }
