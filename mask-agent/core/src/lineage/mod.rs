@@ -140,10 +140,7 @@ const HINT_SELECT: &str = "Select the columns you need directly; masked columns 
 fn judge(facts: &Facts, catalog: &Catalog, classes: &Classification) -> Statement {
     let mut reads = Reads::default();
     for relation in &facts.relations {
-        let common = relation.schema.is_none() && facts.common.contains(&relation.name);
-        if !common || catalog.named(None, &relation.name).next().is_some() {
-            reads.relation(relation, catalog, classes);
-        }
+        reads.relation(relation, catalog, classes);
     }
     for function in &facts.functions {
         let foreign = function.schema.as_deref().is_some_and(|schema| schema != "pg_catalog");
@@ -177,13 +174,7 @@ fn judge(facts: &Facts, catalog: &Catalog, classes: &Classification) -> Statemen
         trust,
         effect,
         needs_literals: !queries || effect != Effect::None || refusal.is_some(),
-        relations: facts
-            .relations
-            .iter()
-            .chain(&facts.created)
-            .filter(|name| name.schema.is_some() || !facts.common.contains(&name.name))
-            .map(tree::Name::written)
-            .collect(),
+        relations: facts.relations.iter().chain(&facts.created).map(tree::Name::written).collect(),
         refusal,
     }
 }

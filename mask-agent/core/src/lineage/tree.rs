@@ -32,12 +32,10 @@ pub(super) struct Facts {
     pub(super) command: &'static str,
     /// Kinds of all statements in it, its own included: EXPLAIN and CREATE TABLE AS run what they contain.
     pub(super) commands: Vec<&'static str>,
+    /// Relations it names; a common table expression, where its name is in scope, is none.
     pub(super) relations: Vec<Name>,
     /// Relations it makes, which therefore hold nothing to read.
     pub(super) created: Vec<Name>,
-    /// Names of common table expressions. Where one stands is not followed: within its own definition the
-    /// name means the table, so a relation of this name in the catalog counts as read.
-    pub(super) common: Vec<String>,
     pub(super) functions: Vec<Name>,
     /// Last names of qualified columns: `o.f` calls `f(o)` where o has no such column.
     pub(super) fields: Vec<Name>,
@@ -73,8 +71,7 @@ pub(super) fn facts(tree: &Value) -> Facts {
     walk.facts.writes_values = command == "AlterTableStmt";
     walk.visit(tree);
     walk.utility(command, body);
-    let Walk { mut facts, common, aliases, .. } = walk;
-    facts.common = common;
+    let Walk { mut facts, aliases, .. } = walk;
     // A column reference of one part that is a relation's name is the whole row.
     facts.flow_is_wide |= facts.flow_columns.iter().any(|column| aliases.contains(column));
     facts
@@ -134,10 +131,13 @@ const COMMANDS: [&str; 46] = [
 const FILTERS: [&str; 7] =
     ["condition", "group_clause", "having_clause", "join_condition", "quals", "sort_clause", "where_clause"];
 
+/// Fields that are visited before the others, or hold names and aliases of relations that stand elsewhere.
+const ELSEWHERE: [&str; 2] = ["locked_rels", "with_clause"];
+
 #[derive(Default)]
 struct Walk {
     facts: Facts,
-    /// Names of common table expressions.
+    /// Common table expressions in scope.
     common: Vec<String>,
     /// Names and aliases of relations.
     aliases: Vec<String>,
@@ -253,9 +253,6 @@ impl Walk {
         {
             self.function(&strings(names));
         }
-        if let Some(name) = object.get("ctename").and_then(text) {
-            self.common.push(name);
-        }
         if let Some(reference) = object.get("ColumnRef") {
             self.column(reference);
         }
@@ -271,6 +268,10 @@ impl Walk {
         }
         if object.contains_key("jointype") {
             self.join(object);
+        }
+        let scope = self.common.len();
+        if let Some(with) = object.get("with_clause") {
+            self.common_tables(with);
         }
         if self.in_flow && ["SubLink", "FuncCall", "from_clause"].iter().any(|key| is_set(object.get(*key))) {
             self.facts.flow_has_source = true;
@@ -298,6 +299,25 @@ impl Walk {
         } else {
             self.each(object, |_| Part::Same);
         }
+        self.common.truncate(scope);
+    }
+
+    /// What a common table expression reads may be put by any statement beside it.
+    fn common_tables(&mut self, with: &Value) {
+        let tables = with.get("ctes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let name = |table| named(table)?.1.get("ctename").and_then(text);
+        let before = std::mem::replace(&mut self.in_flow, true);
+        if with.get("recursive").and_then(Value::as_bool) == Some(true) {
+            self.common.extend(tables.iter().filter_map(name));
+            self.visit(with);
+        } else {
+            // Within its own definition the name still means the relation.
+            for table in tables {
+                self.visit(table);
+                self.common.extend(name(table));
+            }
+        }
+        self.in_flow = before;
     }
 
     /// Visits the fields of a node, each as the part of a flow it is.
@@ -305,10 +325,10 @@ impl Walk {
         for (key, value) in object {
             let in_flow = match part(key) {
                 Part::Skip => continue,
+                _ if ELSEWHERE.contains(&&**key) => continue,
                 _ if FILTERS.contains(&&**key) => false,
                 Part::Filter => false,
-                // What a common table expression reads may be put by any statement beside it.
-                Part::Same => self.in_flow || key == "with_clause",
+                Part::Same => self.in_flow,
                 Part::Flow => true,
             };
             let before = (self.in_flow, self.in_conflict);
@@ -347,9 +367,16 @@ impl Walk {
         self.facts.flow_has_source |= source;
         self.facts.flow_is_wide |= wide;
         let conflicts = is_set(object.get("on_conflict_clause"));
+        // What is written to is a relation, whatever common table expressions are called.
+        let common = std::mem::take(&mut self.common);
         self.each(object, |key| match key {
-            _ if puts(key) => Part::Skip,
             "relation" if updates || merges || conflicts => Part::Flow,
+            "relation" => Part::Same,
+            _ => Part::Skip,
+        });
+        self.common = common;
+        self.each(object, |key| match key {
+            _ if puts(key) || key == "relation" => Part::Skip,
             "from_clause" | "source_relation" => Part::Flow,
             _ => Part::Same,
         });
@@ -365,6 +392,9 @@ impl Walk {
             self.facts.flow_is_wide = true;
         }
         let schema = object.get("schemaname").and_then(text);
+        if schema.is_none() && self.common.contains(&name) {
+            return;
+        }
         self.facts.relations.push(Name { schema, name, in_flow: self.in_flow });
     }
 
@@ -475,9 +505,28 @@ mod tests {
             ["a", "b", "s.c"]
         );
         assert_eq!(relations("select 1 order by (select 1 from a)"), ["a"]);
-        assert_eq!(relations("with x as (delete from a returning 1) select * from x"), ["a", "x"]);
+        assert_eq!(relations("with x as (delete from a returning 1) select * from x"), ["a"]);
         assert_eq!(relations("explain analyze table a"), ["a"]);
         assert_eq!(relations("declare c cursor for select 1 from a"), ["a"]);
+        assert_eq!(relations("select 1 from a b for update of b"), ["a"]);
+    }
+
+    #[test]
+    fn a_common_table_is_one_where_it_is_in_scope() {
+        assert_eq!(relations("with x as (select 1 from x) select 1 from x"), ["x"]);
+        assert_eq!(relations("with x as (select 1), y as (select 1 from x) select 1 from y, z"), ["z"]);
+        assert_eq!(relations("with y as (select 1 from x), x as (select 1) select 1 from x"), ["x"]);
+        assert_eq!(
+            relations("with recursive x as (select 1 union select 1 from x) select 1 from x"),
+            [""; 0]
+        );
+        assert_eq!(relations("select 1 from (with x as (select 1) select 1 from x) a, x"), ["x"]);
+        assert_eq!(relations("with x as (select 1) select 1 from s.x"), ["s.x"]);
+        assert_eq!(relations("with x as (select 1) insert into x select 1 from x"), ["x"]);
+        assert_eq!(
+            relations("with x as (select 1) select (select 1 from x), 2 order by (select 1 from x)"),
+            [""; 0]
+        );
     }
 
     #[test]
