@@ -180,7 +180,70 @@ fn what_hides_its_statement_is_refused_at_any_depth() {
     check(trigger, "refuse hidden-flow");
     check(&format!("create schema s {trigger}"), "refuse hidden-flow");
     check("create schema s create table t (a int)", "Plain");
-    check("create function g() returns int language sql as 'select 1'", "Plain");
+}
+
+#[test]
+fn a_function_that_may_move_values_is_not_made() {
+    const HIDDEN: &str = "refuse hidden-flow";
+    let function = |language: &str, body: &str| {
+        let sql = format!("create function g(t text) returns int language {language} as $x$ {body} $x$");
+        ruled(&sql)
+    };
+    assert_eq!(function("sql", "select 1"), "Plain");
+    assert_eq!(function("sql", "select count(*)::int from orders where note = t -- insert"), "Plain");
+    assert_eq!(function("sql", "select 'insert into', \"delete\" from orders"), "Plain");
+    assert_eq!(function("'SQL'", "select 1"), "Plain");
+    assert_eq!(function("plpgsql", "begin if t = 'a' then return 1; end if; return 2; end"), "Plain");
+    assert_eq!(
+        function("plpgsql", "declare n int; begin select 1 into n from customers; return n; end"),
+        "Plain"
+    );
+    for body in [
+        "insert into orders (note) select email from customers",
+        "INSERT into orders (note) values (t)",
+        "with x as (update orders set note = t returning 1) select 1",
+        "select set_config('standard_conforming_strings', 'off', false)::int",
+        "select PG_NOTIFY('a', t)::int",
+        "select 1 from dblink('', t)",
+        "select 1 from \"pg_read_file\"('x')",
+        "select 1 from U&\"pg_read_fil\\0065\"('x')",
+        "select 1 into t",
+        "merge into orders o using customers c on true when matched then update set note = c.email",
+    ] {
+        assert_eq!(function("sql", body), HIDDEN, "{body}");
+    }
+    for body in [
+        "begin execute t; return 1; end",
+        "begin EXECUTE 'insert ' || t; return 1; end",
+        "begin insert into orders (note) values (t); return 1; end",
+        "begin call p(); return 1; end",
+        "begin create table x as select t; return 1; end",
+        "begin notify a, 'x'; return 1; end",
+        "begin set local standard_conforming_strings = off; return 1; end",
+        "begin return 'not closed; end",
+    ] {
+        assert_eq!(function("plpgsql", body), HIDDEN, "{body}");
+    }
+    assert_eq!(function("c", "file"), HIDDEN);
+    assert_eq!(function("internal", "pg_read_binary_file"), HIDDEN);
+    assert_eq!(function("plpython3u", "return 1"), HIDDEN);
+    check("create function g(t text) returns int return 1", "Plain");
+    check("create function g(t text) returns int begin atomic select 1; end", "Plain");
+    check(
+        "create function g(t text) returns int begin atomic insert into orders (note) values (t); end",
+        HIDDEN,
+    );
+    check("create procedure g(t text) language sql as 'delete from orders'", HIDDEN);
+    check("create function g(t text) returns int as 'select 1'", HIDDEN);
+}
+
+#[test]
+fn a_new_relation_hides_no_setting_and_copies_no_masked_column() {
+    check("create view v as select * from pg_settings", "refuse unsafe-setting");
+    check("create view v as select note from orders", "Plain");
+    check("create table t (email text, x text generated always as (lower(email)) stored)", WRITE);
+    check("create table t (note text, x text generated always as (lower(note)) stored)", "Plain");
+    check("create table t (email text check (email <> ''), x text default 'a')", "Plain");
 }
 
 #[test]

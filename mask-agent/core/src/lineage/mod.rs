@@ -6,6 +6,7 @@
 
 /// Functions that reach past the statement they stand in.
 mod functions;
+mod routine;
 /// A statement's text without its literals.
 mod template;
 /// The parse tree, walked node by node.
@@ -289,6 +290,11 @@ fn refusal_by_command(command: &str, facts: &Facts, plain: bool, reads: &Reads) 
             "triggers and rules are refused, because they can move masked values unseen".to_owned(),
             "Let an operator create it past mask-agent.",
         ),
+        "CreateFunctionStmt" if facts.makes_writer => refuse(
+            "hidden-flow",
+            "a function that might write is refused, because it can move masked values unseen".to_owned(),
+            "Let it only read, in SQL or PL/pgSQL without EXECUTE, or let an operator create it past mask-agent.",
+        ),
         "CreateStmt" | "AlterTableStmt" if reads.calls_user_code => refuse(
             "hidden-flow",
             "a default or expression that calls a function of users is refused".to_owned(),
@@ -350,7 +356,9 @@ fn refusal_by_name(
 
 fn refusal_by_flow(facts: &Facts, reads: &Reads, classes: &Classification) -> Option<Refusal> {
     let names_value = || facts.flow_columns.iter().any(|column| classes.names_column(column));
-    let carries = reads.flow_unknown || reads.flow_sensitive && (facts.flow_is_wide || names_value());
+    let carries = reads.flow_unknown
+        || reads.flow_sensitive && (facts.flow_is_wide || names_value())
+        || facts.generates && names_value();
     if !facts.writes_values || !carries {
         return None;
     }

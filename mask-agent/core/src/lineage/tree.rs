@@ -6,7 +6,7 @@
 use pg_query::protobuf::{ConstrType, ObjectType};
 use serde_json::{Map, Value};
 
-use super::functions;
+use super::{functions, routine};
 
 /// A name as written.
 #[derive(Debug)]
@@ -51,9 +51,13 @@ pub(super) struct Facts {
     pub(super) flow_is_wide: bool,
     /// What is put is read from somewhere.
     pub(super) flow_has_source: bool,
+    /// What is put is read from the relation that is being made.
+    pub(super) generates: bool,
     pub(super) copies_file: bool,
     pub(super) copies_in: bool,
     pub(super) sets_lexer: bool,
+    /// It makes a function whose body might write.
+    pub(super) makes_writer: bool,
     pub(super) renames: bool,
     pub(super) renamed: Vec<String>,
     /// A whole relation or schema gets another name.
@@ -148,7 +152,7 @@ struct Walk {
 }
 
 /// The kind and the body of a node.
-fn named(value: &Value) -> Option<(&str, &Value)> {
+pub(super) fn named(value: &Value) -> Option<(&str, &Value)> {
     let node = value.get("node")?.as_object()?;
     node.iter().next().map(|(kind, body)| (&**kind, body))
 }
@@ -158,7 +162,7 @@ fn text(value: &Value) -> Option<String> {
 }
 
 /// The strings of a list of String nodes, such as a qualified name.
-fn strings(list: &Value) -> Vec<String> {
+pub(super) fn strings(list: &Value) -> Vec<String> {
     let items = list.as_array().map_or(&[][..], Vec::as_slice);
     items.iter().filter_map(|item| named(item)?.1.get("sval")?.as_str().map(ToOwned::to_owned)).collect()
 }
@@ -291,9 +295,12 @@ impl Walk {
         } else if object.contains_key("with_check_option") && object.contains_key("view") {
             self.created(object.get("view"));
             self.each(object, |key| if key == "view" { Part::Skip } else { Part::Same });
-        } else if object.get("contype").is_some_and(|kind| *kind != ConstrType::ConstrGenerated as i32) {
-            // A check or key reads columns, but puts nothing.
-            self.each(object, |_| Part::Filter);
+        } else if let Some(kind) = object.get("contype") {
+            // A generated column puts what it reads; a check or key reads columns, but puts nothing.
+            let generated = *kind == ConstrType::ConstrGenerated as i32;
+            self.facts.generates |= generated;
+            self.facts.writes_values |= generated;
+            self.each(object, |_| if generated { Part::Flow } else { Part::Filter });
         } else if object.contains_key("returning_clause") || object.contains_key("merge_when_clauses") {
             self.write(object);
         } else {
@@ -469,6 +476,19 @@ impl Walk {
                 };
             }
             "AlterObjectSchemaStmt" => self.facts.moves = true,
+            "CreateFunctionStmt" if is_set(get("sql_body")) => {
+                self.facts.makes_writer = ["DeleteStmt", "InsertStmt", "MergeStmt", "UpdateStmt"]
+                    .iter()
+                    .any(|kind| self.facts.commands.contains(kind));
+            }
+            "CreateFunctionStmt" => {
+                let (language, bodies) = routine::read(body);
+                self.facts.makes_writer = routine::may_write(language.as_deref(), &bodies);
+            }
+            // Through a view of its own, a client could set what is told apart by name.
+            "ViewStmt" => {
+                self.facts.sets_lexer |= self.facts.relations.iter().any(|read| read.name == "pg_settings");
+            }
             "RenameStmt" => {
                 self.facts.renames = true;
                 let name = get("subname").and_then(text);
