@@ -389,6 +389,17 @@ fn a_prepared_statement_that_is_not_text_is_accounted_for_as_it_is_kept() {
 }
 
 #[test]
+fn an_error_after_an_answer_without_a_result_is_scrubbed_where_something_masked_was_read() {
+    for (sql, scrubbed) in [(SELECT, true), ("select label from parts", false)] {
+        let mut peer = Peer::ready();
+        peer.feed(From::Client, &query(sql));
+        peer.feed(From::Server, &[ready(b'T'), error("57P01", CANARY)].concat());
+        assert_eq!(contains(&peer.to_client, "canary"), !scrubbed, "{sql}");
+        assert!(contains(&peer.to_client, "57P01"), "{sql}");
+    }
+}
+
+#[test]
 fn what_grows_with_the_client_has_an_end_and_says_so() {
     let mut peer = Peer::ready();
     let mut server = Server::default();

@@ -395,6 +395,10 @@ impl PostgresSession {
             out.client.pass(range);
             return Ok(true);
         }
+        if matches!(self.queue.head(), Some(Reply::Simple { .. })) {
+            // A server may say nothing else; it has run the statement all the same.
+            self.begin(out, None);
+        }
         match self.queue.pop() {
             Some(Reply::Simple { .. } | Reply::RefusedQuery { .. }) => self.finish(out),
             // A Sync that crossed the error which ended a COPY FROM STDIN has lost its entry.
