@@ -23,6 +23,8 @@ use crate::{
     audit::{self, Spool},
     catalog::Catalogs,
     cli::{self, Cli, Command},
+    config::Config,
+    control,
     intercept::{self, Interceptor, Options},
     server::{self, DRAIN_DEADLINE, Shared},
     workers::Workers,
@@ -35,16 +37,20 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
 
 pub(crate) fn run(cli: Cli) -> Result<()> {
+    let file = cli.config.as_deref();
     match cli.command {
         Command::Run(run) => {
-            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(run))
+            let config = Config::load(file, run.into())?;
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(config))
         }
-        Command::Status { pins, json } => status(&pins.pin_dir, json),
+        Command::Status { pins, state, json } => {
+            status(&Config::load(file, (Some(pins), state).into())?, json)
+        }
         Command::Policy(cli::Policy::Check { files }) => check(&files),
         Command::Audit(cli::Audit::Tail { state, lines, follow, json }) => {
-            tail(&state.state_dir, lines, follow, json)
+            tail(&Config::load(file, (None, state).into())?.state_dir, lines, follow, json)
         }
-        Command::Uninstall { pins, state } => uninstall(&pins.pin_dir, &state.state_dir),
+        Command::Uninstall { pins, state } => uninstall(&Config::load(file, (Some(pins), state).into())?),
     }
 }
 
@@ -54,18 +60,18 @@ fn load_policy(path: Option<&Path>) -> Result<Policy> {
     Ok(Policy::parse(&path.display().to_string(), &text)?)
 }
 
-async fn serve(run: cli::Run) -> Result<()> {
-    let policy = load_policy(run.policy.as_deref())?;
-    let spool = Spool::open(&run.state.state_dir)
-        .with_context(|| format!("cannot open the audit trail in {}", run.state.state_dir.display()))?;
-    let mask_key = mask_key(&run.state.state_dir)?;
-    let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, run.listen_port)).await;
-    let v4 = v4.with_context(|| format!("cannot listen on port {}", run.listen_port))?;
+async fn serve(config: Config) -> Result<()> {
+    let policy = load_policy(config.policy.as_deref())?;
+    let spool = Spool::open(&config.state_dir)
+        .with_context(|| format!("cannot open the audit trail in {}", config.state_dir.display()))?;
+    let mask_key = mask_key(&config.state_dir)?;
+    let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, config.listen_port)).await;
+    let v4 = v4.with_context(|| format!("cannot listen on port {}", config.listen_port))?;
     // A host without IPv6 has no IPv6 clients; elsewhere a failure means they are refused.
-    let v6 = TcpListener::bind(SocketAddr::from((Ipv6Addr::LOCALHOST, run.listen_port))).await.ok();
-    let ports = if run.ports.is_empty() { policy.ports().to_vec() } else { run.ports };
+    let v6 = TcpListener::bind(SocketAddr::from((Ipv6Addr::LOCALHOST, config.listen_port))).await.ok();
+    let ports = if config.ports.is_empty() { policy.ports().to_vec() } else { config.ports };
     let options =
-        Options { cgroup: run.cgroup, pin_dir: run.pins.pin_dir, proxy_port: run.listen_port, ports };
+        Options { cgroup: config.cgroup, pin_dir: config.pin_dir, proxy_port: config.listen_port, ports };
     let mut interceptor = Interceptor::attach(&options)?;
     let programs = intercept::status(&options.pin_dir)?.attached;
     spool.append(
@@ -78,8 +84,11 @@ async fn serve(run: cli::Run) -> Result<()> {
         Catalogs::new(peers, policy),
         spool,
         mask_key,
-        run.max_connections,
+        config.max_connections,
     )?);
+    let control = control::listen(&config.state_dir)
+        .with_context(|| format!("cannot make the control socket in {}", config.state_dir.display()))?;
+    tokio::spawn(control::serve(control, shared.clone()));
     let workers = Arc::new(Workers::start()?);
     let (stop, stopped) = watch::channel(false);
     let mut accepting = Vec::new();
@@ -93,8 +102,8 @@ async fn serve(run: cli::Run) -> Result<()> {
         )));
     }
     let signals = Signals::new()?;
-    tracing::info!(port = run.listen_port, "ready");
-    signals.wait_for_stop(&shared, run.policy.as_deref()).await?;
+    tracing::info!(port = config.listen_port, "ready");
+    signals.wait_for_stop(&shared, config.policy.as_deref()).await?;
     tracing::info!("stopping");
     stop.send_replace(true);
     let drain = async {
@@ -166,13 +175,24 @@ fn mask_key(state_dir: &Path) -> Result<[u8; 32]> {
     Ok(key)
 }
 
-fn status(pin_dir: &Path, json: bool) -> Result<()> {
-    let status = intercept::status(pin_dir)?;
+fn status(config: &Config, json: bool) -> Result<()> {
+    let status = intercept::status(&config.pin_dir)?;
+    let daemon = control::ask(&config.state_dir).context("the daemon does not answer")?;
     if json {
         let counters: serde_json::Map<_, _> =
             status.counters.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
-        println!("{}", serde_json::json!({ "attached": status.attached, "counters": counters }));
+        let status =
+            serde_json::json!({ "attached": status.attached, "daemon": daemon, "counters": counters });
+        println!("{status}");
         return Ok(());
+    }
+    match daemon {
+        Some(daemon) => println!(
+            "daemon: pid {}, version {}, policy {}, {} connections open, {} served",
+            daemon.pid, daemon.version, daemon.policy, daemon.connections, daemon.connections_total
+        ),
+        None if status.attached.is_empty() => println!("daemon: not running"),
+        None => println!("daemon: not running, so database connections are refused"),
     }
     if status.attached.is_empty() {
         println!("no hooks attached: database connections are NOT masked");
@@ -263,11 +283,11 @@ fn human(record: &serde_json::Value) -> String {
     format!("{:>6} {:<18} {who} {what}", record["seq"], text("kind"))
 }
 
-fn uninstall(pin_dir: &Path, state_dir: &Path) -> Result<()> {
+fn uninstall(config: &Config) -> Result<()> {
     // The record comes first: an open database without a trace of who opened it must not be.
-    let spool =
-        Spool::open(state_dir).context("the audit trail cannot be written, so nothing was detached")?;
-    let programs = intercept::detach(pin_dir)?;
+    let spool = Spool::open(&config.state_dir)
+        .context("the audit trail cannot be written, so nothing was detached")?;
+    let programs = intercept::detach(&config.pin_dir)?;
     println!(
         "detached: {}",
         if programs.is_empty() { "nothing was attached".to_owned() } else { programs.join(", ") }

@@ -125,7 +125,8 @@ impl Catalogs {
         }
     }
 
-    fn policy(&self) -> Arc<Policy> {
+    /// The policy in force.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
         self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -8,6 +8,9 @@ use clap::{Args, Parser, Subcommand};
 #[derive(Parser)]
 #[command(version, about)]
 pub(crate) struct Cli {
+    /// YAML file with the settings of this host; every flag wins over it.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -16,10 +19,12 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Attach the hooks and serve until told to stop.
     Run(Run),
-    /// Show whether the hooks are attached, and their counters.
+    /// Show whether the hooks are attached, by which daemon, its connections, and counters.
     Status {
         #[command(flatten)]
         pins: Pins,
+        #[command(flatten)]
+        state: State,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -51,12 +56,12 @@ pub(crate) struct Run {
     /// Protect this cgroup only, instead of every process on the host.
     #[arg(long, value_name = "DIR")]
     pub(crate) cgroup: Option<PathBuf>,
-    /// Port the proxy listens on, on both loopback addresses.
-    #[arg(long, default_value_t = 15432)]
-    pub(crate) listen_port: u16,
-    /// Connections served at a time; more are told that there are too many.
-    #[arg(long, value_name = "COUNT", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    pub(crate) max_connections: u32,
+    /// Port the proxy listens on, on both loopback addresses; 15432 by default.
+    #[arg(long, value_name = "PORT")]
+    pub(crate) listen_port: Option<u16>,
+    /// Connections served at a time; more are told that there are too many. 4096 by default.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) max_connections: Option<u32>,
     /// Database port to intercept; may be given several times, and replaces the policy's list.
     #[arg(long = "port", value_name = "PORT")]
     pub(crate) ports: Vec<u16>,
@@ -64,16 +69,43 @@ pub(crate) struct Run {
 
 #[derive(Args)]
 pub(crate) struct State {
-    /// Folder for the audit trail and the masking key.
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/mask-agent")]
-    pub(crate) state_dir: PathBuf,
+    /// Folder for the audit trail and the masking key; /var/lib/mask-agent by default.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
 }
 
 #[derive(Args)]
 pub(crate) struct Pins {
-    /// Folder on bpffs for the pinned hooks.
-    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/mask-agent")]
-    pub(crate) pin_dir: PathBuf,
+    /// Folder on bpffs for the pinned hooks; /sys/fs/bpf/mask-agent by default.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pin_dir: Option<PathBuf>,
+}
+
+/// What flags say in place of the configuration file.
+#[derive(Default)]
+pub(crate) struct Overrides {
+    pub(crate) policy: Option<PathBuf>,
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) pin_dir: Option<PathBuf>,
+    pub(crate) cgroup: Option<PathBuf>,
+    pub(crate) listen_port: Option<u16>,
+    pub(crate) max_connections: Option<u32>,
+    pub(crate) ports: Vec<u16>,
+}
+
+impl From<Run> for Overrides {
+    fn from(run: Run) -> Self {
+        let Run { policy, state, pins, cgroup, listen_port, max_connections, ports } = run;
+        let folders = Self::from((Some(pins), state));
+        Self { policy, cgroup, listen_port, max_connections, ports, ..folders }
+    }
+}
+
+impl From<(Option<Pins>, State)> for Overrides {
+    fn from((pins, state): (Option<Pins>, State)) -> Self {
+        let pin_dir = pins.and_then(|pins| pins.pin_dir);
+        Self { pin_dir, state_dir: state.state_dir, ..Self::default() }
+    }
 }
 
 #[derive(Subcommand)]

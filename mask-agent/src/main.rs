@@ -4,17 +4,27 @@ mod app;
 mod audit;
 mod catalog;
 mod cli;
+mod config;
 mod connection;
+mod control;
 mod intercept;
 mod server;
 mod upstream;
 mod workers;
 
+use std::process::ExitCode;
+
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    app::run(cli::Cli::parse())
+    match app::run(cli::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mask-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -29,6 +29,7 @@ use crate::{
     audit::{Spool, Subject},
     catalog::Catalogs,
     connection,
+    control::Report,
     intercept::{Peers, identity},
     upstream,
     workers::Workers,
@@ -113,6 +114,18 @@ impl Shared {
         })
     }
 
+    /// What the daemon says of itself.
+    pub(crate) fn report(&self) -> Report {
+        let free = u32::try_from(self.slots.available_permits()).unwrap_or(self.connections_max);
+        Report {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            policy: self.catalogs.policy().name().to_owned(),
+            connections: self.connections_max.saturating_sub(free).into(),
+            connections_total: self.connections.load(Ordering::Relaxed),
+        }
+    }
+
     /// Waits until the last connection has ended.
     pub(crate) async fn drained(&self) {
         // The semaphore is never closed.
@@ -189,43 +202,70 @@ pub(crate) fn session(shared: &Shared) -> PostgresSession {
     })
 }
 
-/// Answers as a server does that has no slot left; a client that is closed without a word would try again.
-async fn turn_away(shared: &Shared, mut stream: TcpStream) -> io::Result<()> {
-    // Unread bytes would turn the close into a reset, and the answer would be lost.
-    let _ = stream.read(&mut [0; FIRST_BYTES]).await?;
-    let mut out = Outbox::default();
-    // It always ends in an error, which is the one meant.
-    let _ = session(shared).handle(Input::Overloaded, &mut out);
-    for slice in out.client.slices(&[]) {
-        stream.write_all(slice).await?;
+/// What a connection is opened for.
+enum Opening {
+    Cancel(CancelKey),
+    Login(Box<PostgresSession>),
+}
+
+/// Reads on until the client has said it; none where it says nonsense, or nothing.
+async fn opening(shared: &Shared, stream: &mut TcpStream) -> io::Result<Option<Opening>> {
+    let mut session = Box::new(session(shared));
+    let mut bytes = [0; FIRST_BYTES];
+    let mut filled = 0;
+    loop {
+        let count = stream.read(&mut bytes[filled..]).await?;
+        filled += count;
+        let mut out = Outbox::default();
+        let handled = session.handle(Input::Client(&bytes[..filled]), &mut out);
+        if let [Want::Cancel { pid, key }] = &out.wants[..] {
+            return Ok(Some(Opening::Cancel(CancelKey { pid: *pid, key: key.clone() })));
+        }
+        match handled {
+            // What is meant for the server is the login.
+            Ok(_) if out.server.slices(&bytes[..filled]).next().is_some() => {
+                return Ok(Some(Opening::Login(session)));
+            }
+            Ok(consumed) if count > 0 && filled < bytes.len() => {
+                for slice in out.client.slices(&bytes[..filled]) {
+                    stream.write_all(slice).await?;
+                }
+                bytes.copy_within(consumed..filled, 0);
+                filled -= consumed;
+            }
+            Ok(_) | Err(_) => return Ok(None),
+        }
     }
-    stream.shutdown().await
+}
+
+/// Answers as a server does that has no slot left; a client that is closed without a word would try again. A cancel
+/// request needs no slot: it is how one becomes free.
+async fn turn_away(shared: &Shared, mut stream: TcpStream) -> io::Result<()> {
+    match opening(shared, &mut stream).await? {
+        Some(Opening::Login(mut session)) => {
+            let mut out = Outbox::default();
+            // It always ends in an error, which is the one meant.
+            let _ = session.handle(Input::Overloaded, &mut out);
+            for slice in out.client.slices(&[]) {
+                stream.write_all(slice).await?;
+            }
+            stream.shutdown().await
+        }
+        Some(Opening::Cancel(key)) => cancel(shared, &key).await.map_err(io::Error::other),
+        None => Ok(()),
+    }
+}
+
+async fn cancel(shared: &Shared, key: &CancelKey) -> Result<(), &'static str> {
+    let (server, key) = shared.cancels.find(key).ok_or("a cancel request with an unknown key")?;
+    connection::cancel(shared, server, &key).await.map_err(|_| "a cancel request that failed")
 }
 
 /// A connection that no hook has seen may only carry a cancel request with a key of ours.
 async fn direct(shared: &Shared, mut stream: TcpStream) -> Result<(), &'static str> {
-    const REFUSED: &str = "a connection that did not come through the redirect";
-    let mut bytes = [0; FIRST_BYTES];
-    let mut filled = 0;
-    let mut session = session(shared);
-    loop {
-        let read = tokio::time::timeout(FIRST_BYTES_DEADLINE, stream.read(&mut bytes[filled..])).await;
-        match read {
-            Ok(Ok(count @ 1..)) => filled += count,
-            _ => return Err(REFUSED),
-        }
-        let mut out = Outbox::default();
-        let more = matches!(session.handle(Input::Client(&bytes[..filled]), &mut out), Ok(0));
-        if let [Want::Cancel { pid, key }] = &out.wants[..] {
-            let key = CancelKey { pid: *pid, key: key.clone() };
-            let (server, key) = shared.cancels.find(&key).ok_or("a cancel request with an unknown key")?;
-            return connection::cancel(shared, server, &key)
-                .await
-                .map_err(|_| "a cancel request that failed");
-        }
-        if !more || filled == bytes.len() {
-            return Err(REFUSED);
-        }
+    match tokio::time::timeout(FIRST_BYTES_DEADLINE, opening(shared, &mut stream)).await {
+        Ok(Ok(Some(Opening::Cancel(key)))) => cancel(shared, &key).await,
+        _ => Err("a connection that did not come through the redirect"),
     }
 }
 

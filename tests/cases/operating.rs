@@ -124,6 +124,35 @@ fn a_client_too_many_is_told_so_and_the_others_go_on() -> Result<()> {
 }
 
 #[test]
+fn a_configuration_file_is_obeyed_and_status_names_the_daemon() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    let folder = mask_tests::Scratch::new("config")?;
+    let file = folder.0.join("config.yaml");
+    fs::write(&file, "# For one client.\nmax_connections: 1\n")?;
+    let mut agent = Agent::start_with_arguments(postgres.port, &["--config", &file.to_string_lossy()])?;
+    let mut psql = agent.open_psql(&postgres.dsn())?;
+    psql.ask("select 1;")?;
+    let (ok, text) = agent.psql(&postgres.dsn(), "select 1")?;
+    assert!(!ok && text.contains("too many"), "{text}");
+    let (ok, text) = agent.command(&["status", "--json"])?;
+    let status: serde_json::Value = serde_json::from_str(&text)?;
+    assert!(ok && status["daemon"]["pid"] == agent.pid(), "{text}");
+    assert_eq!(status["daemon"]["connections"], 1, "{text}");
+    assert_eq!(status["daemon"]["policy"], "zero-config", "{text}");
+    agent.kill()?;
+    let (_, text) = agent.command(&["status"])?;
+    assert!(text.contains("not running") && text.contains("connect4"), "{text}");
+
+    fs::write(&file, "max_conections: 1\n")?;
+    let (ok, text) = agent.command(&["status", "--config", &file.to_string_lossy()])?;
+    assert!(!ok && text.contains("config.yaml:1:1") && text.contains("`max_connections`"), "{text}");
+    Ok(())
+}
+
+#[test]
 fn a_direct_connection_to_the_proxy_may_cancel_with_a_key_of_ours_and_nothing_else() -> Result<()> {
     if !have_root() {
         return Ok(());

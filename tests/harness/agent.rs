@@ -190,10 +190,7 @@ impl Agent {
     /// Runs another command of the same daemon: `status` or `uninstall`.
     pub fn command(&self, arguments: &[&str]) -> Result<(bool, String)> {
         let mut command = Command::new(binary()?);
-        command.args(arguments).arg("--pin-dir").arg(&self.pins);
-        if arguments.contains(&"uninstall") {
-            command.arg("--state-dir").arg(self.state());
-        }
+        command.args(arguments).arg("--pin-dir").arg(&self.pins).arg("--state-dir").arg(self.state());
         output(&mut command)
     }
 

@@ -1,8 +1,8 @@
 //! The spool: append-only JSON lines, one write for a batch, behind one lock.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    fs::{DirBuilder, File, OpenOptions},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -96,13 +96,33 @@ pub(crate) fn path(state_dir: &Path) -> PathBuf {
     state_dir.join("audit").join("audit.jsonl")
 }
 
+/// How many records there are, a torn one included.
+fn records(file: &File) -> io::Result<u64> {
+    let mut reader = BufReader::new(file);
+    let mut count = 0;
+    let mut in_record = false;
+    loop {
+        let bytes = reader.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(count + u64::from(in_record));
+        }
+        for byte in bytes {
+            let ends = *byte == b'\n';
+            count += u64::from(ends && in_record);
+            in_record = !ends;
+        }
+        let length = bytes.len();
+        reader.consume(length);
+    }
+}
+
 impl Spool {
     /// Opens the trail for appending; a torn last line is ended, so that it spoils no other.
     pub(crate) fn open(state_dir: &Path) -> io::Result<Self> {
         let path = path(state_dir);
         DirBuilder::new().recursive(true).mode(0o700).create(state_dir.join("audit"))?;
         let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path)?;
-        let next = fs::read(&path)?.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
+        let next = records(&file)?;
         let mut torn = false;
         if file.metadata()?.len() > 0 {
             file.seek(SeekFrom::End(-1))?;
@@ -113,7 +133,7 @@ impl Spool {
                 file.write_all(b"\n")?;
             }
         }
-        let spool = Self(Mutex::new(Writer { file, next: next as u64, broken: false, batch: Vec::new() }));
+        let spool = Self(Mutex::new(Writer { file, next, broken: false, batch: Vec::new() }));
         if torn {
             spool.append(None, &[Event::Recovered])?;
         }

@@ -31,15 +31,13 @@ fn writes(body: &str, more: &[&str]) -> bool {
             return true;
         };
         let Some(word) = body.get(start..end) else { return true };
-        match word.strip_prefix('"').and_then(|word| word.strip_suffix('"')) {
-            Some(name) => reaches(name),
-            None => {
-                let word = word.to_lowercase();
-                // A name may be written by the numbers of its characters.
-                let escaped = word.starts_with("u&\"");
-                escaped || WRITES.contains(&&*word) || more.contains(&&*word) || reaches(&word)
-            }
+        if let Some(name) = word.strip_prefix('"').and_then(|word| word.strip_suffix('"')) {
+            return reaches(name);
         }
+        let word = word.to_lowercase();
+        // A name may be written by the numbers of its characters.
+        let escaped = word.starts_with("u&\"");
+        escaped || WRITES.contains(&&*word) || more.contains(&&*word) || reaches(&word)
     })
 }
 
