@@ -1,6 +1,7 @@
 //! Two peers around a session, played by hand: what the shell does, without sockets.
 
 #![allow(dead_code, reason = "each test and each fuzz target uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test's own bytes")]
 
 use std::{
     collections::{HashMap, HashSet},
