@@ -179,7 +179,11 @@ pub(crate) async fn accept(
             // Beyond these, a closed connection has to be answer enough.
             if let Ok(slot) = refusals.clone().try_acquire_owned() {
                 tokio::spawn(async move {
-                    let _ = tokio::time::timeout(FIRST_BYTES_DEADLINE, turn_away(&shared, stream)).await;
+                    let _ = tokio::time::timeout(
+                        FIRST_BYTES_DEADLINE,
+                        turn_away(&shared, stream, Input::Overloaded),
+                    )
+                    .await;
                     drop(slot);
                 });
             }
@@ -238,14 +242,14 @@ async fn opening(shared: &Shared, stream: &mut TcpStream) -> io::Result<Option<O
     }
 }
 
-/// Answers as a server does that has no slot left; a client that is closed without a word would try again. A cancel
-/// request needs no slot: it is how one becomes free.
-async fn turn_away(shared: &Shared, mut stream: TcpStream) -> io::Result<()> {
+/// Answers as a server does that has no slot left, or a full disk; a client that is closed without a word would try
+/// again. A cancel request needs no slot: it is how one becomes free.
+async fn turn_away(shared: &Shared, mut stream: TcpStream, why: Input<'_>) -> io::Result<()> {
     match opening(shared, &mut stream).await? {
         Some(Opening::Login(mut session)) => {
             let mut out = Outbox::default();
             // It always ends in an error, which is the one meant.
-            let _ = session.handle(Input::Overloaded, &mut out);
+            let _ = session.handle(why, &mut out);
             for slice in out.client.slices(&[]) {
                 stream.write_all(slice).await?;
             }
@@ -288,6 +292,8 @@ async fn admit(shared: &Arc<Shared>, stream: TcpStream, stop: &mut watch::Receiv
         }
     };
     if shared.spool.append(Some(&subject), &[Event::ConnectionOpened]).is_err() {
+        let _ =
+            tokio::time::timeout(FIRST_BYTES_DEADLINE, turn_away(shared, stream, Input::Unrecorded)).await;
         return;
     }
     let ending = connection::serve(shared, &subject, &caller, stream, stop).await;

@@ -206,6 +206,8 @@ fn a_trail_that_cannot_be_written_means_no_answer() -> Result<()> {
     let agent = Agent::start_on_small_disk(postgres.port)?;
     let (ok, _) = agent.psql(&postgres.dsn(), "select 1")?;
     assert!(ok, "{}", agent.log());
+    let mut before = agent.open_psql(&postgres.dsn())?;
+    before.ask("select 1;")?;
     fs::write(agent.state().join("audit/filler"), vec![0; 1 << 20]).unwrap_err();
     let long = format!("select {} as long", "1 + ".repeat(2000) + "1");
     let mut refused = false;
@@ -215,6 +217,12 @@ fn a_trail_that_cannot_be_written_means_no_answer() -> Result<()> {
     }
     let (ok, text) = agent.psql(&postgres.dsn(), QUERY)?;
     assert!(refused && !ok && !text.contains("Lisbon"), "{text}\n{}", agent.log());
+    assert!(text.contains("audit trail cannot be written"), "{text}");
+    // On a connection that was open before, what cannot be recorded does not reach the server either.
+    let text = before.ask("update customers set city = 'Porto';").or_else(|_| before.finish())?;
+    assert!(!text.contains("UPDATE"), "{text}");
+    let (_, text) = postgres.psql("select city from customers")?;
+    assert_eq!(text, "Lisbon\n");
     Ok(())
 }
 

@@ -50,6 +50,8 @@ pub enum Input<'a> {
     Shutdown,
     /// The snapshot could not be loaded: unknown means refuse.
     SnapshotFailed,
+    /// What happens cannot be recorded, so nothing may happen.
+    Unrecorded,
 }
 
 /// A catalog and what the policy classifies in it.

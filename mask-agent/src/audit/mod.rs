@@ -5,7 +5,10 @@ use std::{
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -83,13 +86,15 @@ const BATCH_BYTES_KEPT: usize = 64 << 10;
 struct Writer {
     file: File,
     next: u64,
-    /// After a failed write nothing more is served: what cannot be recorded does not happen.
-    broken: bool,
     batch: Vec<u8>,
 }
 
 /// The one writer of the audit trail.
-pub(crate) struct Spool(Mutex<Writer>);
+pub(crate) struct Spool {
+    writer: Mutex<Writer>,
+    /// After a failed write nothing more is served: what cannot be recorded does not happen.
+    broken: AtomicBool,
+}
 
 /// Where the trail of a state directory lies.
 pub(crate) fn path(state_dir: &Path) -> PathBuf {
@@ -133,11 +138,17 @@ impl Spool {
                 file.write_all(b"\n")?;
             }
         }
-        let spool = Self(Mutex::new(Writer { file, next, broken: false, batch: Vec::new() }));
+        let writer = Mutex::new(Writer { file, next, batch: Vec::new() });
+        let spool = Self { writer, broken: AtomicBool::new(false) };
         if torn {
             spool.append(None, &[Event::Recovered])?;
         }
         Ok(spool)
+    }
+
+    /// Whether a write has failed.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
     }
 
     /// Appends a batch with one write.
@@ -147,8 +158,8 @@ impl Spool {
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let time_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
-        let writer = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if writer.broken {
+        let writer = &mut *self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_broken() {
             return Err(io::Error::other("an earlier write to the audit trail failed"));
         }
         writer.batch.clear();
@@ -156,7 +167,7 @@ impl Spool {
             write_record(&mut writer.batch, seq, time_us, subject, event)?;
         }
         if let Err(error) = writer.file.write_all(&writer.batch) {
-            writer.broken = true;
+            self.broken.store(true, Ordering::Relaxed);
             tracing::error!(%error, "the audit trail cannot be written; statements are refused from now on");
             return Err(error);
         }

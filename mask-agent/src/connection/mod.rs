@@ -112,10 +112,12 @@ pub(crate) async fn serve(
         shared.cancels.remove(key);
     }
     let Err(ending) = ended;
-    if matches!(ending, Ending::Drained) {
-        // It always ends in an error, which is the one we have.
-        let _ = connection.inject(Input::Shutdown);
-    }
+    // Both always end in an error, which is the one we have.
+    let _ = match ending {
+        Ending::Audit => connection.inject(Input::Unrecorded),
+        Ending::Drained => connection.inject(Input::Shutdown),
+        Ending::Client | Ending::Server | Ending::Session(_) | Ending::Slow | Ending::Socket(_) => Ok(()),
+    };
     // A client that does not read has lost the rest.
     let _ = timeout(FLUSH_DEADLINE, connection.client.finish()).await;
     ending
@@ -259,6 +261,9 @@ impl Connection<'_> {
 
     /// One call of the session; the bytes it took, and whether it was given a snapshot since.
     async fn handle(&mut self, from: From, bytes: &[u8]) -> Result<(usize, bool), Ending> {
+        if self.shared.spool.is_broken() {
+            return Err(Ending::Audit);
+        }
         self.out.clear();
         self.out.now = self.started.elapsed();
         let input = match from {

@@ -11,6 +11,8 @@ pub(super) const UNSUPPORTED: &str = "0A000";
 /// `program_limit_exceeded`.
 pub(super) const LIMIT: &str = "54000";
 /// `too_many_connections`.
+/// `io_error`, as a server says whose disk is full.
+pub(super) const UNRECORDED: &str = "58030";
 pub(super) const OVERLOADED: &str = "53300";
 /// `admin_shutdown`.
 pub(super) const SHUTDOWN: &str = "57P01";

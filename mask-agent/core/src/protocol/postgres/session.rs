@@ -7,7 +7,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
-    error::{Fault, OVERLOADED, SHUTDOWN},
+    error::{Fault, OVERLOADED, SHUTDOWN, UNRECORDED},
     frontend::QUEUE_MAX,
     outputs::{Outputs, Shape},
     queue::{Analysed, Portal, Prepared, Queue, Statement},
@@ -212,6 +212,12 @@ impl Session for PostgresSession {
             Input::SnapshotFailed => {
                 let why = "the database's catalog could not be read, so nothing can be shown";
                 Err(Self::fatal(out, "58000", why, SessionError::Server("catalog not loaded")))
+            }
+            // Inside a row there is no room for a message.
+            Input::Unrecorded if self.server_pass > 0 => Err(SessionError::Finished),
+            Input::Unrecorded => {
+                let why = "the audit trail cannot be written, so nothing is answered";
+                Err(Self::fatal(out, UNRECORDED, why, SessionError::Finished))
             }
         }
     }
