@@ -176,6 +176,7 @@ fn mask_key(state_dir: &Path) -> Result<[u8; 32]> {
 }
 
 fn status(config: &Config, json: bool) -> Result<()> {
+    let mut out = std::io::stdout().lock();
     let status = intercept::status(&config.pin_dir)?;
     let daemon = control::ask(&config.state_dir).context("the daemon does not answer")?;
     if json {
@@ -183,36 +184,38 @@ fn status(config: &Config, json: bool) -> Result<()> {
             status.counters.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
         let status =
             serde_json::json!({ "attached": status.attached, "daemon": daemon, "counters": counters });
-        println!("{status}");
+        writeln!(out, "{status}")?;
         return Ok(());
     }
     match daemon {
-        Some(daemon) => println!(
+        Some(daemon) => writeln!(
+            out,
             "daemon: pid {}, version {}, policy {}, {} connections open, {} served",
             daemon.pid, daemon.version, daemon.policy, daemon.connections, daemon.connections_total
-        ),
-        None if status.attached.is_empty() => println!("daemon: not running"),
-        None => println!("daemon: not running, so database connections are refused"),
+        )?,
+        None if status.attached.is_empty() => writeln!(out, "daemon: not running")?,
+        None => writeln!(out, "daemon: not running, so database connections are refused")?,
     }
     if status.attached.is_empty() {
-        println!("no hooks attached: database connections are NOT masked");
+        writeln!(out, "no hooks attached: database connections are NOT masked")?;
     } else {
-        println!("hooks attached: {}", status.attached.join(", "));
+        writeln!(out, "hooks attached: {}", status.attached.join(", "))?;
     }
     for (name, value) in status.counters {
-        println!("{name:>16} {value}");
+        writeln!(out, "{name:>16} {value}")?;
     }
     Ok(())
 }
 
 fn check(files: &[std::path::PathBuf]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
     let mut wrong = 0;
     for file in files {
         match load_policy(Some(file)) {
-            Ok(policy) => println!("{}: ok, {} column rules", file.display(), policy.rules()),
+            Ok(policy) => writeln!(out, "{}: ok, {} column rules", file.display(), policy.rules())?,
             Err(error) => {
                 wrong += 1;
-                println!("{error:#}");
+                writeln!(out, "{error:#}")?;
             }
         }
     }
@@ -287,11 +290,10 @@ fn uninstall(config: &Config) -> Result<()> {
     // The record comes first: an open database without a trace of who opened it must not be.
     let spool = Spool::open(&config.state_dir)
         .context("the audit trail cannot be written, so nothing was detached")?;
-    let programs = intercept::detach(&config.pin_dir)?;
-    println!(
-        "detached: {}",
-        if programs.is_empty() { "nothing was attached".to_owned() } else { programs.join(", ") }
-    );
+    let programs = intercept::status(&config.pin_dir)?.attached;
     spool.append(None, &[Event::HooksDetached { programs }])?;
+    let detached = intercept::detach(&config.pin_dir)?;
+    let detached = if detached.is_empty() { "nothing was attached".to_owned() } else { detached.join(", ") };
+    writeln!(std::io::stdout(), "detached: {detached}")?;
     Ok(())
 }
