@@ -34,7 +34,7 @@ enum Task {
     },
     /// Install what the tool chain and the tests need, and say why.
     Setup,
-    /// All tests, those that need root included when run as root.
+    /// All tests; those that need root get it by sudo.
     Test,
     /// House rules that no other tool knows.
     Tidy,
@@ -52,16 +52,11 @@ enum Task {
 fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Bench(options) => {
-            setup::run()?;
-            cargo(&["build", "--release", "--package", "mask-agent", "--package", "xtask"])?;
-            bench::run(&options)
+            let build = ["build", "--release", "--package", "mask-agent", "--package", "xtask"];
+            as_root(&build, || bench::run(&options))
         }
         Task::Ci => ci(),
-        Task::Demo => {
-            setup::run()?;
-            cargo(&["build", "--package", "mask-agent"])?;
-            demo::run()
-        }
+        Task::Demo => as_root(&["build", "--package", "mask-agent"], demo::run),
         Task::Fuzz { seconds } => {
             setup::run()?;
             fuzz::fuzz(seconds)
@@ -78,6 +73,24 @@ fn main() -> Result<()> {
     }
 }
 
+/// Set where the user has set up and built already, and root has only to run.
+const READY: &str = "MASK_XTASK_READY";
+
+/// Sets up and builds as whoever asks, and goes on as root, which loading eBPF programs takes.
+fn as_root(build: &[&str], task: impl FnOnce() -> Result<()>) -> Result<()> {
+    if std::env::var_os(READY).is_none() {
+        setup::run()?;
+        cargo(build)?;
+    }
+    if setup::is_root() {
+        return task();
+    }
+    println!("eBPF programs are loaded by root: running the rest with sudo");
+    let mut again = Command::new("sudo");
+    again.arg("--preserve-env").arg("env").arg(format!("{READY}=1"));
+    run(again.arg(std::env::current_exe()?).args(std::env::args_os().skip(1)))
+}
+
 fn cargo(arguments: &[&str]) -> Result<()> {
     run(Command::new("cargo").args(arguments))
 }
@@ -92,7 +105,15 @@ fn run(command: &mut Command) -> Result<()> {
 
 fn test() -> Result<()> {
     cargo(&["build", "--package", "mask-agent"])?;
-    cargo(&["test", "--workspace", "--exclude", "mask-ebpf"])
+    let mut test = Command::new("cargo");
+    test.args(["test", "--workspace", "--exclude", "mask-ebpf"]).env("MASK_TEST_REQUIRE_ROOT", "1");
+    if !setup::is_root() {
+        println!("the tests load eBPF programs: running them with sudo");
+        let runner =
+            format!("CARGO_TARGET_{}_UNKNOWN_LINUX_GNU_RUNNER", std::env::consts::ARCH.to_uppercase());
+        test.env(runner, "sudo --preserve-env");
+    }
+    run(&mut test)
 }
 
 /// A check of `ci` and what it is called.

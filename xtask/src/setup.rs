@@ -54,9 +54,12 @@ fn packages() -> Result<()> {
     as_root(&install)
 }
 
+pub(crate) fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+}
+
 fn as_root(words: &[&str]) -> Result<()> {
-    let root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-    let words: Vec<_> = if root { words.to_vec() } else { [&["sudo"], words].concat() };
+    let words: Vec<_> = if is_root() { words.to_vec() } else { [&["sudo"], words].concat() };
     let (program, arguments) = words.split_first().context("no command")?;
     if !Command::new(program).args(arguments).env("DEBIAN_FRONTEND", "noninteractive").status()?.success() {
         bail!("failed: {}", words.join(" "));
@@ -73,6 +76,13 @@ fn sysroot(toolchain: &str) -> Result<PathBuf> {
 }
 
 fn rust_src() -> Result<()> {
+    if !succeeds("rustc", &["+nightly", "--version"]) {
+        println!("installing the nightly tool chain: it builds core for the eBPF target");
+        let mut install = Command::new("rustup");
+        if !install.args(["toolchain", "install", "nightly", "--profile", "minimal"]).status()?.success() {
+            bail!("cannot install nightly; run `rustup toolchain install nightly` and look at its error");
+        }
+    }
     if sysroot("+nightly")?.join("lib/rustlib/src/rust/library/core").exists() {
         return Ok(());
     }
