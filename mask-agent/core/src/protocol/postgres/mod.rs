@@ -19,6 +19,8 @@ mod outputs;
 mod queue;
 /// What the audit trail is told of the statement whose reply is arriving.
 mod record;
+/// What a statement means, and what is ruled on it.
+mod ruling;
 /// The session: what it holds, and what the shell tells it.
 mod session;
 /// Start-up packets.
