@@ -58,15 +58,18 @@ const WHOLE_ROW: [&str; 13] = [
 ];
 
 /// Functions that carry a value to where it is seen outside the result.
-const SIDE_CHANNELS: [&str; 5] =
-    ["pg_notify", "pg_logical_emit_message", "set_config", "setval", "txid_status"];
+const SIDE_CHANNELS: [&str; 6] =
+    ["pg_notify", "pg_logical_emit_message", "set_config", "setseed", "setval", "txid_status"];
+
+/// Functions that name a thing everybody can list, or a key everybody can look up.
+const SIDE_CHANNEL_PREFIXES: [&str; 4] = ["pg_advisory", "pg_copy_", "pg_create_", "pg_try_advisory"];
 
 pub(super) fn is_dangerous(name: &str) -> bool {
     DANGEROUS.contains(&name) || DANGEROUS_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 pub(super) fn has_side_channel(name: &str) -> bool {
-    SIDE_CHANNELS.contains(&name) || name.starts_with("pg_advisory") || name.starts_with("pg_try_advisory")
+    SIDE_CHANNELS.contains(&name) || SIDE_CHANNEL_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 pub(super) fn takes_whole_row(name: &str) -> bool {

@@ -274,6 +274,9 @@ fn functions_that_reach_past_the_statement_are_refused() {
     check("select set_config('a.b', email, false) from customers", "refuse side-channel");
     check("select pg_notify('a', email) from customers", "refuse side-channel");
     check("select pg_notify('a', note) from orders", "Plain");
+    check("select setseed(length(email) / 100.0) from customers", "refuse side-channel");
+    check("select pg_create_physical_replication_slot(ssn) from customers", "refuse side-channel");
+    check("select setseed(0.5)", "Plain");
 }
 
 #[test]
