@@ -33,7 +33,13 @@ pub(crate) fn fuzz(seconds: u32) -> Result<()> {
         fuzz.arg(&found).arg(Path::new(FOLDER).join("seeds").join(name));
         fuzz.arg(format!("-max_total_time={seconds}")).arg(format!("-max_len={INPUT_BYTES_MAX}"));
         // Short runs have no time to let the length of inputs grow by itself.
-        fuzz.args(["-len_control=0", "-timeout=10", "-rss_limit_mb=4096", "-print_final_stats=1"]);
+        fuzz.args([
+            "-len_control=0",
+            "-verbosity=0",
+            "-timeout=10",
+            "-rss_limit_mb=4096",
+            "-print_final_stats=1",
+        ]);
         fuzz.arg(format!("-artifact_prefix={}/{name}-", target.display()));
         run(&mut fuzz)?;
     }
