@@ -23,9 +23,6 @@ const REFRESH: Duration = Duration::from_secs(5);
 /// The whole of loading; a catalog of 20,000 relations takes tens of milliseconds.
 const LOAD_DEADLINE: Duration = Duration::from_secs(15);
 
-/// `pg_type.oid` of text.
-const TEXT: u32 = 25;
-
 const RELATIONS: &str = "
     select c.oid, n.nspname::text, c.relname::text, c.relkind::text,
         exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal)
@@ -56,7 +53,9 @@ const FUNCTIONS: &str = "
 const TYPES: &str = "
     select t.oid, t.typtype::text, t.typelem, t.typcategory::text, t.typbasetype,
         t.typname::text,
-        (select e.enumlabel::text from pg_catalog.pg_enum e where e.enumtypid = t.oid order by e.enumsortorder limit 1)
+        (select e.enumlabel::text from pg_catalog.pg_enum e where e.enumtypid = t.oid order by e.enumsortorder limit 1),
+        array(select a.atttypid from pg_catalog.pg_attribute a
+            where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped order by a.attnum)
     from pg_catalog.pg_type t
     where t.oid >= 16384 or t.typcategory = 'A' or t.typtype <> 'b'";
 
@@ -230,13 +229,13 @@ async fn read(client: &Client) -> anyhow::Result<Catalog> {
         let category: String = row.try_get(3)?;
         let shape = match row.try_get::<_, String>(1)?.as_str() {
             "e" => TypeShape::Enum(row.try_get::<_, Option<String>>(6)?.unwrap_or_default()),
-            // It is text in all but comparison.
-            "b" if row.try_get::<_, String>(5)? == "citext" => TypeShape::Domain(TEXT),
             "d" => TypeShape::Domain(row.try_get(4)?),
-            "c" | "p" => TypeShape::Composite,
-            "r" | "m" => TypeShape::Range,
+            "c" => TypeShape::Composite(row.try_get(7)?),
+            "m" => TypeShape::Multirange,
+            "p" => TypeShape::Pseudo,
+            "r" => TypeShape::Range,
             _ if category == "A" => TypeShape::Array(row.try_get(2)?),
-            _ => TypeShape::Other,
+            _ => TypeShape::Base(row.try_get(5)?),
         };
         types.insert(row.try_get(0)?, shape);
     }

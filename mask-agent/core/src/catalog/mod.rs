@@ -58,16 +58,20 @@ pub struct Relation {
 pub enum TypeShape {
     /// An array of the element type.
     Array(u32),
-    /// A row type.
-    Composite,
+    /// A base type that is not built in; its name.
+    Base(String),
+    /// A row type; its columns' types.
+    Composite(Vec<u32>),
     /// A domain over the base type.
     Domain(u32),
     /// An enum; its first label.
     Enum(String),
-    /// A range or multirange.
+    /// A multirange.
+    Multirange,
+    /// A pseudo-type, such as the element-less array of `pg_stats`.
+    Pseudo,
+    /// A range.
     Range,
-    /// Anything else that is not built in.
-    Other,
 }
 
 /// One database as it was when the snapshot was taken.

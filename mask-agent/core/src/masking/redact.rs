@@ -17,6 +17,8 @@ const BPCHAR: u32 = 1042;
 const VARCHAR: u32 = 1043;
 const BIT: u32 = 1560;
 const NUMERIC: u32 = 1700;
+const REFCURSOR: u32 = 1790;
+const CSTRING: u32 = 2275;
 const UUID: u32 = 2950;
 
 /// What a text column shows.
@@ -61,7 +63,7 @@ pub(super) fn width(cell: &CellPlan) -> Option<Width> {
     let free = Width { characters: usize::MAX, bytes: usize::MAX, pads: false };
     let modifier = || usize::try_from(cell.type_modifier.saturating_sub(MODIFIER_HEADER)).ok();
     match base(cell) {
-        TEXT | UNKNOWN => Some(free),
+        CSTRING | REFCURSOR | TEXT | UNKNOWN => Some(free),
         NAME => Some(Width { bytes: NAME_BYTES_MAX, ..free }),
         VARCHAR => Some(Width { characters: modifier().unwrap_or(usize::MAX), ..free }),
         BPCHAR => Some(modifier().map_or(free, |characters| Width { characters, pads: true, ..free })),
@@ -75,13 +77,17 @@ pub(super) fn is_uuid(cell: &CellPlan) -> bool {
 
 fn base(cell: &CellPlan) -> u32 {
     match &cell.shape {
+        // Text in all but comparison.
+        Some(TypeShape::Base(name)) if name == "citext" => TEXT,
         Some(TypeShape::Domain(base)) => *base,
         None
         | Some(
             TypeShape::Array(_)
-            | TypeShape::Composite
+            | TypeShape::Base(_)
+            | TypeShape::Composite(_)
             | TypeShape::Enum(_)
-            | TypeShape::Other
+            | TypeShape::Multirange
+            | TypeShape::Pseudo
             | TypeShape::Range,
         ) => cell.type_oid,
     }
@@ -110,10 +116,15 @@ fn value(cell: &CellPlan, placeholder: &str) -> Option<Vec<u8>> {
     }
     match &cell.shape {
         Some(TypeShape::Array(element)) => Some(array(cell.format, *element)),
+        Some(TypeShape::Base(name)) => {
+            extension(name).map(|(text, binary)| pick(cell.format, text, binary).to_vec())
+        }
+        Some(TypeShape::Composite(fields)) => Some(composite(cell.format, fields)),
         // A label's text is also its binary form.
         Some(TypeShape::Enum(label)) => Some(label.as_bytes().to_vec()),
-        // A range says `empty` and a multirange `{}`, and the shape is one for both.
-        Some(TypeShape::Composite | TypeShape::Domain(_) | TypeShape::Other | TypeShape::Range) => None,
+        Some(TypeShape::Multirange) => Some(pick(cell.format, MULTIRANGE.0, MULTIRANGE.1).to_vec()),
+        Some(TypeShape::Range) => Some(pick(cell.format, RANGE.0, RANGE.1).to_vec()),
+        Some(TypeShape::Domain(_) | TypeShape::Pseudo) => None,
         None => element(cell.type_oid).map(|element| array(cell.format, element)),
     }
 }
@@ -157,6 +168,35 @@ fn array(format: Format, element: u32) -> Vec<u8> {
     }
 }
 
+/// Every field NULL, and as many as the type has: drivers compare their types with what they looked up.
+fn composite(format: Format, fields: &[u32]) -> Vec<u8> {
+    match format {
+        Format::Binary => {
+            let count = u32::try_from(fields.len()).unwrap_or(0).to_be_bytes();
+            let fields = fields.iter().flat_map(|field| [field.to_be_bytes(), NULL]);
+            [count].into_iter().chain(fields).flatten().collect()
+        }
+        Format::Text => format!("({})", ",".repeat(fields.len().saturating_sub(1))).into_bytes(),
+    }
+}
+
+/// `RANGE_EMPTY`, for the range over any type.
+const RANGE: (&[u8], &[u8]) = (b"empty", &[1]);
+/// No ranges.
+const MULTIRANGE: (&[u8], &[u8]) = (b"{}", &[0; 4]);
+
+/// Text and binary form of the types of extensions that are widely used, by name: their numbers differ from
+/// database to database.
+fn extension(name: &str) -> Option<(&'static [u8], &'static [u8])> {
+    Some(match name {
+        // No pairs.
+        "hstore" => (b"", &[0; 4]),
+        // Version 1 of the binary form, then an empty path.
+        "ltree" => (b"", &[1]),
+        _ => return None,
+    })
+}
+
 /// Text and binary form of the built-in types, by their number in `pg_type.dat`.
 fn builtin(type_oid: u32) -> Option<(&'static [u8], &'static [u8])> {
     Some(match type_oid {
@@ -189,6 +229,8 @@ fn builtin(type_oid: u32) -> Option<(&'static [u8], &'static [u8])> {
         601 => (b"[(0,0),(0,0)]", &[0; 32]),
         603 => (b"(0,0),(0,0)", &[0; 32]),
         718 => (b"<(0,0),0>", &[0; 24]),
+        // line: the coefficients of x + 0y + 0 = 0, because the first two may not both be zero
+        628 => (b"{1,0,0}", &[0x3f, 0xf0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
         // path of one point, open; polygon of one point
         602 => (b"[(0,0)]", &ONE_POINT),
         604 => (b"((0,0))", ONE_POINT.split_at(1).1),
@@ -211,6 +253,12 @@ fn builtin(type_oid: u32) -> Option<(&'static [u8], &'static [u8])> {
         // varbit of no bits
         1562 => (b"", &[0; 4]),
         UUID => (b"00000000-0000-0000-0000-000000000000", &[0; 16]),
+        // void
+        2278 => (b"", b""),
+        // record of no fields, whatever the description does not say
+        2249 => (b"()", &[0; 4]),
+        // txid_snapshot, pg_snapshot: no transactions in progress, from 1 to 1
+        2970 | 5038 => (b"1:1:", &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1]),
         // pg_lsn
         3220 => (b"0/0", &[0; 8]),
         // tsvector, tsquery
@@ -219,9 +267,9 @@ fn builtin(type_oid: u32) -> Option<(&'static [u8], &'static [u8])> {
         3802 => (b"null", b"\x01null"),
         4072 => (b"$", b"\x01$"),
         // int4range, numrange, tsrange, tstzrange, daterange, int8range: RANGE_EMPTY
-        3904 | 3906 | 3908 | 3910 | 3912 | 3926 => (b"empty", &[1]),
+        3904 | 3906 | 3908 | 3910 | 3912 | 3926 => RANGE,
         // int4multirange, nummultirange, tsmultirange, tstzmultirange, datemultirange, int8multirange
-        4451 | 4532..=4536 => (b"{}", &[0; 4]),
+        4451 | 4532..=4536 => MULTIRANGE,
         _ => return None,
     })
 }

@@ -244,9 +244,18 @@ fn structured_types_have_constants_their_readers_accept() {
     assert_eq!(array.as_deref(), Some(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 25][..]));
     assert_eq!(of(TypeShape::Domain(23), Format::Binary).as_deref(), Some(&[0; 4][..]));
     assert_eq!(of(TypeShape::Domain(25), Format::Binary).as_deref(), Some(&b"***"[..]));
-    for shape in [TypeShape::Composite, TypeShape::Other, TypeShape::Range] {
+    assert_eq!(of(TypeShape::Range, Format::Text).as_deref(), Some(&b"empty"[..]));
+    assert_eq!(of(TypeShape::Multirange, Format::Binary).as_deref(), Some(&[0; 4][..]));
+    assert_eq!(of(TypeShape::Base("citext".into()), Format::Binary).as_deref(), Some(&b"***"[..]));
+    assert_eq!(of(TypeShape::Base("hstore".into()), Format::Binary).as_deref(), Some(&[0; 4][..]));
+    for shape in [TypeShape::Base("geometry".into()), TypeShape::Pseudo] {
         assert_eq!(of(shape, Format::Text), None);
     }
+    let pair = || TypeShape::Composite(vec![23, 25]);
+    assert_eq!(of(pair(), Format::Text).as_deref(), Some(&b"(,)"[..]));
+    let fields = [[0, 0, 0, 2], [0, 0, 0, 23], [0xff; 4], [0, 0, 0, 25], [0xff; 4]];
+    assert_eq!(of(pair(), Format::Binary).as_deref(), Some(fields.as_flattened()));
+    assert_eq!(of(TypeShape::Composite(vec![]), Format::Text).as_deref(), Some(&b"()"[..]));
     assert_eq!(run(cell(99_999, Format::Binary, CellRule::Redact), b"value"), None);
 }
 
