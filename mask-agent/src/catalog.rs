@@ -23,13 +23,32 @@ const REFRESH: Duration = Duration::from_secs(5);
 /// The whole of loading; a catalog of 20,000 relations takes tens of milliseconds.
 const LOAD_DEADLINE: Duration = Duration::from_secs(15);
 
-const RELATIONS: &str = "
+/// Functions of extensions that are as good as built in: what they return is made of their arguments alone, and
+/// no argument is a whole row. Without them an `=` would be code of users wherever `citext` is installed. Only a
+/// superuser can make a function in C, so nobody else can pass one off as an extension's.
+const HARMLESS: &str = "
+    select p.oid from pg_catalog.pg_proc p
+        join pg_catalog.pg_language l on l.oid = p.prolang and l.lanname in ('c', 'internal')
+        join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = p.oid
+            and d.refclassid = 'pg_catalog.pg_extension'::regclass and d.deptype = 'e'
+        join pg_catalog.pg_extension e on e.oid = d.refobjid
+    where p.provolatile <> 'v' and p.pronargs > 0 and e.extname in ('btree_gin', 'btree_gist', 'citext', 'cube',
+            'earthdistance', 'fuzzystrmatch', 'hstore', 'intarray', 'isn', 'ltree', 'pg_trgm', 'pgcrypto', 'seg',
+            'unaccent', 'uuid-ossp', 'vector')
+        and not exists (select from pg_catalog.pg_type t where t.oid = any (p.proargtypes)
+            and t.typtype = 'p' and t.typname not in ('cstring', 'internal'))
+        or e.extname = 'uuid-ossp'";
+
+fn relations_sql() -> String {
+    format!(
+        "with harmless as ({HARMLESS})
     select c.oid, n.nspname::text, c.relname::text, c.relkind::text,
         exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal)
         or exists (select from pg_catalog.pg_rewrite r where r.ev_class = c.oid and r.rulename <> '_RETURN')
         or exists (select from pg_catalog.pg_attrdef d join pg_catalog.pg_depend p
             on p.classid = 'pg_catalog.pg_attrdef'::regclass and p.objid = d.oid
             and p.refclassid = 'pg_catalog.pg_proc'::regclass and p.refobjid >= 16384
+            and p.refobjid not in (select h.oid from harmless h)
             where d.adrelid = c.oid),
         array(select i.inhparent from pg_catalog.pg_inherits i where i.inhrelid = c.oid order by i.inhseqno),
         array(select a.attnum from pg_catalog.pg_attribute a
@@ -39,16 +58,26 @@ const RELATIONS: &str = "
         array(select a.atttypid from pg_catalog.pg_attribute a
             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum)
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') order by c.oid";
+    where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') order by c.oid"
+    )
+}
 
 /// Names through which code of users runs: functions, operators, types that have a cast function or a check.
-const FUNCTIONS: &str = "
-    select p.proname::text from pg_catalog.pg_proc p where p.oid >= 16384
-    union select o.oprname::text from pg_catalog.pg_operator o where o.oid >= 16384
+fn functions_sql() -> String {
+    format!(
+        "with harmless as ({HARMLESS}),
+        users as (select p.oid, p.proname from pg_catalog.pg_proc p
+            where p.oid >= 16384 and p.oid not in (select h.oid from harmless h))
+    select u.proname::text from users u
+    union select o.oprname::text from pg_catalog.pg_operator o
+        where o.oprcode::oid in (select u.oid from users u)
     union select t.typname::text from pg_catalog.pg_cast c
-        join pg_catalog.pg_type t on t.oid in (c.castsource, c.casttarget) where c.castfunc >= 16384
+        join pg_catalog.pg_type t on t.oid in (c.castsource, c.casttarget)
+        where c.castfunc in (select u.oid from users u)
     union select t.typname::text from pg_catalog.pg_type t where t.oid >= 16384 and t.typtype = 'd'
-    union select t.typname::text from pg_catalog.pg_type t where t.typinput >= 16384";
+    union select t.typname::text from pg_catalog.pg_type t where t.typinput::oid in (select u.oid from users u)"
+    )
+}
 
 const TYPES: &str = "
     select t.oid, t.typtype::text, t.typelem, t.typcategory::text, t.typbasetype,
@@ -199,7 +228,7 @@ impl Catalogs {
 async fn read(client: &Client) -> anyhow::Result<Catalog> {
     client.batch_execute("set search_path = ''; set statement_timeout = '10s'").await?;
     let mut relations = Vec::new();
-    for row in client.query(RELATIONS, &[]).await? {
+    for row in client.query(&relations_sql(), &[]).await? {
         let numbers: Vec<i16> = row.try_get(6)?;
         let names: Vec<String> = row.try_get(7)?;
         let types: Vec<u32> = row.try_get(8)?;
@@ -221,7 +250,7 @@ async fn read(client: &Client) -> anyhow::Result<Catalog> {
         });
     }
     let mut functions = HashSet::new();
-    for row in client.query(FUNCTIONS, &[]).await? {
+    for row in client.query(&functions_sql(), &[]).await? {
         functions.insert(row.try_get(0)?);
     }
     let mut types = HashMap::new();

@@ -4,3 +4,4 @@ mod drivers;
 mod extended;
 mod main_path;
 mod operating;
+mod types;

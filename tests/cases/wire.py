@@ -29,6 +29,17 @@ def until(stream, kind):
     return got
 
 
+def cells(body):
+    """The cells of a row in hexadecimal digits, None for NULL."""
+    count, at, row = struct.unpack_from("!h", body)[0], 2, []
+    for _ in range(count):
+        (length,) = struct.unpack_from("!i", body, at)
+        at += 4
+        row.append(None if length < 0 else body[at : at + length].hex())
+        at += max(length, 0)
+    return row
+
+
 def cancel(port, proxy_port, falsify):
     """Cancels by a connection straight to the proxy, as a client behind NAT or another driver may."""
     stream = connect(port)
@@ -62,10 +73,11 @@ def direct(proxy_port, text):
     print("answered" if stream.recv(1) else "closed")
 
 
-port, what, *rest = int(sys.argv[1]), *sys.argv[2:]
-if what == "cancel":
-    cancel(port, int(rest[0]), rest[1] == "falsified")
-elif what == "crowd":
-    crowd(port, int(rest[0]))
-elif what == "direct":
-    direct(port, rest[0])
+if __name__ == "__main__":
+    port, what, *rest = int(sys.argv[1]), *sys.argv[2:]
+    if what == "cancel":
+        cancel(port, int(rest[0]), rest[1] == "falsified")
+    elif what == "crowd":
+        crowd(port, int(rest[0]))
+    elif what == "direct":
+        direct(port, rest[0])
