@@ -1,5 +1,6 @@
 //! What users were promised, one file per promise, in one binary.
 
+mod bad_input;
 mod drivers;
 mod extended;
 mod main_path;

@@ -4,7 +4,7 @@
 use std::{fmt::Write, fs};
 
 use anyhow::{Context, Result};
-use mask_tests::{Agent, Postgres, Scratch, driver_python, have_root, output};
+use mask_tests::{Agent, Postgres, Scratch, driver_python, have_root, output, wire::unhex};
 use serde_json::{Map, Value};
 
 /// A declaration, the literal of a secret, and one that may be seen. The secret differs from the constant its
@@ -240,7 +240,7 @@ fn a_masked_cell_of_any_type_is_a_value_of_its_type_and_its_neighbour_is_untouch
             let Some(cell) = direct[form][format!("scalars.secret_{number}")][0][0].as_str() else {
                 continue;
             };
-            let canary = bytes(cell);
+            let canary = unhex(cell);
             let found = || received.windows(canary.len()).any(|window| window == canary);
             if canary.len() >= CANARY_BYTES_MIN && found() {
                 faults.push(format!("{declaration}: its {form} form {cell} reached a client"));
@@ -325,9 +325,4 @@ fn fault(client: &str, column: &str, mask: &str, clear: &Value, shown: &Value) -
 fn declared(column: &str) -> &'static str {
     let number = column.rsplit_once('_').and_then(|(_, number)| number.parse::<usize>().ok());
     number.and_then(|number| TYPES.get(number)).map_or("?", |(declaration, _, _)| declaration)
-}
-
-fn bytes(hex: &str) -> Vec<u8> {
-    let digits = |pair: &[u8]| str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
-    hex.as_bytes().chunks(2).filter_map(digits).collect()
 }

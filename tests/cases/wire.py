@@ -10,9 +10,10 @@ def message(kind, body=b""):
     return kind + struct.pack("!i", len(body) + 4) + body
 
 
-def connect(port):
+def connect(port, application_name=""):
     stream = socket.create_connection(("127.0.0.1", port), timeout=20)
-    body = struct.pack("!i", 196608) + b"user\0postgres\0database\0postgres\0\0"
+    body = struct.pack("!i", 196608) + b"user\0postgres\0database\0postgres\0"
+    body += b"application_name\0" + application_name.encode() + b"\0\0"
     stream.sendall(struct.pack("!i", len(body) + 4) + body)
     return stream
 
@@ -73,11 +74,39 @@ def direct(proxy_port, text):
     print("answered" if stream.recv(1) else "closed")
 
 
+def say(port, hang_up, when, *texts):
+    """Sends bytes at the opening, once ready, or after a start-up under a name; prints what came until the end."""
+    if when == "opening":
+        stream = socket.create_connection(("127.0.0.1", port), timeout=20)
+    else:
+        stream = connect(port, when)
+    if when == "ready":
+        until(stream, b"Z")
+    for text in texts:
+        try:
+            stream.sendall(bytes.fromhex(text))
+        except OSError:
+            # It is closed before everything was said.
+            pass
+    if hang_up:
+        stream.shutdown(socket.SHUT_WR)
+    got = b""
+    try:
+        while data := stream.recv(65536):
+            got += data
+    except ConnectionResetError:
+        # What it had not read was thrown away.
+        pass
+    print(got.hex(), "closed")
+
+
 if __name__ == "__main__":
     port, what, *rest = int(sys.argv[1]), *sys.argv[2:]
     if what == "cancel":
         cancel(port, int(rest[0]), rest[1] == "falsified")
     elif what == "crowd":
         crowd(port, int(rest[0]))
+    elif what in ("say", "hang-up"):
+        say(port, what == "hang-up", *rest)
     elif what == "direct":
         direct(port, rest[0])

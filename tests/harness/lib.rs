@@ -6,6 +6,8 @@
 pub mod agent;
 /// A throw-away PostgreSQL.
 pub mod postgres;
+/// The protocol written by hand.
+pub mod wire;
 
 use std::{
     net::TcpListener,
