@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod drivers;
+mod errors;
 mod extended;
 mod main_path;
 mod operating;

@@ -1,5 +1,6 @@
 """Speaks the protocol by hand, where no driver does what a test needs. Prints what came back."""
 
+import json
 import socket
 import struct
 import sys
@@ -100,12 +101,25 @@ def say(port, hang_up, when, *texts):
     print(got.hex(), "closed")
 
 
+def talk(port, *texts):
+    """Says each text once the one before is answered, and prints the messages of every answer as JSON."""
+    stream = connect(port)
+    until(stream, b"Z")
+    answers = []
+    for text in texts:
+        stream.sendall(bytes.fromhex(text))
+        answers.append([[kind.decode(), body.hex()] for kind, body in until(stream, b"Z")])
+    print(json.dumps(answers))
+
+
 if __name__ == "__main__":
     port, what, *rest = int(sys.argv[1]), *sys.argv[2:]
     if what == "cancel":
         cancel(port, int(rest[0]), rest[1] == "falsified")
     elif what == "crowd":
         crowd(port, int(rest[0]))
+    elif what == "talk":
+        talk(port, *rest)
     elif what in ("say", "hang-up"):
         say(port, what == "hang-up", *rest)
     elif what == "direct":

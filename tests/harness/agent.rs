@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{Scratch, end, free_port, output, wait_for};
+use crate::{Scratch, end, free_port, output, wait_for, wire::SCRIPT};
 
 /// A running daemon, and the cgroup whose sockets it protects.
 pub struct Agent {
@@ -146,8 +146,7 @@ impl Agent {
 
     /// Runs the script that speaks the protocol by hand, in the protected cgroup.
     pub fn wire(&self, port: u16, arguments: &[&str]) -> Result<(bool, String)> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/wire.py");
-        output(self.client("/usr/bin/python3").arg(script).arg(port.to_string()).args(arguments))
+        output(self.client("/usr/bin/python3").arg(SCRIPT).arg(port.to_string()).args(arguments))
     }
 
     /// Opens a psql that is told what to do one line at a time.

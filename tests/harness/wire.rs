@@ -1,6 +1,43 @@
 //! The protocol written by hand, where no driver does what a test needs.
 
-use std::fmt::Write;
+use std::{fmt::Write, process::Command};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{Agent, output};
+
+/// A message of an answer.
+pub type Message = (u8, Vec<u8>);
+
+/// The script that speaks for us.
+pub(crate) const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/wire.py");
+
+/// Says each text to the server of a port once the one before is answered, in the protected cgroup of an agent
+/// or past any; the messages of every answer, up to `ReadyForQuery` or the end of the connection.
+pub fn talk(agent: Option<&Agent>, port: u16, texts: &[Vec<u8>]) -> Result<Vec<Vec<Message>>> {
+    const PYTHON: &str = "/usr/bin/python3";
+    let mut command = agent.map_or_else(|| Command::new(PYTHON), |agent| agent.client(PYTHON));
+    command.arg(SCRIPT).arg(port.to_string()).arg("talk").args(texts.iter().map(|text| hex(text)));
+    let (ok, text) = output(&mut command)?;
+    if !ok {
+        bail!("{text}");
+    }
+    let answers: Vec<Vec<(String, String)>> = serde_json::from_str(&text).context(text)?;
+    let message = |(kind, body): (String, String)| (kind.bytes().next().unwrap_or(0), unhex(&body));
+    Ok(answers.into_iter().map(|answer| answer.into_iter().map(message).collect()).collect())
+}
+
+/// Whether any message holds these bytes.
+pub fn shows(messages: &[Message], canary: &[u8]) -> bool {
+    messages.iter().any(|(_, body)| body.windows(canary.len()).any(|window| window == canary))
+}
+
+/// The field of an error or notice.
+pub fn field(body: &[u8], kind: u8) -> Option<String> {
+    let mut fields = body.split(|byte| *byte == 0).filter(|field| !field.is_empty());
+    let field = fields.find(|field| field[0] == kind)?;
+    Some(String::from_utf8_lossy(&field[1..]).into_owned())
+}
 
 /// A message.
 pub fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
@@ -15,6 +52,39 @@ pub fn lying(kind: u8, length: u32, body: &[u8]) -> Vec<u8> {
 /// A simple query.
 pub fn query(sql: &str) -> Vec<u8> {
     frame(b'Q', &[sql.as_bytes(), b"\0"].concat())
+}
+
+/// `Parse` of a statement whose parameters' types the server finds.
+pub fn parse(name: &str, sql: &str) -> Vec<u8> {
+    frame(b'P', format!("{name}\0{sql}\0\0\0").as_bytes())
+}
+
+/// `Bind` without parameters; result formats are one for all or one each.
+pub fn bind(portal: &str, statement: &str, formats: &[u8]) -> Vec<u8> {
+    let mut body = format!("{portal}\0{statement}\0\0\0\0\0").into_bytes();
+    body.extend_from_slice(&u16::try_from(formats.len()).unwrap_or(0).to_be_bytes());
+    body.extend(formats.iter().flat_map(|format| [0, *format]));
+    frame(b'B', &body)
+}
+
+/// `Describe` of a statement (`S`) or a portal (`P`).
+pub fn describe(kind: u8, name: &str) -> Vec<u8> {
+    frame(b'D', &[&[kind], name.as_bytes(), b"\0"].concat())
+}
+
+/// `Execute` up to a number of rows; 0 is all.
+pub fn execute(portal: &str, rows: u32) -> Vec<u8> {
+    frame(b'E', &[portal.as_bytes(), b"\0", &rows.to_be_bytes()].concat())
+}
+
+/// `Close` of a statement (`S`) or a portal (`P`).
+pub fn close(kind: u8, name: &str) -> Vec<u8> {
+    frame(b'C', &[&[kind], name.as_bytes(), b"\0"].concat())
+}
+
+/// `Sync`.
+pub fn sync() -> Vec<u8> {
+    frame(b'S', b"")
 }
 
 /// Bytes as hexadecimal digits.

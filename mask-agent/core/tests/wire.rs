@@ -177,7 +177,9 @@ fn transcripts() -> Vec<Transcript> {
             after(vec![
                 client(&[query("")]),
                 server(&[message(b'I', &[]), ready(b'I')]),
-                server(&[message(b'A', b"\0\0\0\x07channel\0payload\0")]),
+                // Of this session, and of another.
+                server(&[message(b'A', b"\0\0\0\x2achannel\0payload\0")]),
+                server(&[message(b'A', b"\0\0\0\x07channel\0ana.canary@example.org\0")]),
                 server(&[message(b'S', b"TimeZone\0UTC\0")]),
                 client(&[query(SELECT)]),
                 server(&[message(b'N', b"SNOTICE\0C00000\0Mana.canary@example.org\0\0"), columns()]),

@@ -6,7 +6,7 @@ use std::{ops::Range, sync::Arc};
 
 use super::{
     FRAME_BYTES_MAX,
-    error::{LIMIT, PROTOCOL, sqlstate, write_scrubbed},
+    error::{LIMIT, sqlstate, write_scrubbed},
     frame::{Fields, HEADER_BYTES, header},
     outputs::Shape,
     queue::{Asker, Portal, Reply, Statement},
@@ -18,10 +18,6 @@ use crate::{
     masking::RowPlan,
     session::{Freshness, Outbox, SessionError},
 };
-
-/// Encodings whose second byte may be an ASCII character: masks and the lexer would read them wrong.
-const UNSAFE_ENCODINGS: [&[u8]; 7] =
-    [b"SJIS", b"BIG5", b"GBK", b"UHC", b"GB18030", b"JOHAB", b"SHIFT_JIS_2004"];
 
 /// The number of cells, before them.
 const COUNT_BYTES: usize = 2;
@@ -112,7 +108,8 @@ impl PostgresSession {
             b'N' => self.notice(range, body, out),
             b'S' => self.parameter_status(range, body, out)?,
             b'K' => self.backend_key(body, out)?,
-            b'A' | b'v' => out.client.pass(range),
+            b'A' => self.notification(range, body, out)?,
+            b'v' => out.client.pass(range),
             b'1' => {
                 let Some(Reply::Parse { name, statement }) = self.queue.pop() else {
                     return Err(SessionError::Server("unexpected ParseComplete"));
@@ -422,12 +419,6 @@ impl PostgresSession {
         Ok(true)
     }
 
-    fn withholds(&self) -> bool {
-        let plain =
-            self.head_statement().is_none_or(|statement| matches!(statement.analysed.trust, Trust::Plain));
-        self.enforces() && (self.tainted || !plain)
-    }
-
     fn error(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) {
         if self.phase == Phase::Starting {
             out.client.pass(range);
@@ -472,36 +463,6 @@ impl PostgresSession {
                 sent.described = false;
             }
         }
-    }
-
-    fn notice(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) {
-        if self.phase == Phase::Ready && self.withholds() {
-            out.client.message(|out| write_scrubbed(out, b'N', body));
-        } else {
-            out.client.pass(range);
-        }
-    }
-
-    fn parameter_status(
-        &mut self,
-        range: Range<usize>,
-        body: &[u8],
-        out: &mut Outbox,
-    ) -> Result<(), SessionError> {
-        let mut fields = Fields::new(body);
-        let (Some(name), Some(value)) = (fields.string(), fields.string()) else {
-            return Err(SessionError::Server("malformed ParameterStatus"));
-        };
-        match name {
-            b"client_encoding" if self.enforces() && UNSAFE_ENCODINGS.contains(&value) => {
-                let why = "this client_encoding cannot be masked safely; use UTF8";
-                return Err(Self::fatal(out, PROTOCOL, why, SessionError::Client("unsafe client_encoding")));
-            }
-            b"standard_conforming_strings" => self.lexer_is_safe = value == b"on",
-            _ => {}
-        }
-        out.client.pass(range);
-        Ok(())
     }
 }
 

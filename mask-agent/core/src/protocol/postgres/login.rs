@@ -20,6 +20,7 @@ impl PostgresSession {
     pub(super) fn backend_key(&mut self, body: &[u8], out: &mut Outbox) -> Result<(), SessionError> {
         let mut fields = Fields::new(body);
         let pid = fields.oid().ok_or(SessionError::Server("malformed BackendKeyData"))?;
+        self.pid = Some(pid);
         let server = CancelKey { pid, key: fields.rest().to_vec() };
         let length = if self.minor >= 2 { 32 } else { 4 };
         let key = self.settings.cancel_secret[..length].to_vec();

@@ -3,6 +3,8 @@
 //! Every byte from outside passes our own framer and strict parsers: a frame is consumed exactly, its type
 //! must fit the state, and nothing is forwarded half-parsed.
 
+/// What the server says unasked.
+mod asides;
 /// The backend's half: rows, descriptions, errors.
 mod backend;
 /// Errors we write, and errors of the server with everything that may quote a cell taken out.

@@ -64,6 +64,8 @@ pub struct PostgresSession {
     pub(super) phase: Phase,
     pub(super) encryption_asked: u8,
     pub(super) minor: u16,
+    /// The server's process, once it has said so.
+    pub(super) pid: Option<u32>,
     pub(super) login: Option<Login>,
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) snapshot_at: Duration,
@@ -104,6 +106,7 @@ impl PostgresSession {
             phase: Phase::Opening,
             encryption_asked: 0,
             minor: 0,
+            pid: None,
             login: None,
             snapshot: None,
             snapshot_at: Duration::ZERO,
