@@ -1,9 +1,11 @@
 //! What users were promised, one file per promise, in one binary.
 
 mod bad_input;
+mod corners;
 mod drivers;
 mod errors;
 mod extended;
 mod main_path;
+mod names;
 mod operating;
 mod types;

@@ -1,0 +1,124 @@
+//! A prepared statement is ruled on by what its names mean when it is executed.
+
+use anyhow::Result;
+use mask_tests::{
+    Agent, Postgres, have_root,
+    wire::{bind, close, describe, execute, parse, query, shows, sync, talk},
+};
+
+use super::corners::{
+    CANARIES, Conversation,
+    Expected::{Answered, Refused},
+    POLICY, SCHEMA, kinds, show_no_canary,
+};
+
+/// Two schemas of their own for a conversation that changes them.
+const SCHEMAS: &str = "
+    create schema open; create schema hidden;
+    create table open.things as table parts; create table hidden.things as table customers;
+    alter table hidden.things rename email to label; alter table hidden.things rename salary to size";
+
+/// What comes between a statement's preparation and its execution, in schemas `open` and `hidden`.
+fn changes(open: &str, hidden: &str) -> Vec<Conversation> {
+    let say = |sql: &str| query(&sql.replace("hidden", hidden).replace("open", open));
+    let run = || [bind("", "s", &[1]), execute("", 0)].concat();
+    let again = || [run(), sync()].concat();
+    let set = parse("", &format!("set search_path = {hidden}"));
+    vec![
+        ("the search path", Answered, vec![say("set search_path = hidden"), again()]),
+        (
+            "the search path, in a pipeline",
+            Answered,
+            vec![[set, bind("", "", &[]), execute("", 0), run(), sync()].concat()],
+        ),
+        (
+            "the search path, by a function",
+            Answered,
+            vec![say("select set_config('search_path', 'hidden', false)"), again()],
+        ),
+        (
+            "the search path of a transaction",
+            Answered,
+            vec![say("begin; set local search_path = hidden"), again(), query("rollback"), again()],
+        ),
+        (
+            "the names of schemas",
+            Refused,
+            vec![say("alter schema open rename to closed_open; alter schema hidden rename to open"), again()],
+        ),
+        (
+            "the schema of a table",
+            Refused,
+            vec![say("drop table things; alter table hidden.things set schema open"), again()],
+        ),
+        (
+            "a table that is dropped before another",
+            Answered,
+            vec![say("set search_path = open, hidden"), again(), say("drop table open.things"), again()],
+        ),
+        (
+            "a temporary table that is dropped",
+            Answered,
+            vec![
+                say("create temp table things as table open.things; set search_path = hidden"),
+                again(),
+                query("drop table pg_temp.things"),
+                again(),
+            ],
+        ),
+        (
+            "everything but the name of the statement",
+            Answered,
+            vec![
+                query("discard all"),
+                [parse("s", "select 'free', 1::int8"), describe(b'S', "s"), sync()].concat(),
+                [
+                    close(b'S', "s"),
+                    set_path(hidden),
+                    parse("s", "select label, size from things"),
+                    run(),
+                    sync(),
+                ]
+                .concat(),
+            ],
+        ),
+    ]
+}
+
+fn set_path(schema: &str) -> Vec<u8> {
+    [parse("", &format!("set search_path = {schema}")), bind("", "", &[]), execute("", 0)].concat()
+}
+
+#[test]
+fn a_prepared_statement_whose_names_come_to_mean_something_else_shows_no_masked_cell() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    postgres.setup(SCHEMA)?;
+    let count = changes("", "").len();
+    // Each conversation has schemas of its own, because it changes them.
+    for number in 0..2 * count {
+        let names = |sql: &str| sql.replace("open", &format!("open{number}"));
+        postgres.setup(&names(SCHEMAS).replace("hidden", &format!("hidden{number}")))?;
+    }
+    let agent = Agent::start_with(postgres.port, Some(POLICY))?;
+    for number in 0..count {
+        let talk = |agent: Option<&Agent>, number: usize, turn: usize| -> Result<_> {
+            let (open, hidden) = (format!("open{turn}"), format!("hidden{turn}"));
+            let (name, expected, change) = changes(&open, &hidden).swap_remove(number);
+            let prepared = parse("s", "select label, size from things order by id");
+            let first = [prepared, bind("", "s", &[1]), execute("", 0), sync()].concat();
+            let said = [vec![query(&format!("set search_path = {open}")), first], change].concat();
+            Ok((name, expected, talk(agent, postgres.port, &said)?))
+        };
+        let (name, expected, direct) = talk(None, number, number)?;
+        let (_, _, masked) = talk(Some(&agent), number, count + number)?;
+        let shown = |canary: &&[u8]| direct.iter().any(|answer| shows(answer, canary));
+        assert!(CANARIES.iter().any(shown), "{name}: there is nothing to show: {direct:02x?}");
+        show_no_canary(name, &masked);
+        assert!(shows(&masked[1], b"bolt"), "{name}: what is not masked was not shown: {masked:02x?}");
+        assert_eq!(kinds(&direct) == kinds(&masked), expected == Answered, "{name}: {masked:02x?}");
+    }
+    Ok(())
+}
