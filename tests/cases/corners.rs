@@ -358,7 +358,7 @@ pub(super) fn kinds(answers: &[Vec<Message>]) -> Vec<String> {
     answers.iter().map(kinds).collect()
 }
 
-pub(super) fn show_no_canary(name: &str, answers: &[Vec<Message>]) {
+fn show_no_canary(name: &str, answers: &[Vec<Message>]) {
     for canary in CANARIES {
         for (number, answer) in answers.iter().enumerate() {
             assert!(!shows(answer, canary), "{name}: answer {number} shows {canary:02x?}: {answer:02x?}");

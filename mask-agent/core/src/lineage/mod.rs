@@ -170,11 +170,22 @@ fn judge(facts: &Facts, catalog: &Catalog, classes: &Classification) -> Statemen
     // Settings are judged by their values; what else is not a query may hold names in literals.
     let queries =
         matches!(facts.command, "DeleteStmt" | "InsertStmt" | "MergeStmt" | "SelectStmt" | "UpdateStmt");
+    let needs_literals = !queries || effect != Effect::None || refusal.is_some();
+    let writes = |command: &&str| {
+        matches!(*command, "CopyStmt" | "DeleteStmt" | "InsertStmt" | "MergeStmt" | "UpdateStmt")
+    };
+    let effect = match effect {
+        // What users wrote may set the search path, as it does where each tenant has a schema.
+        Effect::None if reads.calls_user_code || reads.user_code && facts.commands.iter().any(writes) => {
+            Effect::Settings
+        }
+        Effect::Catalog | Effect::None | Effect::Settings => effect,
+    };
     Statement {
         command: facts.command,
         trust,
         effect,
-        needs_literals: !queries || effect != Effect::None || refusal.is_some(),
+        needs_literals,
         relations: facts.relations.iter().chain(&facts.created).map(tree::Name::written).collect(),
         refusal,
     }

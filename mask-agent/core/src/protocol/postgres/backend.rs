@@ -366,7 +366,7 @@ impl PostgresSession {
         if let Some(analysed) = analysed {
             self.catalog_dirty |= analysed.changes_catalog;
             if analysed.changes_catalog || analysed.changes_settings {
-                self.names_changed();
+                self.names_changed_by_statement();
             }
         }
         out.client.pass(range);
@@ -408,6 +408,8 @@ impl PostgresSession {
             if self.queue.len() == 0 {
                 self.tainted = false;
                 self.undescribed.clear();
+                self.transaction_may_end();
+                self.unsettled = false;
             }
             if self.catalog_dirty {
                 self.catalog_dirty = false;

@@ -150,6 +150,7 @@ impl PostgresSession {
                     return Err(SessionError::Client("Sync has a body"));
                 }
                 out.server.0.input(range);
+                self.transaction_may_end();
                 self.queue.push(Reply::Sync);
             }
             b'F' if self.enforces() => {
@@ -200,8 +201,9 @@ impl PostgresSession {
             self.queue.push(Reply::RefusedQuery { fault, statement: Some(statement), told: false });
         } else {
             out.server.0.input(range);
+            self.transaction_may_end();
             if statement.analysed.changes_settings {
-                self.names_changed();
+                self.names_changed_by_statement();
             }
             self.queue.push(Reply::Simple { statement });
         }
@@ -269,8 +271,12 @@ impl PostgresSession {
             if !sent.described && !sent.statement.analysed.is_rowless() {
                 self.undescribed.insert(portal.to_vec(), name.to_vec());
             }
-            if sent.statement.analysed.changes_settings {
-                self.names_changed();
+            let analysed = sent.statement.analysed.clone();
+            if analysed.ends_transaction() {
+                self.transaction_may_end();
+            }
+            if analysed.changes_settings {
+                self.names_changed_by_statement();
             }
         }
         out.server.0.input(range);

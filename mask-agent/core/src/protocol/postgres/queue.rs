@@ -28,6 +28,11 @@ impl Analysed {
     pub(super) fn is_rowless(&self) -> bool {
         matches!(self.command, "TransactionStmt" | "VariableSetStmt")
     }
+
+    /// Whether it may end a transaction or go back in it.
+    pub(super) fn ends_transaction(&self) -> bool {
+        self.command == "TransactionStmt"
+    }
 }
 
 /// A statement the client sent; statements that differ in their literals share what was found out.

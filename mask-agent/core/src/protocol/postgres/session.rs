@@ -76,6 +76,8 @@ pub struct PostgresSession {
     pub(super) catalog_dirty: bool,
     /// Counts whatever may change what a statement's names mean.
     pub(super) epoch: u64,
+    /// Names were changed by what may still be rolled back.
+    pub(super) unsettled: bool,
     pub(super) lexer_is_safe: bool,
     pub(super) queue: Queue,
     pub(super) prepared: HashMap<Vec<u8>, Prepared>,
@@ -114,6 +116,7 @@ impl PostgresSession {
             asked_at: None,
             catalog_dirty: false,
             epoch: 0,
+            unsettled: false,
             lexer_is_safe: true,
             queue: Queue::default(),
             prepared: HashMap::new(),
@@ -156,6 +159,19 @@ impl PostgresSession {
     /// Whatever was analysed before may mean something else now.
     pub(super) fn names_changed(&mut self) {
         self.epoch += 1;
+    }
+
+    /// The same for a statement, whose change ends with its transaction unless that is committed.
+    pub(super) fn names_changed_by_statement(&mut self) {
+        self.unsettled = true;
+        self.names_changed();
+    }
+
+    /// A transaction or a part of it ends here: what was changed in it may be as it was before.
+    pub(super) fn transaction_may_end(&mut self) {
+        if self.unsettled {
+            self.names_changed();
+        }
     }
 
     /// A relation the snapshot does not know is redacted now and looked up for the next time.
