@@ -136,6 +136,17 @@ fn taken_back(open: &str, hidden: &str) -> Vec<Conversation> {
             ],
         ),
         (
+            "a pipeline that fails before the next",
+            Answered,
+            vec![
+                say("set search_path = hidden"),
+                [set_path(open), run(), parse("", "select 1/0"), unnamed(), sync(), run(), sync()].concat(),
+                // The answer to the second Sync, then to this.
+                query("select 1"),
+                query("select 1"),
+            ],
+        ),
+        (
             "a query that fails",
             Answered,
             vec![say("set search_path = hidden"), say("set search_path = open; select 1/0"), again()],

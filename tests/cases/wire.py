@@ -19,10 +19,10 @@ def connect(port, application_name=""):
     return stream
 
 
-def until(stream, kind):
-    """Reads messages up to one of a kind, or the end."""
+def until(stream, kind, pipe=None):
+    """Reads messages up to one of a kind, or the end; what came behind it is left in the pipe."""
     got = []
-    pipe = stream.makefile("rb")
+    pipe = pipe or stream.makefile("rb")
     while head := pipe.read(5):
         body = pipe.read(struct.unpack("!i", head[1:])[0] - 4)
         got.append((head[:1], body))
@@ -104,11 +104,12 @@ def say(port, hang_up, when, *texts):
 def talk(port, *texts):
     """Says each text once the one before is answered, and prints the messages of every answer as JSON."""
     stream = connect(port)
-    until(stream, b"Z")
+    pipe = stream.makefile("rb")
+    until(stream, b"Z", pipe)
     answers = []
     for text in texts:
         stream.sendall(bytes.fromhex(text))
-        answers.append([[kind.decode(), body.hex()] for kind, body in until(stream, b"Z")])
+        answers.append([[kind.decode(), body.hex()] for kind, body in until(stream, b"Z", pipe)])
     print(json.dumps(answers))
 
 
