@@ -291,6 +291,40 @@ fn an_extension_makes_no_operator_suspect_and_its_functions_show_no_row() -> Res
     Ok(())
 }
 
+/// Reads a date and a timestamp as text under every style there is.
+const READ_STYLES: &str = "
+import sys, psycopg
+for style in sys.argv[2:]:
+    login = dict(host='127.0.0.1', port=sys.argv[1], user='postgres', dbname='postgres')
+    with psycopg.connect(options='-c datestyle=' + style, **login) as db:
+        print(*db.execute('select born, seen from people').fetchone())
+";
+
+#[test]
+fn a_masked_date_is_one_in_the_style_its_reader_asked_for() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    postgres.setup(
+        "create table people (born date, seen timestamp);
+         insert into people values ('1957-06-25', '1957-06-25 13:57:46')",
+    )?;
+    let policy =
+        "{ version: 1, name: dates, classification: { columns: [{ name: [born, seen], tag: date }] } }";
+    let agent = Agent::start_with(postgres.port, Some(policy))?;
+    let styles = ["ISO", "German", "SQL,MDY", "SQL,DMY", "Postgres,MDY", "Postgres,DMY"];
+    let python = driver_python()?;
+    let read = |mut command: std::process::Command| {
+        output(command.args(["-c", READ_STYLES, &postgres.port.to_string()]).args(styles))
+    };
+    let (ok, text) = read(std::process::Command::new(&python))?;
+    assert!(ok && text == "1957-06-25 1957-06-25 13:57:46\n".repeat(styles.len()), "{text}");
+    let (ok, text) = read(agent.client(&python))?;
+    assert!(ok && text == "2000-01-01 2000-01-01 00:00:00\n".repeat(styles.len()), "{text}\n{}", agent.log());
+    Ok(())
+}
+
 /// What is wrong with the rows of one column as a client read them.
 fn fault(client: &str, column: &str, mask: &str, clear: &Value, shown: &Value) -> Option<&'static str> {
     let (Some(clear), shown) = (clear.as_array(), shown.as_array()) else {

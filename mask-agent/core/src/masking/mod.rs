@@ -14,6 +14,8 @@ mod kind;
 mod redact;
 /// The walk over a row.
 mod row;
+/// Constants of types whose text depends on a setting.
+mod style;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;

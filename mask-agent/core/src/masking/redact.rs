@@ -75,7 +75,8 @@ pub(super) fn is_uuid(cell: &CellPlan) -> bool {
     base(cell) == UUID
 }
 
-fn base(cell: &CellPlan) -> u32 {
+/// The type of a cell's values.
+pub(super) fn base(cell: &CellPlan) -> u32 {
     match &cell.shape {
         // Text in all but comparison.
         Some(TypeShape::Base(name)) if name == "citext" => TEXT,

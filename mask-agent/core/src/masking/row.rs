@@ -1,6 +1,6 @@
 //! The walk over a row.
 
-use super::{CellPlan, CellRule, MaskError, MaskKey, RowPlan, kind::ValueMask, redact};
+use super::{CellPlan, CellRule, MaskError, MaskKey, RowPlan, kind::ValueMask, redact, style::Styled};
 use crate::policy::MaskKind;
 
 /// What is done to one cell, worked out before the first row.
@@ -10,6 +10,8 @@ pub(super) enum Step {
     Clear,
     /// Replaced by these bytes, length included.
     Constant(Box<[u8]>),
+    /// Replaced by the type's constant, written as the value is.
+    Styled(Styled),
     /// Replaced by what a mask makes of it.
     Value(ValueMask),
 }
@@ -18,18 +20,21 @@ impl Step {
     pub(super) fn new(cell: &CellPlan) -> Self {
         let (rule, placeholder) = match &cell.rule {
             CellRule::Clear => return Self::Clear,
-            CellRule::Redact => return Self::Constant(redact::cell(cell, None)),
+            CellRule::Redact => return Self::constant(cell, None),
             CellRule::Mask(rule) => match &*rule.mask {
                 MaskKind::Null => return Self::Constant(redact::NULL.into()),
                 MaskKind::Redact { placeholder } => (rule, placeholder.as_deref()),
                 MaskKind::Hash | MaskKind::Partial { .. } | MaskKind::Pattern => (rule, None),
             },
         };
-        let constant = redact::cell(cell, placeholder);
         match ValueMask::new(rule, cell) {
-            Some(mask) => Self::Value(mask.or(constant)),
-            None => Self::Constant(constant),
+            Some(mask) => Self::Value(mask.or(redact::cell(cell, placeholder))),
+            None => Self::constant(cell, placeholder),
         }
+    }
+
+    fn constant(cell: &CellPlan, placeholder: Option<&str>) -> Self {
+        Styled::of(cell).map_or_else(|| Self::Constant(redact::cell(cell, placeholder)), Self::Styled)
     }
 }
 
@@ -79,6 +84,16 @@ fn mask_cells(key: &MaskKey, steps: &[Step], body: &[u8], out: &mut Vec<u8>) -> 
             Step::Clear => {}
             Step::Constant(constant) => {
                 out.extend_from_slice(&body[kept..at]);
+                out.extend_from_slice(constant);
+                kept = end;
+                masked += 1;
+            }
+            Step::Styled(styled) => {
+                out.extend_from_slice(&body[kept..at]);
+                let constant = styled.constant(value);
+                let start = out.len();
+                out.extend_from_slice(&[0; 4]);
+                put_length(out, start, constant.len());
                 out.extend_from_slice(constant);
                 kept = end;
                 masked += 1;

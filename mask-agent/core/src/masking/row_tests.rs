@@ -234,6 +234,33 @@ fn a_mask_that_does_not_fit_the_type_becomes_its_constant() {
 }
 
 #[test]
+fn dates_are_written_in_the_style_of_the_session() {
+    let text = |type_oid, value: &str| {
+        String::from_utf8(run(cell(type_oid, Format::Text, CellRule::Redact), value.as_bytes()).unwrap())
+            .unwrap()
+    };
+    for (type_oid, value, shown) in [
+        (1082, "1957-06-05", "2000-01-01"),
+        (1082, "05.06.1957", "01.01.2000"),
+        (1082, "06/05/1957", "01/01/2000"),
+        (1082, "06-05-1957", "01-01-2000"),
+        (1082, "infinity", "2000-01-01"),
+        (1082, "", "2000-01-01"),
+        (1114, "05.06.1957 13:57:46.12", "01.01.2000 00:00:00"),
+        (1114, "Wed Jun 05 13:57:46 1957", "Sat Jan 01 00:00:00 2000"),
+        (1184, "Wed 05 Jun 13:57:46 1957 CET", "Sat 01 Jan 00:00:00 2000 UTC"),
+        (1184, "1957-06-05 13:57:46+01", "2000-01-01 00:00:00+00"),
+        (1186, "13 days 07:46:57", "00:00:00"),
+        (1186, "P13DT7H46M57S", "PT0S"),
+        (1186, "@ 13 days 7 hours", "@ 0"),
+    ] {
+        assert_eq!(text(type_oid, value), shown);
+    }
+    let binary = run(cell(1082, Format::Binary, CellRule::Redact), b"....");
+    assert_eq!(binary.as_deref(), Some(&[0; 4][..]), "binary has no style");
+}
+
+#[test]
 fn structured_types_have_constants_their_readers_accept() {
     let of = |shape, format| {
         run(CellPlan { shape: Some(shape), ..cell(99_999, format, CellRule::Redact) }, b"value")
