@@ -74,6 +74,20 @@ fn lasting(open: &str, hidden: &str) -> Vec<Conversation> {
             vec![[parse("", &format!("select public.enter('{hidden}')")), unnamed(), run(), sync()].concat()],
         ),
         (
+            "the search path, by a function in a view",
+            Answered,
+            vec![
+                say("update public.target set name = 'hidden'"),
+                query("select * from public.entered"),
+                again(),
+            ],
+        ),
+        (
+            "the search path, by a trigger",
+            Answered,
+            vec![say("insert into public.visits values ('hidden')"), again()],
+        ),
+        (
             "everything but the name of the statement",
             Answered,
             vec![
@@ -201,7 +215,14 @@ fn a_prepared_statement_whose_names_come_to_mean_something_else_shows_no_masked_
     postgres.setup(SCHEMA)?;
     postgres.setup(
         "create function enter(name text) returns int language plpgsql as
-            $$ begin perform set_config('search_path', name, false); return 1; end $$",
+            $$ begin perform set_config('search_path', name, false); return 1; end $$;
+         create table target (name text);
+         insert into target values ('nowhere');
+         create view entered as select enter(name) from target;
+         create table visits (name text);
+         create function visit() returns trigger language plpgsql as
+            $$ begin perform public.enter(new.name); return new; end $$;
+         create trigger visit after insert on visits for each row execute function visit()",
     )?;
     let count = changes("", "").len();
     // Each conversation has schemas of its own, because it changes them.

@@ -126,6 +126,11 @@ impl Catalog {
         self.user_functions.contains(name)
     }
 
+    /// Whether there is any code of users that a view may run.
+    pub fn has_user_code(&self) -> bool {
+        !self.user_functions.is_empty()
+    }
+
     /// How a type that is not built in is made.
     pub fn type_shape(&self, oid: u32) -> Option<&TypeShape> {
         self.types.get(&oid)

@@ -171,14 +171,9 @@ fn judge(facts: &Facts, catalog: &Catalog, classes: &Classification) -> Statemen
     let queries =
         matches!(facts.command, "DeleteStmt" | "InsertStmt" | "MergeStmt" | "SelectStmt" | "UpdateStmt");
     let needs_literals = !queries || effect != Effect::None || refusal.is_some();
-    let writes = |command: &&str| {
-        matches!(*command, "CopyStmt" | "DeleteStmt" | "InsertStmt" | "MergeStmt" | "UpdateStmt")
-    };
     let effect = match effect {
         // What users wrote may set the search path, as it does where each tenant has a schema.
-        Effect::None if reads.calls_user_code || reads.user_code && facts.commands.iter().any(writes) => {
-            Effect::Settings
-        }
+        Effect::None if reads.runs_user_code(facts) => Effect::Settings,
         Effect::Catalog | Effect::None | Effect::Settings => effect,
     };
     Statement {
@@ -199,6 +194,8 @@ struct Reads {
     /// A relation with triggers, rules or defaults that run code of users.
     user_code: bool,
     calls_user_code: bool,
+    /// A view, whose text is not looked at, where users have functions that it may call.
+    hides_calls: bool,
     /// What is put into a relation is read from a sensitive one.
     flow_sensitive: bool,
     /// What is put into a relation comes from where nobody knows.
@@ -221,10 +218,19 @@ impl Reads {
             // Triggers run on what is written, so only a derived relation is unknown to a reader.
             self.flow_unknown |= name.in_flow && derived;
             self.unknown |= derived || relation.has_user_code && !system;
+            self.hides_calls |= derived && catalog.has_user_code();
             self.user_code |= relation.has_user_code && !system;
         }
         self.unknown |= !found;
         self.flow_unknown |= name.in_flow && !found;
+    }
+
+    /// Whether code of users may run, by a call, in a view or on what is written.
+    fn runs_user_code(&self, facts: &Facts) -> bool {
+        let writes = |command: &&str| {
+            matches!(*command, "CopyStmt" | "DeleteStmt" | "InsertStmt" | "MergeStmt" | "UpdateStmt")
+        };
+        self.calls_user_code || self.hides_calls || self.user_code && facts.commands.iter().any(writes)
     }
 
     fn calls(&mut self, in_flow: bool) {
