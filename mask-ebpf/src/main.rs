@@ -139,10 +139,7 @@ fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
         count(Stat::ForeignDevice);
         return refuse();
     }
-    let meant = match family {
-        Family::V4 => [0, 0, MAPPED, address.user_ip4],
-        Family::V6 => read6(ctx.sock_addr),
-    };
+    let meant = meant(ctx, family);
     let mapped = meant[0] == 0 && meant[1] == 0 && meant[2] == MAPPED;
     if !listener_is_ours(ctx, config.proxy_port, mapped) {
         count(Stat::NoListener);
@@ -166,6 +163,21 @@ fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
     address.user_port = u32::from((config.proxy_port as u16).to_be());
     count(Stat::Redirected);
     ALLOW
+}
+
+/// Where a connect leads. To the kernel, the unspecified address is loopback, and `getpeername` says so.
+#[inline(always)]
+fn meant(ctx: &SockAddrContext, family: Family) -> [u32; 4] {
+    let written = match family {
+        // SAFETY: the kernel hands a valid context for the length of the call.
+        Family::V4 => [0, 0, MAPPED, unsafe { (*ctx.sock_addr).user_ip4 }],
+        Family::V6 => read6(ctx.sock_addr),
+    };
+    match written {
+        [0, 0, MAPPED, 0] => [0, 0, MAPPED, LOOPBACK4],
+        [0, 0, 0, 0] => LOOPBACK6,
+        address => address,
+    }
 }
 
 #[inline(always)]

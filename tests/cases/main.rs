@@ -5,6 +5,7 @@ mod corners;
 mod drivers;
 mod errors;
 mod extended;
+mod interception;
 mod main_path;
 mod names;
 mod operating;

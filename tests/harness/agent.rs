@@ -1,6 +1,7 @@
 //! A daemon attached to a cgroup of its own.
 
 use std::{
+    ffi::OsString,
     io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -9,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{Scratch, end, free_port, output, wait_for, wire::SCRIPT};
+use crate::{Netns, Scratch, end, free_port, output, wait_for, wire::SCRIPT};
 
 /// A running daemon, and the cgroup whose sockets it protects.
 pub struct Agent {
@@ -18,17 +19,29 @@ pub struct Agent {
     cgroup: PathBuf,
     pins: PathBuf,
     small_disk: bool,
+    /// What stands before every command so that it runs in the daemon's network namespace.
+    entering: Vec<String>,
+    /// The daemon's program and arguments.
+    run: Vec<OsString>,
     /// The proxy's own port.
     pub proxy_port: u16,
 }
 
 /// What a daemon is started with.
 #[derive(Default)]
-struct Start<'a> {
-    policy: Option<&'a str>,
-    small_disk: bool,
-    release: bool,
-    arguments: &'a [&'a str],
+pub struct Start<'a> {
+    /// A policy file's text; the built-in policy without it.
+    pub policy: Option<&'a str>,
+    /// Put the state on a file system of 64 KiB.
+    pub small_disk: bool,
+    /// Take the optimised daemon.
+    pub release: bool,
+    /// Attach to the root of all cgroups, in place of the test's own.
+    pub at_root: bool,
+    /// Run the daemon and its clients in this network namespace.
+    pub netns: Option<&'a Netns>,
+    /// More arguments.
+    pub arguments: &'a [&'a str],
 }
 
 /// The cgroup v2 mount, wherever this host has it.
@@ -50,36 +63,51 @@ pub fn binary() -> Result<PathBuf> {
     )
 }
 
-fn inside(cgroup: &Path, program: &Path) -> Command {
+/// The script that makes connections by hand.
+pub const PROBE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/probe.py");
+
+/// What a run of it printed.
+pub fn probed(command: &mut Command) -> Result<serde_json::Value> {
+    let (ok, text) = output(command)?;
+    if !ok {
+        bail!("{text}");
+    }
+    serde_json::from_str(&text).with_context(|| text.clone())
+}
+
+/// Cgroups below the one that is attached to.
+const PARTS: [&str; 4] = ["clients/inner", "clients", "others", "daemon"];
+
+fn inside(cgroup: &Path, program: &[OsString]) -> Command {
     let mut command = Command::new("sh");
-    command.arg("-c").arg("echo $$ > \"$0/cgroup.procs\" && exec \"$@\"").arg(cgroup).arg(program);
+    command.arg("-c").arg("echo $$ > \"$0/cgroup.procs\" && exec \"$@\"").arg(cgroup).args(program);
     command
 }
 
 impl Agent {
     /// Starts a daemon with the built-in policy for the port of a database.
     pub fn start(port: u16) -> Result<Self> {
-        Self::launch(port, &Start::default())
+        Self::start_as(port, &Start::default())
     }
 
     /// Starts a daemon with a policy file.
     pub fn start_with(port: u16, policy: Option<&str>) -> Result<Self> {
-        Self::launch(port, &Start { policy, ..Start::default() })
+        Self::start_as(port, &Start { policy, ..Start::default() })
     }
 
     /// Starts a daemon whose state lies on a file system of 64 KiB.
     pub fn start_on_small_disk(port: u16) -> Result<Self> {
-        Self::launch(port, &Start { small_disk: true, ..Start::default() })
+        Self::start_as(port, &Start { small_disk: true, ..Start::default() })
     }
 
     /// Starts a daemon with more arguments.
     pub fn start_with_arguments(port: u16, arguments: &[&str]) -> Result<Self> {
-        Self::launch(port, &Start { arguments, ..Start::default() })
+        Self::start_as(port, &Start { arguments, ..Start::default() })
     }
 
     /// Starts the optimised daemon.
     pub fn start_release(port: u16) -> Result<Self> {
-        Self::launch(port, &Start { release: true, ..Start::default() })
+        Self::start_as(port, &Start { release: true, ..Start::default() })
     }
 
     /// The daemon's process.
@@ -87,23 +115,28 @@ impl Agent {
         self.child.id()
     }
 
-    fn launch(port: u16, start: &Start<'_>) -> Result<Self> {
+    /// Starts a daemon for a database port.
+    pub fn start_as(port: u16, start: &Start<'_>) -> Result<Self> {
         let scratch = Scratch::new("agent")?;
         let name = scratch.0.file_name().context("scratch has a name")?.to_owned();
         let cgroup = cgroup_root()?.join(&name);
-        std::fs::create_dir_all(cgroup.join("clients"))?;
-        std::fs::create_dir_all(cgroup.join("daemon"))?;
+        for part in PARTS {
+            std::fs::create_dir_all(cgroup.join(part))?;
+        }
         let pins = PathBuf::from("/sys/fs/bpf").join(&name);
-        let log = std::fs::File::create(scratch.0.join("log"))?;
         let mut binary = binary()?;
         if start.release {
             let target = binary.ancestors().nth(2).context("target folder")?;
             binary = target.join("release/mask-agent");
         }
-        let mut command = inside(&cgroup.join("daemon"), &binary);
-        command.arg("run").arg("--state-dir").arg(scratch.0.join("state"));
-        command.arg("--pin-dir").arg(&pins).arg("--cgroup").arg(&cgroup);
+        let entering = start.netns.map(Netns::entering).unwrap_or_default();
+        let mut run: Vec<OsString> = entering.iter().map(OsString::from).collect();
+        run.extend([binary.into(), "run".into(), "--pin-dir".into(), pins.clone().into()]);
         let state = scratch.0.join("state");
+        run.extend(["--state-dir".into(), state.clone().into()]);
+        if !start.at_root {
+            run.extend(["--cgroup".into(), cgroup.clone().into()]);
+        }
         std::fs::create_dir(&state)?;
         if start.small_disk {
             let mut mount = Command::new("mount");
@@ -115,28 +148,53 @@ impl Agent {
         if let Some(policy) = start.policy {
             let file = scratch.0.join("policy.yaml");
             std::fs::write(&file, policy)?;
-            command.arg("--policy").arg(file);
+            run.extend(["--policy".into(), file.into()]);
         }
+        run.extend(["--port".into(), port.to_string().into()]);
+        run.extend(start.arguments.iter().map(OsString::from));
         let proxy_port = free_port()?;
-        command.args(["--port", &port.to_string(), "--listen-port", &proxy_port.to_string()]);
-        command.args(start.arguments);
-        let child = command.stdout(Stdio::null()).stderr(log).spawn()?;
-        let mut agent = Self { child, scratch, cgroup, pins, small_disk: start.small_disk, proxy_port };
-        let log = agent.scratch.0.join("log");
+        let child = Self::spawn(&scratch, &cgroup, &run, proxy_port)?;
+        let small_disk = start.small_disk;
+        let mut agent = Self { child, scratch, cgroup, pins, small_disk, entering, run, proxy_port };
+        agent.wait_until_ready()?;
+        Ok(agent)
+    }
+
+    fn spawn(scratch: &Scratch, cgroup: &Path, run: &[OsString], proxy_port: u16) -> Result<Child> {
+        let log = std::fs::File::create(scratch.0.join("log"))?;
+        let mut command = inside(&cgroup.join("daemon"), run);
+        command.args(["--listen-port", &proxy_port.to_string()]);
+        Ok(command.stdout(Stdio::null()).stderr(log).spawn()?)
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let log = self.scratch.0.join("log");
         let mut ended = false;
         wait_for("the daemon to be ready", || {
-            ended = agent.child.try_wait().is_ok_and(|status| status.is_some());
+            ended = self.child.try_wait().is_ok_and(|status| status.is_some());
             ended || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("ready"))
         })?;
         if ended {
-            bail!("the daemon ended: {}", agent.log());
+            bail!("the daemon ended: {}", self.log());
         }
-        Ok(agent)
+        Ok(())
+    }
+
+    /// A folder of a cgroup below the one that is attached to: `clients` or `others`.
+    pub fn cgroup(&self, part: &str) -> PathBuf {
+        self.cgroup.join(part)
     }
 
     /// A command whose sockets are protected.
     pub fn client(&self, program: &str) -> Command {
-        inside(&self.cgroup.join("clients"), Path::new(program))
+        self.client_in("clients", program)
+    }
+
+    /// A command in one of the protected cgroups.
+    pub fn client_in(&self, part: &str, program: &str) -> Command {
+        let mut words: Vec<OsString> = self.entering.iter().map(OsString::from).collect();
+        words.push(program.into());
+        inside(&self.cgroup.join(part), &words)
     }
 
     /// Runs SQL by an unmodified psql with an ordinary connection string.
@@ -156,6 +214,24 @@ impl Agent {
         let mut child = command.stderr(Stdio::piped()).spawn()?;
         let pipe = child.stdout.take().context("piped")?;
         Ok(Psql { child, answers: BufReader::new(pipe) })
+    }
+
+    /// Runs the script that makes connections by hand in a protected cgroup, and gives what it printed.
+    pub fn probe(&self, arguments: &[&str]) -> Result<serde_json::Value> {
+        self.probe_in("clients", arguments)
+    }
+
+    /// The same in another of the protected cgroups.
+    pub fn probe_in(&self, part: &str, arguments: &[&str]) -> Result<serde_json::Value> {
+        probed(self.client_in(part, "/usr/bin/python3").arg(PROBE).args(arguments))
+    }
+
+    /// The counters of the hooks.
+    pub fn counter(&self, name: &str) -> Result<u64> {
+        let (ok, text) = self.command(&["status", "--json"])?;
+        let status: serde_json::Value = serde_json::from_str(&text).with_context(|| text.clone())?;
+        let value = status["counters"][name].as_u64();
+        value.filter(|_| ok).with_context(|| format!("no counter {name} in {text}"))
     }
 
     /// Asks the daemon to end, and does not wait.
@@ -198,6 +274,12 @@ impl Agent {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
+    }
+
+    /// Starts another daemon in place of one that has ended.
+    pub fn restart(&mut self) -> Result<()> {
+        self.child = Self::spawn(&self.scratch, &self.cgroup, &self.run, self.proxy_port)?;
+        self.wait_until_ready()
     }
 
     /// The records of the audit trail.
@@ -269,7 +351,7 @@ impl Drop for Agent {
             let _ = uninstall.stdout(Stdio::null()).status();
         }
         let _ = std::fs::remove_dir_all(&self.pins);
-        for part in ["clients", "daemon", ""] {
+        for part in PARTS.into_iter().chain([""]) {
             let folder = self.cgroup.join(part);
             // A cgroup can be removed once its last process is reaped.
             for _ in 0..100 {

@@ -4,6 +4,10 @@
 
 /// A daemon attached to a cgroup of its own.
 pub mod agent;
+/// A listener that plays the database reached directly.
+pub mod decoy;
+/// A network namespace of a test's own.
+pub mod netns;
 /// A throw-away PostgreSQL.
 pub mod postgres;
 /// The protocol written by hand.
@@ -19,7 +23,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-pub use agent::Agent;
+pub use agent::{Agent, Start};
+pub use decoy::Decoy;
+pub use netns::Netns;
 pub use postgres::Postgres;
 
 /// Nothing a test waits for takes longer on a busy machine with two cores.
