@@ -73,7 +73,7 @@ async fn serve(config: Config) -> Result<()> {
     let options =
         Options { cgroup: config.cgroup, pin_dir: config.pin_dir, proxy_port: config.listen_port, ports };
     let mut interceptor = Interceptor::attach(&options)?;
-    let programs = intercept::status(&options.pin_dir)?.attached;
+    let programs = hooks(&options.pin_dir)?;
     spool.append(
         None,
         &[Event::PolicyLoaded { name: policy.name().to_owned() }, Event::HooksAttached { programs }],
@@ -182,8 +182,13 @@ fn status(config: &Config, json: bool) -> Result<()> {
     if json {
         let counters: serde_json::Map<_, _> =
             status.counters.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
-        let status =
-            serde_json::json!({ "attached": status.attached, "daemon": daemon, "counters": counters });
+        let status = serde_json::json!({
+            "attached": status.attached.iter().map(|hook| hook.name).collect::<Vec<_>>(),
+            "hooks": status.attached,
+            "missing": status.missing,
+            "daemon": daemon,
+            "counters": counters,
+        });
         writeln!(out, "{status}")?;
         return Ok(());
     }
@@ -199,7 +204,12 @@ fn status(config: &Config, json: bool) -> Result<()> {
     if status.attached.is_empty() {
         writeln!(out, "no hooks attached: database connections are NOT masked")?;
     } else {
-        writeln!(out, "hooks attached: {}", status.attached.join(", "))?;
+        let attached: Vec<_> = status.attached.iter().map(|hook| hook.name).collect();
+        writeln!(out, "hooks attached: {}", attached.join(", "))?;
+        if !status.missing.is_empty() {
+            let missing = status.missing.join(", ");
+            writeln!(out, "hooks MISSING, database connections may not be masked: {missing}")?;
+        }
     }
     for (name, value) in status.counters {
         writeln!(out, "{name:>16} {value}")?;
@@ -286,11 +296,16 @@ fn human(record: &serde_json::Value) -> String {
     format!("{:>6} {:<18} {who} {what}", record["seq"], text("kind"))
 }
 
+/// Names of the programs in place, as the trail has them.
+fn hooks(pin_dir: &Path) -> Result<Vec<String>> {
+    Ok(intercept::status(pin_dir)?.attached.iter().map(|hook| hook.name.to_owned()).collect())
+}
+
 fn uninstall(config: &Config) -> Result<()> {
     // The record comes first: an open database without a trace of who opened it must not be.
     let spool = Spool::open(&config.state_dir)
         .context("the audit trail cannot be written, so nothing was detached")?;
-    let programs = intercept::status(&config.pin_dir)?.attached;
+    let programs = hooks(&config.pin_dir)?;
     spool.append(None, &[Event::HooksDetached { programs }])?;
     let detached = intercept::detach(&config.pin_dir)?;
     let detached = if detached.is_empty() { "nothing was attached".to_owned() } else { detached.join(", ") };

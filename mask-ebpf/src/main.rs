@@ -93,7 +93,8 @@ pub fn track_flow(ctx: SockOpsContext) -> u32 {
         PASSIVE_ESTABLISHED_CB => name_peer(&ctx),
         _ => {}
     }
-    0
+    // Anything else would void what another program on this host answers.
+    1
 }
 
 #[cgroup_sock(sock_create)]

@@ -9,4 +9,5 @@ mod interception;
 mod main_path;
 mod names;
 mod operating;
+mod takeover;
 mod types;

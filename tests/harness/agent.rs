@@ -15,6 +15,8 @@ use crate::{Netns, Scratch, end, free_port, output, wait_for, wire::SCRIPT};
 /// A running daemon, and the cgroup whose sockets it protects.
 pub struct Agent {
     child: Child,
+    /// Daemons whose hooks were taken over.
+    predecessors: Vec<Child>,
     scratch: Scratch,
     cgroup: PathBuf,
     pins: PathBuf,
@@ -155,7 +157,9 @@ impl Agent {
         let proxy_port = free_port()?;
         let child = Self::spawn(&scratch, &cgroup, &run, proxy_port)?;
         let small_disk = start.small_disk;
-        let mut agent = Self { child, scratch, cgroup, pins, small_disk, entering, run, proxy_port };
+        let predecessors = vec![];
+        let mut agent =
+            Self { child, predecessors, scratch, cgroup, pins, small_disk, entering, run, proxy_port };
         agent.wait_until_ready()?;
         Ok(agent)
     }
@@ -228,10 +232,8 @@ impl Agent {
 
     /// The counters of the hooks.
     pub fn counter(&self, name: &str) -> Result<u64> {
-        let (ok, text) = self.command(&["status", "--json"])?;
-        let status: serde_json::Value = serde_json::from_str(&text).with_context(|| text.clone())?;
-        let value = status["counters"][name].as_u64();
-        value.filter(|_| ok).with_context(|| format!("no counter {name} in {text}"))
+        let status = self.status()?;
+        status["counters"][name].as_u64().with_context(|| format!("no counter {name} in {status}"))
     }
 
     /// Asks the daemon to end, and does not wait.
@@ -280,6 +282,65 @@ impl Agent {
     pub fn restart(&mut self) -> Result<()> {
         self.child = Self::spawn(&self.scratch, &self.cgroup, &self.run, self.proxy_port)?;
         self.wait_until_ready()
+    }
+
+    /// Starts another daemon on another port, which takes the hooks over; the one before goes on.
+    pub fn succeed(&mut self) -> Result<()> {
+        self.proxy_port = free_port()?;
+        let child = Self::spawn(&self.scratch, &self.cgroup, &self.run, self.proxy_port)?;
+        self.predecessors.push(std::mem::replace(&mut self.child, child));
+        self.wait_until_ready()
+    }
+
+    /// Starts a daemon that must not come up; what it logged.
+    pub fn fail_to_succeed(&self) -> Result<String> {
+        let mut child = Self::spawn(&self.scratch, &self.cgroup, &self.run, free_port()?)?;
+        let mut status = None;
+        let ended = wait_for("the daemon to give up", || {
+            status = child.try_wait().ok().flatten();
+            status.is_some()
+        });
+        if ended.is_err() || status.is_none_or(|status| status.success()) {
+            end(&mut child, libc::SIGTERM);
+            bail!("the daemon came up: {}", self.log());
+        }
+        Ok(self.log())
+    }
+
+    /// Makes the next daemon attach to another cgroup: `clients`, or all of the test's without a name.
+    pub fn attach_next_to(&mut self, part: &str) -> Result<()> {
+        let at = self.run.iter().position(|word| word == "--cgroup").context("it attaches to a cgroup")?;
+        self.run[at + 1] = self.cgroup.join(part).into();
+        Ok(())
+    }
+
+    /// Removes all of the test's cgroups, which takes the hooks off, and makes them anew.
+    pub fn remake_cgroups(&self) -> Result<()> {
+        remove_cgroups(&self.cgroup);
+        for part in PARTS {
+            std::fs::create_dir_all(self.cgroup.join(part))?;
+        }
+        Ok(())
+    }
+
+    /// The folder of the pinned links, for tests that spoil it.
+    pub fn links(&self) -> Result<PathBuf> {
+        let mut versions = std::fs::read_dir(&self.pins)?;
+        Ok(versions.next().context("a layout is pinned")??.path().join("links"))
+    }
+
+    /// The folder of all pins.
+    pub fn pins(&self) -> &Path {
+        &self.pins
+    }
+
+    /// What `status --json` says.
+    pub fn status(&self) -> Result<serde_json::Value> {
+        let (ok, text) = self.command(&["status", "--json"])?;
+        if !ok {
+            bail!("{text}");
+        }
+        serde_json::from_str(&text).with_context(|| text.clone())
     }
 
     /// The records of the audit trail.
@@ -341,7 +402,9 @@ impl Drop for Psql {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        end(&mut self.child, libc::SIGTERM);
+        for child in self.predecessors.iter_mut().chain([&mut self.child]) {
+            end(child, libc::SIGTERM);
+        }
         if self.small_disk {
             let _ = Command::new("umount").arg(self.state()).status();
         }
@@ -351,15 +414,19 @@ impl Drop for Agent {
             let _ = uninstall.stdout(Stdio::null()).status();
         }
         let _ = std::fs::remove_dir_all(&self.pins);
-        for part in PARTS.into_iter().chain([""]) {
-            let folder = self.cgroup.join(part);
-            // A cgroup can be removed once its last process is reaped.
-            for _ in 0..100 {
-                if std::fs::remove_dir(&folder).is_ok() || !folder.exists() {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(20));
+        remove_cgroups(&self.cgroup);
+    }
+}
+
+fn remove_cgroups(cgroup: &Path) {
+    for part in PARTS.into_iter().chain([""]) {
+        let folder = cgroup.join(part);
+        // A cgroup can be removed once its last process is reaped.
+        for _ in 0..100 {
+            if std::fs::remove_dir(&folder).is_ok() || !folder.exists() {
+                break;
             }
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }

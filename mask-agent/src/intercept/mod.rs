@@ -3,9 +3,11 @@
 //! The only module that names aya. Pins keep the hooks working when the daemon is dead, so that connections are
 //! refused rather than served in clear; only [`detach`] opens the database again.
 
+mod attach;
 mod identity;
 mod link;
 mod peers;
+mod settings;
 
 use std::{
     fs::{self, File},
@@ -16,17 +18,26 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, Map, MapData, PerCpuArray, SkStorage},
-    programs::{CgroupAttachMode, CgroupSockAddr, Program, links::FdLink},
+    maps::{Map, MapData, PerCpuArray, SkStorage},
 };
 use mask_common::{Config, LAYOUT, STATS};
 
+use attach::{Cgroup, Change};
 pub use identity::{Identity, identity};
+use link::Link;
 pub use peers::{Caller, Peers};
+use serde::Serialize;
+use settings::Settings;
+
+/// What a step below said.
+type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// Every program and so every link, in the order they are attached: what refuses comes before what records.
 const PROGRAMS: [&str; 6] =
     ["track_flow", "getpeername4", "getpeername6", "connect4", "connect6", "refuse_mptcp"];
+
+/// The program that is always attached at the root; it looks at no connection but the proxy's own.
+const AT_ROOT: &str = "track_flow";
 
 const MAPS: [&str; 8] = ["CONFIG", "PORTS", "FLOWS", "STATS", "ORIGIN", "PEER", "BYPASS", "LISTENER"];
 
@@ -42,6 +53,15 @@ pub struct Options {
     pub ports: Vec<u16>,
 }
 
+impl Options {
+    fn settings(&self) -> Settings {
+        Settings {
+            config: Config { proxy_port: u32::from(self.proxy_port), refuse_mptcp: 1 },
+            ports: self.ports.iter().copied().map(u32::from).collect(),
+        }
+    }
+}
+
 /// Why interception failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -54,7 +74,7 @@ pub enum InterceptError {
         /// The cgroup.
         cgroup: PathBuf,
         /// What the kernel said.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Source,
     },
     /// bpffs is missing and could not be mounted.
     #[error("no bpf file system at {path}, and mounting one failed: {source}")]
@@ -69,14 +89,14 @@ pub enum InterceptError {
     NoCgroup,
     /// The programs did not load.
     #[error("cannot load the eBPF programs (root or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed): {0}")]
-    Load(Box<dyn std::error::Error + Send + Sync>),
+    Load(Source),
     /// A map could not be read or written.
     #[error("cannot use map {map}: {source}")]
     Map {
         /// The map.
         map: &'static str,
         /// What the kernel said.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Source,
     },
     /// A pin or its folder could not be made, opened or removed.
     #[error("{path}: {source}")]
@@ -99,51 +119,55 @@ impl Interceptor {
     /// Loads, configures, attaches and pins; hooks of an earlier daemon are taken over in place.
     ///
     /// # Errors
-    /// When any step fails; what this call had pinned is then gone again.
+    /// When any step fails; everything is then as it was before.
     pub fn attach(options: &Options) -> Result<Self, InterceptError> {
         ensure_bpffs()?;
-        let pin_dir = versioned(&options.pin_dir);
-        let links = pin_dir.join("links");
-        let made = !links.exists();
-        fs::create_dir_all(&links).map_err(|source| pin_error(&links, source))?;
-        fs::set_permissions(&options.pin_dir, fs::Permissions::from_mode(0o700))
-            .map_err(|source| pin_error(&options.pin_dir, source))?;
-        let result = Self::attach_in(options, &pin_dir);
-        if result.is_err() && made {
+        let at = &options.pin_dir;
+        let made = !at.exists();
+        fs::create_dir_all(at).map_err(|source| pin_error(at, source))?;
+        fs::set_permissions(at, fs::Permissions::from_mode(0o700)).map_err(|source| pin_error(at, source))?;
+        let _lock = lock(at)?;
+        let pin_dir = versioned(at);
+        let first = !pin_dir.exists();
+        let attached = Self::attach_in(options, &pin_dir);
+        if attached.is_err() && first {
             // The first error is the one worth telling.
-            let _ = detach(&options.pin_dir);
+            let _ = remove_version(&pin_dir);
+            if made {
+                let _ = fs::remove_dir(at);
+            }
         }
-        result
+        let attached = attached?;
+        for older in versions(at).filter(|version| *version != pin_dir) {
+            // It would go on redirecting to a port that nobody listens on.
+            remove_version(&older)?;
+        }
+        Ok(attached)
     }
 
     fn attach_in(options: &Options, pin_dir: &Path) -> Result<Self, InterceptError> {
+        let links = links(pin_dir);
+        fs::create_dir_all(&links).map_err(|source| pin_error(&links, source))?;
+        let root = cgroup_root()?;
+        let cgroup = Cgroup::open(options.cgroup.as_ref().unwrap_or(&root))?;
+        let root = Cgroup::open(&root)?;
         let mut loader = EbpfLoader::new();
         for map in MAPS {
             loader.map_pin_path(map, pin_dir.join(map));
         }
         let object = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/mask-ebpf"));
         let mut programs = loader.load(object).map_err(|error| InterceptError::Load(error.into()))?;
-        configure(&mut programs, options)?;
-        let path = match &options.cgroup {
-            Some(path) => path.clone(),
-            None => cgroup_root()?,
-        };
-        let cgroup = File::open(&path).map_err(|source| pin_error(&path, source))?;
-        let mut pinned = Vec::new();
-        for name in PROGRAMS {
-            let pin = pin_dir.join("links").join(name);
-            match attach_one(&mut programs, name, &cgroup, &path, &pin) {
-                Ok(link::Outcome::Created) => pinned.push(pin),
-                Ok(link::Outcome::Updated) => {}
-                Err(error) => {
-                    for pin in pinned {
-                        let _ = fs::remove_file(pin);
-                    }
-                    return Err(error);
-                }
-            }
-        }
         let listener = storage(pin_dir, "LISTENER")?;
+        let before = Settings::read(&mut programs)?;
+        // Before the hooks are there: a hook that knows no port would let everything pass.
+        let changed = options.settings().write(&mut programs);
+        let changed = changed.and_then(|()| Change::attach(&mut programs, &links, &root, &cgroup)?.commit());
+        if let Err(error) = changed {
+            if let Err(error) = before.write(&mut programs) {
+                tracing::error!(%error, "attaching failed, and the settings before could not be put back");
+            }
+            return Err(error);
+        }
         Ok(Self { pin_dir: pin_dir.to_owned(), listener, _programs: programs })
     }
 
@@ -168,10 +192,25 @@ impl Interceptor {
 
 /// What is attached.
 pub struct Status {
-    /// Programs with a pinned link.
-    pub attached: Vec<String>,
+    /// Programs whose hook is in place.
+    pub attached: Vec<Attached>,
+    /// The others; all or none are missing where nothing has gone wrong.
+    pub missing: Vec<&'static str>,
     /// Counters since the maps were made.
     pub counters: Vec<(&'static str, u64)>,
+}
+
+/// A hook that is in place.
+#[derive(Serialize)]
+pub struct Attached {
+    /// The program's name.
+    pub name: &'static str,
+    /// The kernel's number of the loaded program.
+    pub program: u32,
+    /// The kernel's number of the link.
+    pub link: u32,
+    /// The cgroup, by the inode of its folder.
+    pub cgroup: u64,
 }
 
 /// Reads what is pinned; works without a running daemon.
@@ -180,13 +219,23 @@ pub struct Status {
 /// When the pins exist and cannot be read.
 pub fn status(pin_dir: &Path) -> Result<Status, InterceptError> {
     let pin_dir = versioned(pin_dir);
-    let attached = PROGRAMS.iter().filter(|name| pin_dir.join("links").join(name).exists());
-    let attached: Vec<_> = attached.map(|name| (*name).to_owned()).collect();
-    if attached.is_empty() {
-        return Ok(Status { attached, counters: Vec::new() });
+    let (mut attached, mut missing) = (Vec::new(), Vec::new());
+    for name in PROGRAMS {
+        let pin = links(&pin_dir).join(name);
+        let info = Link::open(&pin).and_then(|link| link.map(|link| link.info()).transpose());
+        // The pin of a hook whose cgroup is gone holds nothing any more.
+        if let Some(info) = info.map_err(|source| pin_error(&pin, source))?
+            && info.cgroup != 0
+        {
+            attached.push(Attached { name, program: info.program, link: info.id, cgroup: info.cgroup });
+        } else {
+            missing.push(name);
+        }
     }
-    let error =
-        |source: Box<dyn std::error::Error + Send + Sync>| InterceptError::Map { map: "STATS", source };
+    if attached.is_empty() {
+        return Ok(Status { attached, missing, counters: Vec::new() });
+    }
+    let error = |source: Source| InterceptError::Map { map: "STATS", source };
     let data = MapData::from_pin(pin_dir.join("STATS")).map_err(|source| error(source.into()))?;
     let map = Map::from_map_data(data).map_err(|source| error(source.into()))?;
     let map: PerCpuArray<_, u64> =
@@ -196,30 +245,50 @@ pub fn status(pin_dir: &Path) -> Result<Status, InterceptError> {
         let each = map.get(&index, 0).map_err(|source| error(source.into()))?;
         counters.push((name, each.iter().sum()));
     }
-    Ok(Status { attached, counters })
+    Ok(Status { attached, missing, counters })
 }
 
-/// Detaches everything and removes the pins; what was attached.
+/// Detaches everything, hooks of older versions included, and removes the pins; what was attached.
 ///
 /// # Errors
 /// When a pin cannot be removed.
 pub fn detach(pin_dir: &Path) -> Result<Vec<String>, InterceptError> {
-    let versioned = versioned(pin_dir);
     let mut detached = Vec::new();
+    if !pin_dir.exists() {
+        return Ok(detached);
+    }
+    let _lock = lock(pin_dir)?;
+    for version in versions(pin_dir) {
+        detached.append(&mut remove_version(&version)?);
+    }
+    fs::remove_dir(pin_dir).map_err(|source| pin_error(pin_dir, source))?;
+    Ok(detached)
+}
+
+/// Keeps others from attaching or detaching: two daemons that start at once would have half of the hooks each.
+fn lock(pin_dir: &Path) -> Result<File, InterceptError> {
+    let lock = File::open(pin_dir).and_then(|folder| folder.lock().map(|()| folder));
+    lock.map_err(|source| pin_error(pin_dir, source))
+}
+
+/// Removes the pins of one layout; the programs that were attached.
+fn remove_version(version: &Path) -> Result<Vec<String>, InterceptError> {
+    let mut pins = files(&links(version));
     // The refusing hooks go first: a connect is then direct, never redirected to nobody.
-    for name in PROGRAMS.iter().rev() {
-        let pin = versioned.join("links").join(name);
-        match fs::remove_file(&pin) {
-            Ok(()) => detached.push((*name).to_owned()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(InterceptError::Pin { path: pin, source }),
+    pins.sort_by_key(|pin| std::cmp::Reverse(PROGRAMS.iter().position(|name| pin.ends_with(name))));
+    let mut detached = Vec::new();
+    for pin in pins {
+        fs::remove_file(&pin).map_err(|source| pin_error(&pin, source))?;
+        detached.extend(pin.file_name().map(|name| name.to_string_lossy().into_owned()));
+    }
+    for map in files(version).into_iter().filter(|path| !path.is_dir()) {
+        fs::remove_file(&map).map_err(|source| pin_error(&map, source))?;
+    }
+    for folder in [&links(version), version] {
+        match fs::remove_dir(folder) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(pin_error(folder, source)),
+            Ok(()) | Err(_) => {}
         }
-    }
-    for map in MAPS {
-        let _ = fs::remove_file(versioned.join(map));
-    }
-    for folder in [&versioned.join("links"), &versioned, &pin_dir.to_owned()] {
-        let _ = fs::remove_dir(folder);
     }
     Ok(detached)
 }
@@ -229,96 +298,29 @@ fn versioned(pin_dir: &Path) -> PathBuf {
     pin_dir.join(format!("v{LAYOUT}"))
 }
 
+/// Folders of all layouts, this build's or another's.
+fn versions(pin_dir: &Path) -> impl Iterator<Item = PathBuf> {
+    files(pin_dir).into_iter().filter(|path| path.is_dir())
+}
+
+fn links(version: &Path) -> PathBuf {
+    version.join("links")
+}
+
+/// What lies in a folder; nothing where there is none.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
 fn pin_error(path: &Path, source: io::Error) -> InterceptError {
     InterceptError::Pin { path: path.to_owned(), source }
 }
 
 fn storage<T: aya::Pod>(pin_dir: &Path, name: &'static str) -> Result<SkStorage<MapData, T>, InterceptError> {
-    let error = |source: Box<dyn std::error::Error + Send + Sync>| InterceptError::Map { map: name, source };
+    let error = |source: Source| InterceptError::Map { map: name, source };
     let data = MapData::from_pin(pin_dir.join(name)).map_err(|source| error(source.into()))?;
     let map = Map::from_map_data(data).map_err(|source| error(source.into()))?;
     map.try_into().map_err(|source: aya::maps::MapError| error(source.into()))
-}
-
-fn configure(programs: &mut Ebpf, options: &Options) -> Result<(), InterceptError> {
-    let missing = |map| InterceptError::Map { map, source: "not in the object".into() };
-    let failed = |map| move |error: aya::maps::MapError| InterceptError::Map { map, source: error.into() };
-    let map = programs.map_mut("PORTS").ok_or_else(|| missing("PORTS"))?;
-    let mut ports: HashMap<_, u32, u8> = map.try_into().map_err(failed("PORTS"))?;
-    let stale: Vec<u32> =
-        ports.keys().flatten().filter(|port| !options.ports.iter().any(|p| u32::from(*p) == *port)).collect();
-    for port in &options.ports {
-        ports.insert(u32::from(*port), 1, 0).map_err(failed("PORTS"))?;
-    }
-    for port in stale {
-        ports.remove(&port).map_err(failed("PORTS"))?;
-    }
-    let map = programs.map_mut("CONFIG").ok_or_else(|| missing("CONFIG"))?;
-    let mut config: Array<_, Config> = map.try_into().map_err(failed("CONFIG"))?;
-    let value = Config { proxy_port: u32::from(options.proxy_port), refuse_mptcp: 1 };
-    config.set(0, value, 0).map_err(failed("CONFIG"))
-}
-
-fn attach_one(
-    programs: &mut Ebpf,
-    name: &'static str,
-    cgroup: &File,
-    path: &Path,
-    pin: &Path,
-) -> Result<link::Outcome, InterceptError> {
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| InterceptError::Attach {
-        program: name,
-        cgroup: path.to_owned(),
-        source,
-    };
-    let program = programs.program_mut(name).ok_or_else(|| failed("not in the object".into()))?;
-    // Links always allow several programs; AllowMultiple would be EINVAL.
-    let mode = CgroupAttachMode::Single;
-    let load = |error: aya::programs::ProgramError| InterceptError::Load(error.into());
-    match program {
-        Program::CgroupSockAddr(program) => program.load().map_err(load)?,
-        Program::CgroupSock(program) => program.load().map_err(load)?,
-        Program::SockOps(program) => program.load().map_err(load)?,
-        _ => return Err(failed("unexpected program type".into())),
-    }
-    if pin.exists() {
-        let fd = match &*program {
-            Program::CgroupSockAddr(program) => program.fd(),
-            Program::CgroupSock(program) => program.fd(),
-            Program::SockOps(program) => program.fd(),
-            _ => return Err(failed("unexpected program type".into())),
-        };
-        let fd = fd.map_err(|error| failed(error.into()))?;
-        if link::update(pin, std::os::fd::AsFd::as_fd(fd)).map_err(|error| failed(error.into()))? {
-            return Ok(link::Outcome::Updated);
-        }
-        // The cgroup it was attached to is gone, and the hook with it.
-        fs::remove_file(pin).map_err(|source| pin_error(pin, source))?;
-    }
-    let fail = |error: aya::programs::ProgramError| failed(error.into());
-    let link: FdLink = match program {
-        Program::CgroupSockAddr(program) => take(program, cgroup, mode).map_err(fail)?,
-        Program::CgroupSock(program) => {
-            let id = program.attach(cgroup, mode).map_err(fail)?;
-            program.take_link(id).map_err(fail)?.try_into().map_err(|_| failed("no link".into()))?
-        }
-        Program::SockOps(program) => {
-            let id = program.attach(cgroup, mode).map_err(fail)?;
-            program.take_link(id).map_err(fail)?.try_into().map_err(|_| failed("no link".into()))?
-        }
-        _ => return Err(failed("unexpected program type".into())),
-    };
-    link.pin(pin).map_err(|error| failed(error.into()))?;
-    Ok(link::Outcome::Created)
-}
-
-fn take(
-    program: &mut CgroupSockAddr,
-    cgroup: &File,
-    mode: CgroupAttachMode,
-) -> Result<FdLink, aya::programs::ProgramError> {
-    let id = program.attach(cgroup, mode)?;
-    program.take_link(id)?.try_into().map_err(|_| aya::programs::ProgramError::NotAttached)
 }
 
 fn cgroup_root() -> Result<PathBuf, InterceptError> {
