@@ -12,7 +12,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use mask_core::{audit::Event, policy::Policy};
+use mask_core::{
+    audit::Event,
+    policy::{Policy, Selection, Target},
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -35,6 +38,9 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How often a followed trail is looked at; a person is reading.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a service that is started again may go unnoticed, where the policy names its cgroup.
+const REFRESH_PAUSE: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(cli: Cli) -> Result<()> {
     let file = cli.config.as_deref();
@@ -69,9 +75,12 @@ async fn serve(config: Config) -> Result<()> {
     let v4 = v4.with_context(|| format!("cannot listen on port {}", config.listen_port))?;
     // A host without IPv6 has no IPv6 clients; elsewhere a failure means they are refused.
     let v6 = TcpListener::bind(SocketAddr::from((Ipv6Addr::LOCALHOST, config.listen_port))).await.ok();
-    let ports = if config.ports.is_empty() { policy.ports().to_vec() } else { config.ports };
-    let options =
-        Options { cgroup: config.cgroup, pin_dir: config.pin_dir, proxy_port: config.listen_port, ports };
+    let options = Options {
+        cgroup: config.cgroup,
+        pin_dir: config.pin_dir,
+        proxy_port: config.listen_port,
+        selection: selection(&policy, &config.ports),
+    };
     let mut interceptor = Interceptor::attach(&options)?;
     let programs = hooks(&options.pin_dir)?;
     spool.append(
@@ -103,7 +112,9 @@ async fn serve(config: Config) -> Result<()> {
     }
     let signals = Signals::new()?;
     tracing::info!(port = config.listen_port, "ready");
-    signals.wait_for_stop(&shared, config.policy.as_deref()).await?;
+    let mut live =
+        Live { shared: &shared, interceptor, policy: config.policy.as_deref(), ports: &config.ports };
+    signals.wait_for_stop(&mut live).await?;
     tracing::info!("stopping");
     stop.send_replace(true);
     let drain = async {
@@ -135,29 +146,61 @@ impl Signals {
     }
 
     /// Reloads the policy as often as it is asked to, until told to stop.
-    async fn wait_for_stop(mut self, shared: &Shared, policy: Option<&Path>) -> Result<()> {
+    async fn wait_for_stop(mut self, live: &mut Live<'_>) -> Result<()> {
+        let mut refresh = tokio::time::interval(REFRESH_PAUSE);
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return Ok(()),
                 _ = self.interrupt.recv() => return Ok(()),
-                _ = self.reload.recv() => shared.spool.append(None, &[reload(shared, policy)])?,
+                _ = self.reload.recv() => live.shared.spool.append(None, &[live.reload()])?,
+                _ = refresh.tick() => live.refresh(),
             }
         }
     }
 }
 
-fn reload(shared: &Shared, policy: Option<&Path>) -> Event {
-    match load_policy(policy) {
-        Ok(policy) => {
-            let name = policy.name().to_owned();
-            shared.catalogs.set_policy(policy);
-            Event::PolicyLoaded { name }
-        }
-        Err(error) => {
-            tracing::error!(%error, "the new policy is rejected; the one before stays in force");
-            Event::PolicyRejected { reason: error.to_string() }
+/// What changes while the daemon runs.
+struct Live<'a> {
+    shared: &'a Shared,
+    interceptor: Interceptor,
+    policy: Option<&'a Path>,
+    /// Ports in place of the policy's.
+    ports: &'a [u16],
+}
+
+impl Live<'_> {
+    fn reload(&mut self) -> Event {
+        match self.load() {
+            Ok(name) => Event::PolicyLoaded { name },
+            Err(error) => {
+                tracing::error!(%error, "the new policy is rejected; the one before stays in force");
+                Event::PolicyRejected { reason: error.to_string() }
+            }
         }
     }
+
+    fn load(&mut self) -> Result<String> {
+        let policy = load_policy(self.policy)?;
+        self.interceptor.select(selection(&policy, self.ports))?;
+        let name = policy.name().to_owned();
+        self.shared.catalogs.set_policy(policy);
+        Ok(name)
+    }
+
+    fn refresh(&mut self) {
+        if let Err(error) = self.interceptor.refresh() {
+            tracing::error!(%error, "cgroups of the policy cannot be looked up again");
+        }
+    }
+}
+
+/// What a policy selects, with other ports where some are given.
+fn selection(policy: &Policy, ports: &[u16]) -> Selection {
+    let mut selection = policy.selection().clone();
+    if !ports.is_empty() {
+        selection.targets = ports.iter().map(|port| Target { port: *port, prefix: None }).collect();
+    }
+    selection
 }
 
 /// The key of hash masks; made once, so that hashes stay comparable over restarts.

@@ -6,16 +6,42 @@
 use core::mem::size_of;
 
 /// Version of the map layout; part of the pin path, so that a changed struct never meets an old map.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
+
+/// How deep a cgroup may lie that is named as a subject; each level costs a look-up on every redirected connect.
+pub const CGROUP_DEPTH_MAX: u32 = 16;
+
+/// In `Config::subjects`: only listed subjects are protected, instead of everyone.
+pub const ONLY_INCLUDED: u32 = 1;
+/// In `Config::subjects`: some subjects are listed, so they have to be looked up.
+pub const LISTED: u32 = 2;
+/// Of a listed subject: it is protected.
+pub const INCLUDED: u32 = 1;
+/// Of a listed subject: it is not, whatever else it is.
+pub const EXCLUDED: u32 = 2;
 
 /// What the programs need to know.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Config {
     /// The proxy's port on 127.0.0.1 and `::1`, host byte order.
     pub proxy_port: u32,
     /// Non-zero refuses multipath TCP, whose `getpeername` shows the proxy.
     pub refuse_mptcp: u32,
+    /// [`ONLY_INCLUDED`] and [`LISTED`]; zero protects everyone.
+    pub subjects: u32,
+    /// So that the size is a multiple of eight.
+    pub reserved: u32,
+}
+
+/// Where databases are: a port, and behind it as much of the address as a prefix has.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// Host byte order; always matched in full.
+    pub port: u32,
+    /// Network order, IPv4 as IPv4-mapped.
+    pub addr: [u32; 4],
 }
 
 /// Who opened a redirected connection, and where to.
@@ -30,7 +56,7 @@ pub struct Origin {
     pub cgroup: u64,
     /// Thread group in the high half, thread in the low.
     pub pid_tgid: u64,
-    /// Group in the high half, user in the low.
+    /// Real group in the high half, real user in the low.
     pub uid_gid: u64,
     /// Original port, host byte order.
     pub port: u32,
@@ -88,13 +114,14 @@ pub const STATS: [&str; 8] = [
     "peer_unknown",
 ];
 
-const _: () = assert!(size_of::<Config>() == 8);
+const _: () = assert!(size_of::<Config>() == 16);
+const _: () = assert!(size_of::<Target>() == 4 + 16);
 const _: () = assert!(size_of::<Origin>() == 16 + 4 * 8 + 8 + 16);
 const _: () = assert!(size_of::<FlowKey>() == 16 + 8 + 8);
 
 #[cfg(feature = "user")]
 mod user {
-    use super::{Config, FlowKey, Origin};
+    use super::{Config, FlowKey, Origin, Target};
 
     // SAFETY: plain integers without padding; every bit pattern is a value.
     unsafe impl aya::Pod for Config {}
@@ -102,4 +129,6 @@ mod user {
     unsafe impl aya::Pod for Origin {}
     // SAFETY: plain integers without padding; every bit pattern is a value.
     unsafe impl aya::Pod for FlowKey {}
+    // SAFETY: plain integers without padding; every bit pattern is a value.
+    unsafe impl aya::Pod for Target {}
 }

@@ -13,21 +13,30 @@ use aya_ebpf::{
     helpers::{
         bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
         generated::{
-            bpf_get_current_cgroup_id, bpf_get_netns_cookie, bpf_set_retval, bpf_sk_lookup_tcp,
-            bpf_sk_release, bpf_sk_storage_delete, bpf_sk_storage_get,
+            bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_netns_cookie,
+            bpf_set_retval, bpf_sk_lookup_tcp, bpf_sk_release, bpf_sk_storage_delete, bpf_sk_storage_get,
         },
     },
     macros::{btf_map, cgroup_sock, cgroup_sock_addr, map, sock_ops},
-    maps::{Array, HashMap, LruHashMap, PerCpuArray},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
     programs::{SockAddrContext, SockContext, SockOpsContext},
 };
-use mask_common::{Config, FlowKey, Origin, STATS as STAT_NAMES, Stat};
+use mask_common::{
+    CGROUP_DEPTH_MAX, Config, EXCLUDED, FlowKey, INCLUDED, LISTED, ONLY_INCLUDED, Origin,
+    STATS as STAT_NAMES, Stat, Target,
+};
 
 #[map]
 static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
-/// Ports that databases listen on, host byte order.
+/// Where databases are.
 #[map]
-static PORTS: HashMap<u32, u8> = HashMap::with_max_entries(1024, 0);
+static TARGETS: LpmTrie<Target, u32> = LpmTrie::with_max_entries(4096, 0);
+/// Users that are listed as subjects.
+#[map]
+static UIDS: HashMap<u32, u32> = HashMap::with_max_entries(1024, 0);
+/// Cgroups that are listed as subjects.
+#[map]
+static CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(1024, 0);
 #[map]
 static FLOWS: LruHashMap<FlowKey, Origin> = LruHashMap::with_max_entries(65_536, 0);
 #[map]
@@ -102,7 +111,7 @@ pub fn refuse_mptcp(ctx: SockContext) -> i32 {
     // SAFETY: the kernel hands a valid context.
     let protocol = unsafe { (*ctx.sock).protocol };
     let Some(config) = CONFIG.get(0) else { return ALLOW };
-    if protocol == IPPROTO_MPTCP && config.refuse_mptcp != 0 {
+    if protocol == IPPROTO_MPTCP && config.refuse_mptcp != 0 && is_subject(config) {
         count(Stat::MptcpRefused);
         return REFUSE;
     }
@@ -124,8 +133,8 @@ fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
     }
     let Some(config) = CONFIG.get(0) else { return REFUSE };
     let port = u32::from(u16::from_be(address.user_port as u16));
-    // SAFETY: the value is copied out before anything else runs.
-    if unsafe { PORTS.get(&port) }.is_none() {
+    let meant = meant(ctx, family);
+    if TARGETS.get(Key::new(u32::BITS + 128, Target { port, addr: meant })).is_none() || !is_subject(config) {
         forget(ctx);
         return ALLOW;
     }
@@ -140,7 +149,6 @@ fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
         count(Stat::ForeignDevice);
         return refuse();
     }
-    let meant = meant(ctx, family);
     let mapped = meant[0] == 0 && meant[1] == 0 && meant[2] == MAPPED;
     if !listener_is_ours(ctx, config.proxy_port, mapped) {
         count(Stat::NoListener);
@@ -164,6 +172,28 @@ fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
     address.user_port = u32::from((config.proxy_port as u16).to_be());
     count(Stat::Redirected);
     ALLOW
+}
+
+/// Whether the calling task is protected. It is the task that counts, not the socket's maker: to leave a cgroup
+/// or to change the real user takes privileges, and to be handed a socket takes an excluded process' help.
+#[inline(always)]
+fn is_subject(config: &Config) -> bool {
+    if config.subjects & LISTED == 0 {
+        return true;
+    }
+    let uid = bpf_get_current_uid_gid() as u32;
+    // SAFETY: the value is copied out before anything else runs.
+    let mut listed = unsafe { UIDS.get(&uid) }.copied().unwrap_or(0);
+    for level in 0..=CGROUP_DEPTH_MAX {
+        // SAFETY: reads the current task only.
+        let cgroup = unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) };
+        if cgroup == 0 {
+            break;
+        }
+        // SAFETY: as above.
+        listed |= unsafe { CGROUPS.get(&cgroup) }.copied().unwrap_or(0);
+    }
+    listed & EXCLUDED == 0 && (config.subjects & ONLY_INCLUDED == 0 || listed & INCLUDED != 0)
 }
 
 /// Where a connect leads. To the kernel, the unspecified address is loopback, and `getpeername` says so.

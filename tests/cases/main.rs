@@ -9,5 +9,6 @@ mod interception;
 mod main_path;
 mod names;
 mod operating;
+mod selection;
 mod takeover;
 mod types;

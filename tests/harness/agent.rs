@@ -32,8 +32,10 @@ pub struct Agent {
 /// What a daemon is started with.
 #[derive(Default)]
 pub struct Start<'a> {
-    /// A policy file's text; the built-in policy without it.
+    /// A policy file's text, in which `CGROUP` is the test's own; the built-in policy without it.
     pub policy: Option<&'a str>,
+    /// Take the ports from the policy, in place of the one given.
+    pub policy_ports: bool,
     /// Put the state on a file system of 64 KiB.
     pub small_disk: bool,
     /// Take the optimised daemon.
@@ -149,10 +151,12 @@ impl Agent {
         }
         if let Some(policy) = start.policy {
             let file = scratch.0.join("policy.yaml");
-            std::fs::write(&file, policy)?;
+            std::fs::write(&file, policy.replace("CGROUP", &name.to_string_lossy()))?;
             run.extend(["--policy".into(), file.into()]);
         }
-        run.extend(["--port".into(), port.to_string().into()]);
+        if !start.policy_ports {
+            run.extend(["--port".into(), port.to_string().into()]);
+        }
         run.extend(start.arguments.iter().map(OsString::from));
         let proxy_port = free_port()?;
         let child = Self::spawn(&scratch, &cgroup, &run, proxy_port)?;
@@ -184,7 +188,7 @@ impl Agent {
         Ok(())
     }
 
-    /// A folder of a cgroup below the one that is attached to: `clients` or `others`.
+    /// A folder of a cgroup below the one that is attached to: `clients`, `others`, or `late`, which a test may make.
     pub fn cgroup(&self, part: &str) -> PathBuf {
         self.cgroup.join(part)
     }
@@ -255,7 +259,8 @@ impl Agent {
 
     /// Writes another policy file and asks the daemon to read it.
     pub fn reload(&self, policy: &str) -> Result<()> {
-        std::fs::write(self.scratch.0.join("policy.yaml"), policy)?;
+        let name = self.scratch.0.file_name().context("scratch has a name")?.to_string_lossy();
+        std::fs::write(self.scratch.0.join("policy.yaml"), policy.replace("CGROUP", &name))?;
         self.signal(libc::SIGHUP)
     }
 
@@ -419,7 +424,7 @@ impl Drop for Agent {
 }
 
 fn remove_cgroups(cgroup: &Path) {
-    for part in PARTS.into_iter().chain([""]) {
+    for part in PARTS.into_iter().chain(["late", ""]) {
         let folder = cgroup.join(part);
         // A cgroup can be removed once its last process is reaped.
         for _ in 0..100 {

@@ -20,7 +20,8 @@ use aya::{
     Ebpf, EbpfLoader,
     maps::{Map, MapData, PerCpuArray, SkStorage},
 };
-use mask_common::{Config, LAYOUT, STATS};
+use mask_common::{LAYOUT, STATS};
+use mask_core::policy::Selection;
 
 use attach::{Cgroup, Change};
 pub use identity::{Identity, identity};
@@ -39,7 +40,8 @@ const PROGRAMS: [&str; 6] =
 /// The program that is always attached at the root; it looks at no connection but the proxy's own.
 const AT_ROOT: &str = "track_flow";
 
-const MAPS: [&str; 8] = ["CONFIG", "PORTS", "FLOWS", "STATS", "ORIGIN", "PEER", "BYPASS", "LISTENER"];
+const MAPS: [&str; 10] =
+    ["CONFIG", "TARGETS", "UIDS", "CGROUPS", "FLOWS", "STATS", "ORIGIN", "PEER", "BYPASS", "LISTENER"];
 
 /// Where and what to intercept.
 pub struct Options {
@@ -49,17 +51,8 @@ pub struct Options {
     pub pin_dir: PathBuf,
     /// The proxy's port.
     pub proxy_port: u16,
-    /// Ports databases listen on.
-    pub ports: Vec<u16>,
-}
-
-impl Options {
-    fn settings(&self) -> Settings {
-        Settings {
-            config: Config { proxy_port: u32::from(self.proxy_port), refuse_mptcp: 1 },
-            ports: self.ports.iter().copied().map(u32::from).collect(),
-        }
-    }
+    /// Whose connections to where.
+    pub selection: Selection,
 }
 
 /// Why interception failed.
@@ -98,6 +91,9 @@ pub enum InterceptError {
         /// What the kernel said.
         source: Source,
     },
+    /// Another daemon has taken the hooks over.
+    #[error("another daemon has taken the hooks over")]
+    TakenOver,
     /// A pin or its folder could not be made, opened or removed.
     #[error("{path}: {source}")]
     Pin {
@@ -112,7 +108,13 @@ pub enum InterceptError {
 pub struct Interceptor {
     pin_dir: PathBuf,
     listener: SkStorage<MapData, u32>,
-    _programs: Ebpf,
+    programs: Ebpf,
+    /// The cgroup v2 mount.
+    cgroups: PathBuf,
+    proxy_port: u16,
+    selection: Selection,
+    /// What the maps hold.
+    settings: Settings,
 }
 
 impl Interceptor {
@@ -148,9 +150,9 @@ impl Interceptor {
     fn attach_in(options: &Options, pin_dir: &Path) -> Result<Self, InterceptError> {
         let links = links(pin_dir);
         fs::create_dir_all(&links).map_err(|source| pin_error(&links, source))?;
-        let root = cgroup_root()?;
-        let cgroup = Cgroup::open(options.cgroup.as_ref().unwrap_or(&root))?;
-        let root = Cgroup::open(&root)?;
+        let cgroups = cgroup_root()?;
+        let cgroup = Cgroup::open(options.cgroup.as_ref().unwrap_or(&cgroups))?;
+        let root = Cgroup::open(&cgroups)?;
         let mut loader = EbpfLoader::new();
         for map in MAPS {
             loader.map_pin_path(map, pin_dir.join(map));
@@ -160,7 +162,8 @@ impl Interceptor {
         let listener = storage(pin_dir, "LISTENER")?;
         let before = Settings::read(&mut programs)?;
         // Before the hooks are there: a hook that knows no port would let everything pass.
-        let changed = options.settings().write(&mut programs);
+        let settings = Settings::new(options.proxy_port, &options.selection, &cgroups);
+        let changed = settings.write(&mut programs);
         let changed = changed.and_then(|()| Change::attach(&mut programs, &links, &root, &cgroup)?.commit());
         if let Err(error) = changed {
             if let Err(error) = before.write(&mut programs) {
@@ -168,7 +171,64 @@ impl Interceptor {
             }
             return Err(error);
         }
-        Ok(Self { pin_dir: pin_dir.to_owned(), listener, _programs: programs })
+        let interceptor = Self {
+            pin_dir: pin_dir.to_owned(),
+            listener,
+            programs,
+            cgroups,
+            proxy_port: options.proxy_port,
+            selection: options.selection.clone(),
+            settings,
+        };
+        interceptor.tell_missing();
+        Ok(interceptor)
+    }
+
+    /// Intercepts another selection from now on.
+    ///
+    /// # Errors
+    /// When the kernel refuses a map write; targets and subjects of before are then still protected.
+    pub fn select(&mut self, selection: Selection) -> Result<(), InterceptError> {
+        if !self.is_in_charge()? {
+            return Err(InterceptError::TakenOver);
+        }
+        let settings = Settings::new(self.proxy_port, &selection, &self.cgroups);
+        settings.write(&mut self.programs)?;
+        self.settings = settings;
+        self.selection = selection;
+        self.tell_missing();
+        Ok(())
+    }
+
+    /// Looks the cgroups of the selection up again: a service that is started again has a new one.
+    ///
+    /// # Errors
+    /// When the kernel refuses a map write.
+    pub fn refresh(&mut self) -> Result<(), InterceptError> {
+        let settings = Settings::new(self.proxy_port, &self.selection, &self.cgroups);
+        if settings != self.settings && self.is_in_charge()? {
+            settings.write(&mut self.programs)?;
+            self.settings = settings;
+            self.tell_missing();
+        }
+        Ok(())
+    }
+
+    /// Whether the maps are still this daemon's to write.
+    fn is_in_charge(&mut self) -> Result<bool, InterceptError> {
+        Ok(settings::proxy_port(&mut self.programs)? == u32::from(self.proxy_port))
+    }
+
+    fn tell_missing(&self) {
+        if let Some(cgroup) = settings::missing(&self.selection.include, &self.cgroups) {
+            tracing::warn!(
+                cgroup,
+                "an included cgroup does not exist; until it does, every process is protected"
+            );
+        }
+        if let Some(cgroup) = settings::missing(&self.selection.exclude, &self.cgroups) {
+            tracing::warn!(cgroup, "an excluded cgroup does not exist");
+        }
     }
 
     /// Lets the hooks recognise a listener of ours; until then every redirected connect is refused.

@@ -10,7 +10,10 @@ use serde::{
     de::{Error as _, MapAccess, Unexpected, Visitor},
 };
 
-use super::{AllowList, ColumnPattern, ColumnRule, DEFAULT_PORT, MaskKind, Mode, Policy};
+use super::{
+    AllowList, ColumnPattern, ColumnRule, MaskKind, Mode, Policy, Selection,
+    selection::{RawSubjects, RawTarget},
+};
 
 /// The only version there is.
 const VERSION: u64 = 1;
@@ -33,6 +36,18 @@ pub enum PolicyError {
         column: usize,
         /// The table.
         table: String,
+    },
+    /// A subject is both included and excluded.
+    #[error("{file}:{line}:{column}: subjects: `{subject}` is included and excluded; allowed: one of both")]
+    SubjectTwice {
+        /// The file.
+        file: String,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// The cgroup or user.
+        subject: String,
     },
     /// YAML, a key or a value is wrong.
     #[error("{file}:{line}:{column}: {message}")]
@@ -74,9 +89,15 @@ struct RawPolicy {
     /// `enforce` (default) masks and refuses; `observe` only records.
     #[serde(default)]
     mode: RawMode,
-    /// Ports databases listen on; 5432 by default.
+    /// Ports databases listen on, at every address; 5432 where there are no `targets` either.
     #[serde(default)]
     ports: Vec<u16>,
+    /// Ports databases listen on at some addresses only.
+    #[serde(default)]
+    targets: Vec<RawTarget>,
+    /// Who is protected; every process by default.
+    #[serde(default)]
+    subjects: RawSubjects,
     /// Which columns are personal.
     #[serde(default)]
     classification: RawClassification,
@@ -305,6 +326,10 @@ impl<'de> Deserialize<'de> for RawMask {
 pub(super) fn parse(file: &str, text: &str) -> Result<Policy, PolicyError> {
     let raw: RawPolicy = serde_norway::from_str(text).map_err(|error| syntax(file, &error))?;
     check(file, text, &raw)?;
+    let selection = Selection::new(&raw.ports, raw.targets, raw.subjects).map_err(|subject| {
+        let (line, column) = place(text, "subjects:", &subject);
+        PolicyError::SubjectTwice { file: file.to_owned(), line, column, subject }
+    })?;
     let masks: BTreeMap<String, Arc<MaskKind>> =
         raw.masks.into_iter().map(|(tag, mask)| (tag, Arc::new(mask.0))).collect();
     let default = masks.get(DEFAULT_TAG).cloned();
@@ -331,7 +356,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Policy, PolicyError> {
             RawMode::Enforce => Mode::Enforce,
             RawMode::Observe => Mode::Observe,
         },
-        ports: if raw.ports.is_empty() { vec![DEFAULT_PORT] } else { raw.ports },
+        selection,
         patterns,
         allow: allow.collect(),
         unlisted: ColumnRule { rule: "allow-list".into(), mask: default },

@@ -41,6 +41,21 @@ fn values_that_say_nothing_are_errors() {
         "classification: {allow: [{table: a.b, columns: []}, {table: A.b, columns: []}]}",
         "mode: off",
         "ports: [70000]",
+        "targets: [{port: 0}]",
+        "targets: [{prefix: 10.0.0.0/8}]",
+        "targets: [{port: 1, prefix: 10.0.0.0/33}]",
+        "targets: [{port: 1, prefix: 10.0.0.1/8}]",
+        "targets: [{port: 1, prefix: 'fd00::1/8'}]",
+        "targets: [{port: 1, prefix: '::ffff:10.0.0.0/104'}]",
+        "targets: [{port: 1, prefix: host.example}]",
+        "subjects: {include: {}}",
+        "subjects: {include: {uids: [-1]}}",
+        "subjects: {exclude: {cgroups: [system.slice]}}",
+        "subjects: {exclude: {cgroups: [/]}}",
+        "subjects: {exclude: {cgroups: [/a/../b]}}",
+        "subjects: {exclude: {cgroups: [/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17]}}",
+        "subjects: {exclude: {users: [root]}}",
+        "subjects: {include: {uids: [5]}, exclude: {uids: [5]}}",
         "masks: {default: {partial: {first: -1}}}",
         "masks: {default: {partial: {first: 1}, redact: {placeholder: x}}}",
         "masks: {default: {}}",
@@ -57,7 +72,9 @@ fn every_mask_can_be_written() {
     let text = "version: 1\nname: x\nports: [5432, 6432]\nclassification:\n  columns:\n    - {name: [a, B], tag: t}\n\
                 masks:\n  t: {partial: {last: 4}}\n  default: null\n";
     let policy = parse("p.yaml", text).unwrap();
-    assert_eq!(policy.ports(), [5432, 6432]);
+    let ports: Vec<_> =
+        policy.selection().targets.iter().map(|target| (target.port, target.prefix)).collect();
+    assert_eq!(ports, [(5432, None), (6432, None)]);
     assert_eq!(policy.rules(), 2);
     assert_eq!(*policy.patterns[1].rule.mask, MaskKind::Partial { first: 0, last: 4 });
     assert_eq!(*policy.unlisted.mask, MaskKind::Null);
@@ -71,4 +88,38 @@ fn every_mask_can_be_written() {
         let policy = parse("p.yaml", &format!("version: 1\nname: x\nmasks: {{default: {written}}}")).unwrap();
         assert_eq!(*policy.unlisted.mask, kind);
     }
+}
+
+#[test]
+fn targets_and_subjects_say_whose_connections_to_where_are_intercepted() {
+    let everything = parse("p.yaml", "version: 1\nname: x\n").unwrap();
+    let selection = everything.selection();
+    assert_eq!(selection.targets, [super::super::Target { port: 5432, prefix: None }]);
+    assert!(selection.include.is_empty() && selection.exclude.is_empty());
+
+    let text = "version: 1\nname: x\ntargets:\n  - {port: 6432, prefix: 10.1.0.0/16}\n  - {port: 7432, prefix: 'fd00::1'}\n\
+                subjects:\n  include: {cgroups: [/agents.slice]}\n  exclude: {uids: [26]}\n";
+    let selection = parse("p.yaml", text).unwrap().selection().clone();
+    let lengths: Vec<_> = selection
+        .targets
+        .iter()
+        .map(|target| (target.port, target.prefix.map(|prefix| prefix.length)))
+        .collect();
+    assert_eq!(lengths, [(6432, Some(16)), (7432, Some(128))], "5432 is not added to what is written");
+    assert_eq!(
+        (selection.include.cgroups, selection.exclude.uids),
+        (vec!["/agents.slice".to_owned()], vec![26])
+    );
+}
+
+#[test]
+fn a_subject_that_is_both_included_and_excluded_is_an_error() {
+    let text =
+        error("subjects:\n  include: {cgroups: [/a.slice]}\n  exclude:\n    cgroups: [/b, /a.slice]\n");
+    assert!(text.starts_with("p.yaml:4:") && text.contains("`/a.slice`"), "{text}");
+    let text = error("subjects: {include: {cgroups: [agents]}}\n");
+    assert!(
+        text.starts_with("p.yaml:3:") && text.contains("`agents`") && text.contains("allowed: a path"),
+        "{text}"
+    );
 }

@@ -3,6 +3,7 @@
 mod classify;
 mod file;
 mod schema;
+mod selection;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use crate::catalog::Catalog;
 pub use classify::Classification;
 pub use file::PolicyError;
 pub use schema::schema;
+pub use selection::{CGROUP_DEPTH_MAX, Prefix, Selection, Subjects, Target};
 
 /// The policy that is in force where no file is given; the very file that ships.
 const ZERO_CONFIG: &str = include_str!("../../../../policies/zero-config.yaml");
@@ -93,7 +95,7 @@ struct AllowList {
 pub struct Policy {
     name: String,
     mode: Mode,
-    ports: Vec<u16>,
+    selection: Selection,
     patterns: Vec<ColumnPattern>,
     allow: Vec<AllowList>,
     /// What happens to columns an allow list leaves out.
@@ -127,9 +129,9 @@ impl Policy {
         &self.name
     }
 
-    /// Ports databases listen on.
-    pub fn ports(&self) -> &[u16] {
-        &self.ports
+    /// Whose connections to where are intercepted.
+    pub fn selection(&self) -> &Selection {
+        &self.selection
     }
 
     /// Number of column patterns and allow lists.

@@ -22,13 +22,60 @@ pub fn schema() -> Value {
                 "type": "array",
                 "items": { "type": "integer", "minimum": 0, "maximum": 65_535 },
                 "default": [5432],
-                "description": "Ports databases listen on."
+                "description": "Ports databases listen on, at every address."
+            },
+            "targets": {
+                "type": "array",
+                "description": "Ports databases listen on at some addresses only.",
+                "items": {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "required": ["port"],
+                    "properties": {
+                        "port": { "type": "integer", "minimum": 1, "maximum": 65_535 },
+                        "prefix": {
+                            "type": "string",
+                            "pattern": "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$",
+                            "description": "An address or a prefix, as in `10.1.0.0/16`."
+                        }
+                    }
+                }
+            },
+            "subjects": {
+                "type": "object",
+                "additionalProperties": false,
+                "description": "Who is protected; every process by default.",
+                "properties": {
+                    "include": subjects("Only these, instead of every process."),
+                    "exclude": subjects("Not these, even if included.")
+                }
             },
             "classification": classification(),
             "masks": {
                 "type": "object",
                 "additionalProperties": mask(),
                 "description": "How each tag is masked; `default` is for tags without an entry."
+            }
+        }
+    })
+}
+
+fn subjects(description: &str) -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "minProperties": 1,
+        "description": description,
+        "properties": {
+            "cgroups": {
+                "type": "array",
+                "items": { "type": "string", "pattern": "^(/[^/]+){1,16}$" },
+                "description": "Cgroups with all below them, as `/proc/PID/cgroup` shows them."
+            },
+            "uids": {
+                "type": "array",
+                "items": { "type": "integer", "minimum": 0, "maximum": 4_294_967_295_u32 },
+                "description": "Real users, by number."
             }
         }
     })
