@@ -15,6 +15,7 @@ const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_LINK_UPDATE: libc::c_int = 29;
+const BPF_LINK_DETACH: libc::c_int = 34;
 
 #[repr(C)]
 struct ObjGet {
@@ -35,6 +36,11 @@ struct InfoGet {
     bpf_fd: u32,
     info_len: u32,
     info: u64,
+}
+
+#[repr(C)]
+struct LinkDetach {
+    link_fd: u32,
 }
 
 #[repr(C)]
@@ -97,6 +103,11 @@ impl Link {
             old_prog_fd: 0,
         };
         bpf(BPF_LINK_UPDATE, &update).map(drop)
+    }
+
+    /// Takes the program off the cgroup before it returns; dropping the last reference does so some time later.
+    pub(super) fn detach(&self) -> io::Result<()> {
+        bpf(BPF_LINK_DETACH, &LinkDetach { link_fd: self.0.as_raw_fd().cast_unsigned() }).map(drop)
     }
 }
 

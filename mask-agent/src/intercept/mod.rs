@@ -338,6 +338,10 @@ fn remove_version(version: &Path) -> Result<Vec<String>, InterceptError> {
     pins.sort_by_key(|pin| std::cmp::Reverse(PROGRAMS.iter().position(|name| pin.ends_with(name))));
     let mut detached = Vec::new();
     for pin in pins {
+        if let Ok(Some(link)) = Link::open(&pin) {
+            // Kernels before 5.9 cannot; there, removing the pin has to do.
+            let _ = link.detach();
+        }
         fs::remove_file(&pin).map_err(|source| pin_error(&pin, source))?;
         detached.extend(pin.file_name().map(|name| name.to_string_lossy().into_owned()));
     }
