@@ -29,6 +29,7 @@ use crate::{
     config::Config,
     control,
     intercept::{self, Interceptor, Options},
+    refusals,
     server::{self, DRAIN_DEADLINE, Shared},
     workers::Workers,
 };
@@ -80,8 +81,12 @@ async fn serve(config: Config) -> Result<()> {
         pin_dir: config.pin_dir,
         proxy_port: config.listen_port,
         selection: selection(&policy, &config.ports),
+        debug: config.debug_ebpf,
     };
     let mut interceptor = Interceptor::attach(&options)?;
+    if options.debug {
+        tokio::spawn(interceptor.forward_logs()?);
+    }
     let programs = hooks(&options.pin_dir)?;
     spool.append(
         None,
@@ -110,6 +115,7 @@ async fn serve(config: Config) -> Result<()> {
             stopped.clone(),
         )));
     }
+    tokio::spawn(refusals::record(interceptor.refusals()?, shared.clone()));
     let signals = Signals::new()?;
     tracing::info!(port = config.listen_port, "ready");
     let mut live =
@@ -334,6 +340,7 @@ fn human(record: &serde_json::Value) -> String {
             record["duration_us"],
             text("sqlstate")
         ),
+        "refusals_omitted" => format!("{} refused connections have no record", record["count"]),
         _ => text("reason"),
     };
     format!("{:>6} {:<18} {who} {what}", record["seq"], text("kind"))

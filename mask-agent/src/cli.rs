@@ -62,6 +62,9 @@ pub(crate) struct Run {
     /// Connections served at a time; more are told that there are too many. 4096 by default.
     #[arg(long, value_name = "COUNT")]
     pub(crate) max_connections: Option<u32>,
+    /// Log what the eBPF programs do with every connection to a database, for looking into a fault.
+    #[arg(long)]
+    pub(crate) debug_ebpf: bool,
     /// Database port to intercept; may be given several times, and replaces the policy's list.
     #[arg(long = "port", value_name = "PORT")]
     pub(crate) ports: Vec<u16>,
@@ -91,13 +94,14 @@ pub(crate) struct Overrides {
     pub(crate) listen_port: Option<u16>,
     pub(crate) max_connections: Option<u32>,
     pub(crate) ports: Vec<u16>,
+    pub(crate) debug_ebpf: bool,
 }
 
 impl From<Run> for Overrides {
     fn from(run: Run) -> Self {
-        let Run { policy, state, pins, cgroup, listen_port, max_connections, ports } = run;
+        let Run { policy, state, pins, cgroup, listen_port, max_connections, debug_ebpf, ports } = run;
         let folders = Self::from((Some(pins), state));
-        Self { policy, cgroup, listen_port, max_connections, ports, ..folders }
+        Self { policy, cgroup, listen_port, max_connections, ports, debug_ebpf, ..folders }
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) max_connections: u32,
     /// Ports to intercept in place of the policy's.
     pub(crate) ports: Vec<u16>,
+    /// Log what the eBPF programs do.
+    pub(crate) debug_ebpf: bool,
 }
 
 impl Default for Config {
@@ -43,6 +45,7 @@ impl Default for Config {
             listen_port: 15_432,
             max_connections: 4_096,
             ports: Vec::new(),
+            debug_ebpf: false,
         }
     }
 }
@@ -58,7 +61,8 @@ impl Config {
             }
             None => Self::default(),
         };
-        let Overrides { policy, state_dir, pin_dir, cgroup, listen_port, max_connections, ports } = flags;
+        let Overrides { policy, state_dir, pin_dir, cgroup, listen_port, max_connections, ports, debug_ebpf } =
+            flags;
         let config = Self {
             policy: policy.or(file.policy),
             state_dir: state_dir.unwrap_or(file.state_dir),
@@ -67,6 +71,7 @@ impl Config {
             listen_port: listen_port.unwrap_or(file.listen_port),
             max_connections: max_connections.unwrap_or(file.max_connections),
             ports: if ports.is_empty() { file.ports } else { ports },
+            debug_ebpf: debug_ebpf || file.debug_ebpf,
         };
         config.check()?;
         Ok(config)

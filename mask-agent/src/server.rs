@@ -194,7 +194,8 @@ pub(crate) async fn accept(
 fn record_refusal(shared: &Shared, reason: &str) {
     tracing::warn!(reason, "connection refused");
     // Without a trail there is nothing to serve either; the spool has said so itself.
-    let _ = shared.spool.append(None, &[Event::ConnectionRefused { reason: reason.to_owned() }]);
+    let event = Event::ConnectionRefused { reason: reason.to_owned(), age_ms: None };
+    let _ = shared.spool.append(None, &[event]);
 }
 
 /// A session for a connection.
@@ -284,7 +285,7 @@ async fn admit(shared: &Arc<Shared>, stream: TcpStream, stop: &mut watch::Receiv
         tracing::debug!(%error, "client is gone already");
     }
     let number = shared.connections.fetch_add(1, Ordering::Relaxed);
-    let subject = match Subject::new(number, &caller, identity(caller.pid)) {
+    let subject = match Subject::new(Some(number), &caller, identity(caller.pid)) {
         Ok(subject) => subject,
         Err(error) => {
             tracing::error!(%error, "the caller cannot be recorded");

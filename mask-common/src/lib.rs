@@ -80,6 +80,20 @@ pub struct FlowKey {
     pub proxy_port: u32,
 }
 
+/// A connection that the kernel side refused.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Refusal {
+    /// Who, and where to; a socket that was refused before it could connect has port 0.
+    pub origin: Origin,
+    /// Nanoseconds since the host started, suspended time included.
+    pub time_ns: u64,
+    /// Why: a [`Stat`].
+    pub reason: u32,
+    /// So that the size is a multiple of eight.
+    pub reserved: u32,
+}
+
 /// What is counted; the index into the `STATS` map.
 #[repr(u32)]
 #[derive(Clone, Copy)]
@@ -100,10 +114,12 @@ pub enum Stat {
     PeerKnown,
     /// Accepted connections without one.
     PeerUnknown,
+    /// Refusals that nobody was told of, because the daemon did not read for too long.
+    RefusalsLost,
 }
 
 /// Names of the counters, in order.
-pub const STATS: [&str; 8] = [
+pub const STATS: [&str; 9] = [
     "redirected",
     "bypassed",
     "no_listener",
@@ -112,21 +128,25 @@ pub const STATS: [&str; 8] = [
     "mptcp_refused",
     "peer_known",
     "peer_unknown",
+    "refusals_lost",
 ];
 
 const _: () = assert!(size_of::<Config>() == 16);
 const _: () = assert!(size_of::<Target>() == 4 + 16);
 const _: () = assert!(size_of::<Origin>() == 16 + 4 * 8 + 8 + 16);
+const _: () = assert!(size_of::<Refusal>() == size_of::<Origin>() + 8 + 8);
 const _: () = assert!(size_of::<FlowKey>() == 16 + 8 + 8);
 
 #[cfg(feature = "user")]
 mod user {
-    use super::{Config, FlowKey, Origin, Target};
+    use super::{Config, FlowKey, Origin, Refusal, Target};
 
     // SAFETY: plain integers without padding; every bit pattern is a value.
     unsafe impl aya::Pod for Config {}
     // SAFETY: plain integers without padding; every bit pattern is a value.
     unsafe impl aya::Pod for Origin {}
+    // SAFETY: plain integers without padding; every bit pattern is a value.
+    unsafe impl aya::Pod for Refusal {}
     // SAFETY: plain integers without padding; every bit pattern is a value.
     unsafe impl aya::Pod for FlowKey {}
     // SAFETY: plain integers without padding; every bit pattern is a value.

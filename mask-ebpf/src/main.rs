@@ -11,18 +11,19 @@ use aya_ebpf::{
     bindings::{bpf_sock_addr, bpf_sock_ops, bpf_sock_tuple},
     btf_maps::SkStorage,
     helpers::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_ktime_get_boot_ns,
         generated::{
             bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_netns_cookie,
             bpf_set_retval, bpf_sk_lookup_tcp, bpf_sk_release, bpf_sk_storage_delete, bpf_sk_storage_get,
         },
     },
     macros::{btf_map, cgroup_sock, cgroup_sock_addr, map, sock_ops},
-    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
     programs::{SockAddrContext, SockContext, SockOpsContext},
 };
+use aya_log_ebpf::info;
 use mask_common::{
-    CGROUP_DEPTH_MAX, Config, EXCLUDED, FlowKey, INCLUDED, LISTED, ONLY_INCLUDED, Origin,
+    CGROUP_DEPTH_MAX, Config, EXCLUDED, FlowKey, INCLUDED, LISTED, ONLY_INCLUDED, Origin, Refusal,
     STATS as STAT_NAMES, Stat, Target,
 };
 
@@ -41,6 +42,9 @@ static CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(1024, 0);
 static FLOWS: LruHashMap<FlowKey, Origin> = LruHashMap::with_max_entries(65_536, 0);
 #[map]
 static STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(STAT_NAMES.len() as u32, 0);
+/// Refusals, for the trail.
+#[map]
+static REFUSALS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 /// On the client's socket: where it meant to go.
 #[btf_map]
 static ORIGIN: SkStorage<Origin> = SkStorage::new();
@@ -112,7 +116,9 @@ pub fn refuse_mptcp(ctx: SockContext) -> i32 {
     let protocol = unsafe { (*ctx.sock).protocol };
     let Some(config) = CONFIG.get(0) else { return ALLOW };
     if protocol == IPPROTO_MPTCP && config.refuse_mptcp != 0 && is_subject(config) {
-        count(Stat::MptcpRefused);
+        // SAFETY: as above.
+        let family = unsafe { (*ctx.sock).family };
+        tell(&ctx, &caller(&ctx, [0; 4], 0, family), Stat::MptcpRefused);
         return REFUSE;
     }
     ALLOW
@@ -145,22 +151,19 @@ fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
     }
     // SAFETY: a sock_addr context always has a socket.
     let device = unsafe { (*address.__bindgen_anon_1.sk).bound_dev_if };
+    let mut origin = caller(ctx, meant, port, if family == Family::V4 { AF_INET } else { AF_INET6 });
     if device != 0 && device != LOOPBACK_DEVICE {
-        count(Stat::ForeignDevice);
-        return refuse();
+        return refuse(ctx, &origin, Stat::ForeignDevice);
     }
     let mapped = meant[0] == 0 && meant[1] == 0 && meant[2] == MAPPED;
     if !listener_is_ours(ctx, config.proxy_port, mapped) {
-        count(Stat::NoListener);
-        return refuse();
+        return refuse(ctx, &origin, Stat::NoListener);
     }
-    let mut origin = caller(ctx, meant, port, family);
     // SAFETY: the storage is looked up on the context's own socket, and the pointer checked before use.
     unsafe {
         let stored = ORIGIN.get_or_insert_ptr_mut(ctx, Some(&mut origin));
         if stored.is_null() {
-            count(Stat::StorageFailed);
-            return refuse();
+            return refuse(ctx, &origin, Stat::StorageFailed);
         }
         *stored = origin;
     }
@@ -171,6 +174,7 @@ fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
     }
     address.user_port = u32::from((config.proxy_port as u16).to_be());
     count(Stat::Redirected);
+    info!(ctx, "redirected pid {} from port {}", origin.pid_tgid >> 32, port);
     ALLOW
 }
 
@@ -212,10 +216,27 @@ fn meant(ctx: &SockAddrContext, family: Family) -> [u32; 4] {
 }
 
 #[inline(always)]
-fn refuse() -> i32 {
+fn refuse(ctx: &SockAddrContext, origin: &Origin, why: Stat) -> i32 {
+    tell(ctx, origin, why);
     // SAFETY: sets the error connect() returns; no memory is involved.
     unsafe { bpf_set_retval(-ECONNREFUSED) };
     REFUSE
+}
+
+/// Counts a refusal and tells the daemon who was refused.
+#[inline(always)]
+fn tell<C: EbpfContext>(ctx: &C, origin: &Origin, why: Stat) {
+    count(why);
+    let reason = why as u32;
+    info!(ctx, "refused pid {} to port {}: reason {}", origin.pid_tgid >> 32, origin.port, reason);
+    let Some(mut entry) = REFUSALS.reserve::<Refusal>(0) else {
+        count(Stat::RefusalsLost);
+        return;
+    };
+    // SAFETY: reads a clock.
+    let time_ns = unsafe { bpf_ktime_get_boot_ns() };
+    entry.write(Refusal { origin: *origin, time_ns, reason, reserved: 0 });
+    entry.submit(0);
 }
 
 /// A socket that goes elsewhere now must not show where it went before.
@@ -229,8 +250,7 @@ fn forget(ctx: &SockAddrContext) {
 }
 
 #[inline(always)]
-fn caller(ctx: &SockAddrContext, addr: [u32; 4], port: u32, family: Family) -> Origin {
-    let family = if family == Family::V4 { AF_INET } else { AF_INET6 };
+fn caller<C: EbpfContext>(ctx: &C, addr: [u32; 4], port: u32, family: u32) -> Origin {
     // SAFETY: these helpers read the current task and the context only.
     let (netns, cgroup) = unsafe { (bpf_get_netns_cookie(ctx.as_ptr()), bpf_get_current_cgroup_id()) };
     Origin {
@@ -352,6 +372,7 @@ fn name_peer(ctx: &SockOpsContext) {
         };
         let Some(origin) = FLOWS.get(&key) else {
             count(Stat::PeerUnknown);
+            info!(ctx, "nobody is known behind source port {}", key.source_port);
             return;
         };
         let value: *const Origin = origin;

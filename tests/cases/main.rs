@@ -9,6 +9,7 @@ mod interception;
 mod main_path;
 mod names;
 mod operating;
+mod refusals;
 mod selection;
 mod takeover;
 mod types;

@@ -5,8 +5,11 @@ use std::{fs, path::Path, process::Command};
 use anyhow::{Result, bail};
 
 /// A word and the only folder whose files may use it: one owner per dependency.
-const OWNERS: [(&str, &str); 2] =
-    [("aya::", "mask-agent/src/intercept/"), ("pg_query::", "mask-agent/core/src/lineage/")];
+const OWNERS: [(&str, &str); 3] = [
+    ("aya::", "mask-agent/src/intercept/"),
+    ("aya_log::", "mask-agent/src/intercept/"),
+    ("pg_query::", "mask-agent/core/src/lineage/"),
+];
 
 /// A file past this wants to be two.
 const LINES_MAX: usize = 600;

@@ -22,8 +22,11 @@ pub(crate) struct Subject(Box<str>);
 
 #[derive(Serialize)]
 struct SubjectRecord<'a> {
-    connection: u64,
-    to: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<u64>,
+    /// None where the socket was refused before it could connect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
     caller: CallerRecord<'a>,
 }
 
@@ -40,10 +43,16 @@ struct CallerRecord<'a> {
 }
 
 impl Subject {
-    pub(crate) fn new(connection: u64, caller: &Caller, identity: Identity) -> serde_json::Result<Self> {
+    /// A caller and its connection's number; none where there never was one.
+    pub(crate) fn new(
+        connection: Option<u64>,
+        caller: &Caller,
+        identity: Identity,
+    ) -> serde_json::Result<Self> {
+        let to = caller.original;
         let record = SubjectRecord {
             connection,
-            to: caller.original.to_string(),
+            to: (to.port() != 0).then(|| to.to_string()),
             caller: CallerRecord {
                 pid: caller.pid,
                 uid: caller.uid,

@@ -1,8 +1,11 @@
 //! What /proc says about a process.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use serde::Serialize;
+
+/// What /proc counts time in: `USER_HZ`, which is 100 on every architecture there is an eBPF target for.
+const TICK_MS: u64 = 10;
 
 /// A process as /proc shows it at the moment it is asked.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -28,6 +31,18 @@ pub fn identity(pid: u32) -> Identity {
         systemd_unit: systemd_unit(path),
         container_id: container_id(path),
         cgroup,
+    }
+}
+
+/// Reads it for a process that did something at a time since the host started: none if another has its number now.
+pub fn identity_at(pid: u32, time: Duration) -> Identity {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name in parentheses may hold anything, blanks and parentheses too; the 20th field after it is the start.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let started = fields.split_ascii_whitespace().nth(19).and_then(|ticks| ticks.parse::<u64>().ok());
+    match started {
+        Some(ticks) if Duration::from_millis(ticks * TICK_MS) <= time => identity(pid),
+        Some(_) | None => Identity::default(),
     }
 }
 
@@ -59,5 +74,12 @@ mod tests {
         assert_eq!(container_id(&format!("/system.slice/docker-{id}.scope")), Some(id.clone()));
         assert_eq!(container_id(&format!("/kubepods/pod1/{id}")), Some(id));
         assert_eq!(container_id("/system.slice/agent.service"), None);
+    }
+
+    #[test]
+    fn a_process_that_started_later_is_not_who_it_was() {
+        let own = std::process::id();
+        assert!(identity_at(own, Duration::MAX).exe.is_some());
+        assert!(identity_at(own, Duration::ZERO).exe.is_none());
     }
 }

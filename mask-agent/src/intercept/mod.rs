@@ -7,6 +7,7 @@ mod attach;
 mod identity;
 mod link;
 mod peers;
+mod refusals;
 mod settings;
 
 use std::{
@@ -20,15 +21,18 @@ use aya::{
     Ebpf, EbpfLoader,
     maps::{Map, MapData, PerCpuArray, SkStorage},
 };
+use aya_log::{EbpfLogger, Level};
 use mask_common::{LAYOUT, STATS};
 use mask_core::policy::Selection;
 
 use attach::{Cgroup, Change};
-pub use identity::{Identity, identity};
+pub use identity::{Identity, identity, identity_at};
 use link::Link;
 pub use peers::{Caller, Peers};
+pub use refusals::{Refusals, Refused, since_boot};
 use serde::Serialize;
 use settings::Settings;
+use tokio::io::{Interest, unix::AsyncFd};
 
 /// What a step below said.
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -40,8 +44,13 @@ const PROGRAMS: [&str; 6] =
 /// The program that is always attached at the root; it looks at no connection but the proxy's own.
 const AT_ROOT: &str = "track_flow";
 
-const MAPS: [&str; 10] =
-    ["CONFIG", "TARGETS", "UIDS", "CGROUPS", "FLOWS", "STATS", "ORIGIN", "PEER", "BYPASS", "LISTENER"];
+/// Below every level: the kernel drops the logging when it loads the programs.
+const SILENT: u8 = 0;
+
+const MAPS: [&str; 11] = [
+    "CONFIG", "TARGETS", "UIDS", "CGROUPS", "REFUSALS", "FLOWS", "STATS", "ORIGIN", "PEER", "BYPASS",
+    "LISTENER",
+];
 
 /// Where and what to intercept.
 pub struct Options {
@@ -53,6 +62,8 @@ pub struct Options {
     pub proxy_port: u16,
     /// Whose connections to where.
     pub selection: Selection,
+    /// Have the programs log what they do.
+    pub debug: bool,
 }
 
 /// Why interception failed.
@@ -157,6 +168,8 @@ impl Interceptor {
         for map in MAPS {
             loader.map_pin_path(map, pin_dir.join(map));
         }
+        let level = if options.debug { Level::Info as u8 } else { SILENT };
+        loader.override_global(aya_log::LEVEL, &level, true);
         let object = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/mask-ebpf"));
         let mut programs = loader.load(object).map_err(|error| InterceptError::Load(error.into()))?;
         let listener = storage(pin_dir, "LISTENER")?;
@@ -182,6 +195,32 @@ impl Interceptor {
         };
         interceptor.tell_missing();
         Ok(interceptor)
+    }
+
+    /// What the kernel side refuses from now on, and what it refused while no daemon ran.
+    ///
+    /// # Errors
+    /// When the pinned maps cannot be opened.
+    pub fn refusals(&self) -> Result<Refusals, InterceptError> {
+        Refusals::open(&self.pin_dir, self.proxy_port)
+    }
+
+    /// Forwards what the programs log, for as long as it is polled.
+    ///
+    /// # Errors
+    /// When there is no log to read.
+    pub fn forward_logs(&mut self) -> Result<impl Future<Output = ()> + use<>, InterceptError> {
+        let error = |source: Source| InterceptError::Map { map: "AYA_LOGS", source };
+        let logger = EbpfLogger::init(&mut self.programs).map_err(|source| error(source.into()))?;
+        // SAFETY: the logger keeps its one descriptor open for as long as it lives.
+        let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };
+        let mut logger = logger.map_err(|source| error(io::Error::from(source).into()))?;
+        Ok(async move {
+            while let Ok(mut ready) = logger.readable_mut().await {
+                ready.get_inner_mut().flush();
+                ready.clear_ready();
+            }
+        })
     }
 
     /// Intercepts another selection from now on.

@@ -42,6 +42,9 @@ pub enum Event {
     ConnectionRefused {
         /// Why, in one sentence.
         reason: String,
+        /// How long ago, in milliseconds, where it was the kernel that refused it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        age_ms: Option<u64>,
     },
     /// The hooks are in place.
     HooksAttached {
@@ -65,6 +68,11 @@ pub enum Event {
     },
     /// The trail ended inside a record; what was there of it stands on the line before.
     Recovered,
+    /// Connections were turned away too fast to record each of them.
+    RefusalsOmitted {
+        /// How many have no record.
+        count: u64,
+    },
     /// A statement is about to be answered; in the spool before its first row leaves.
     Statement {
         /// Its number in the connection.
