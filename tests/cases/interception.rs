@@ -178,6 +178,11 @@ fn a_socket_that_turns_to_another_service_reaches_it_and_shows_its_address() -> 
     assert_eq!(seen["peer"], second.to_string(), "not what the socket meant before");
     assert_eq!((arrived(&other)?, arrived(&database)?), (vec![second], vec![]));
     assert_eq!(recorded(&agent, 1)?, [SocketAddr::from(([127, 0, 0, 1], database.port))]);
+    // To the proxy itself: what the socket meant before is not what it means now.
+    let proxy = agent.proxy_port.to_string();
+    let seen = agent.probe(&["turned", "127.0.0.1", &to, "127.0.0.1", &proxy])?;
+    assert_eq!(seen["peer"], format!("127.0.0.1:{proxy}"));
+    assert_eq!((agent.counter("peer_known")?, agent.counter("peer_unknown")?), (2, 1));
     Ok(())
 }
 
