@@ -8,6 +8,7 @@ mod extended;
 mod interception;
 mod main_path;
 mod names;
+mod opening;
 mod operating;
 mod refusals;
 mod selection;
