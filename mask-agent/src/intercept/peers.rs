@@ -17,9 +17,9 @@ pub struct Caller {
     pub original: SocketAddr,
     /// Process.
     pub pid: u32,
-    /// Effective user.
+    /// Real user.
     pub uid: u32,
-    /// Effective group.
+    /// Real group.
     pub gid: u32,
     /// Cgroup of the task when it connected.
     pub cgroup_id: u64,
