@@ -6,6 +6,9 @@
 
 /// Functions that reach past the statement they stand in.
 mod functions;
+/// Nodes of the parse tree.
+mod node;
+/// Bodies of functions a statement makes.
 mod routine;
 /// A statement's text without its literals.
 mod template;

@@ -5,7 +5,10 @@
 
 use serde_json::Value;
 
-use super::functions;
+use super::{
+    functions,
+    node::{named, strings, text},
+};
 
 /// Words of a body that write, run text, change settings or speak to others. As names they stand in quotes.
 const WRITES: [&str; 16] = [
@@ -49,11 +52,11 @@ fn reaches(name: &str) -> bool {
 pub(super) fn read(statement: &Value) -> (Option<String>, Vec<String>) {
     let options = statement.get("options").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let option = |name: &str| {
-        options.iter().filter_map(|option| super::tree::named(option)).find_map(|(_, option)| {
+        options.iter().filter_map(|option| named(option)).find_map(|(_, option)| {
             (option.get("defname")?.as_str()? == name).then(|| option.get("arg")).flatten()
         })
     };
-    let text = |value: &Value| super::tree::named(value)?.1.get("sval")?.as_str().map(ToOwned::to_owned);
-    let bodies = option("as").and_then(super::tree::named).and_then(|(_, list)| list.get("items"));
-    (option("language").and_then(text), bodies.map(super::tree::strings).unwrap_or_default())
+    let word = |value: &Value| named(value)?.1.get("sval").and_then(text);
+    let bodies = option("as").and_then(named).and_then(|(_, list)| list.get("items"));
+    (option("language").and_then(word), bodies.map(strings).unwrap_or_default())
 }

@@ -6,7 +6,11 @@
 use pg_query::protobuf::{ConstrType, ObjectType};
 use serde_json::{Map, Value};
 
-use super::{functions, routine};
+use super::{
+    functions,
+    node::{is_set, named, strings, text},
+    routine,
+};
 
 /// A name as written.
 #[derive(Debug)]
@@ -149,30 +153,6 @@ struct Walk {
     in_flow: bool,
     /// Inside ON CONFLICT.
     in_conflict: bool,
-}
-
-/// The kind and the body of a node.
-pub(super) fn named(value: &Value) -> Option<(&str, &Value)> {
-    let node = value.get("node")?.as_object()?;
-    node.iter().next().map(|(kind, body)| (&**kind, body))
-}
-
-fn text(value: &Value) -> Option<String> {
-    value.as_str().filter(|text| !text.is_empty()).map(ToOwned::to_owned)
-}
-
-/// The strings of a list of String nodes, such as a qualified name.
-pub(super) fn strings(list: &Value) -> Vec<String> {
-    let items = list.as_array().map_or(&[][..], Vec::as_slice);
-    items.iter().filter_map(|item| named(item)?.1.get("sval")?.as_str().map(ToOwned::to_owned)).collect()
-}
-
-fn is_set(value: Option<&Value>) -> bool {
-    match value {
-        None | Some(Value::Null) => false,
-        Some(Value::Array(items)) => !items.is_empty(),
-        Some(_) => true,
-    }
 }
 
 /// Whether an assignment is `name = excluded.name`.
