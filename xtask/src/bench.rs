@@ -9,10 +9,12 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use mask_tests::{Agent, Postgres, Scratch, free_port, output, wait_for};
 
@@ -42,6 +44,8 @@ struct Contender {
     protected: bool,
 }
 
+/// How often resident memory is looked at; reading it costs microseconds.
+const RSS_PAUSE: Duration = Duration::from_millis(20);
 /// The rate of whole connections, as the report calls it.
 const CONNECT: &str = "connect, query, close";
 
@@ -54,6 +58,8 @@ struct Cell {
     cpu_us: f64,
     /// Median and 99th percentile of a transaction's time; none where single ones are not timed.
     latency_us: Option<(f64, f64)>,
+    /// By how much the proxy's resident memory grew at most, in KiB; none where it is not watched.
+    growth_kib: Option<f64>,
 }
 
 /// Everyone on the plain table, and the one that masks on the others.
@@ -208,6 +214,7 @@ fn pgbench(
         value: number(&text, "tps =")?,
         cpu_us: (cpu_us(contender.pid)? - before) / transactions,
         latency_us: Some(latencies(&scratch)?),
+        growth_kib: None,
     })
 }
 
@@ -261,7 +268,7 @@ fn scan(
     sizes: &mut HashMap<&'static str, f64>,
 ) -> Result<Cell> {
     let before = cpu_us(contender.pid)?;
-    let (received, took) = run_scan(contender, agent, request)?;
+    let ((received, took), growth_kib) = watched(contender.pid, || run_scan(contender, agent, request))?;
     let megabytes = sizes.entry(form).or_insert(received / 1e6);
     Ok(Cell {
         contender: contender.name,
@@ -270,6 +277,7 @@ fn scan(
         value: *megabytes / took.as_secs_f64(),
         cpu_us: (cpu_us(contender.pid)? - before) / *megabytes,
         latency_us: None,
+        growth_kib,
     })
 }
 
@@ -356,17 +364,40 @@ fn connects(contender: &Contender, agent: &Agent, seconds: u32) -> Result<Cell> 
         value: number(&text, "tps =")?,
         cpu_us: (cpu_us(contender.pid)? - before) / transactions,
         latency_us: None,
+        growth_kib: None,
+    })
+}
+
+fn rss_kib(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.split_whitespace().next().context("no number")?.parse()?)
+}
+
+/// Does something, and looks at the resident memory of a process meanwhile.
+fn watched<T>(pid: Option<u32>, work: impl FnOnce() -> Result<T>) -> Result<(T, Option<f64>)> {
+    let Some(pid) = pid else { return Ok((work()?, None)) };
+    let before = rss_kib(pid)?;
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let most = scope.spawn(|| {
+            let mut most = before;
+            while !done.load(Ordering::Relaxed) {
+                most = rss_kib(pid).map_or(most, |now| most.max(now));
+                thread::sleep(RSS_PAUSE);
+            }
+            most
+        });
+        let result = work();
+        done.store(true, Ordering::Relaxed);
+        let most = most.join().map_err(|_| anyhow!("the watching thread failed"))?;
+        Ok((result?, Some(most - before)))
     })
 }
 
 /// Resident memory per idle connection, in KiB.
 fn memory(contender: &Contender, agent: &Agent, count: u32) -> Result<Cell> {
-    let rss = || -> Result<f64> {
-        let pid = contender.pid.context("a proxy")?;
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        Ok(line.split_whitespace().next().context("no number")?.parse()?)
-    };
+    let rss = || rss_kib(contender.pid.context("a proxy")?);
     let own = release_xtask()?;
     let own = own.to_str().context("path is text")?;
     let before = rss()?;
@@ -383,6 +414,7 @@ fn memory(contender: &Contender, agent: &Agent, count: u32) -> Result<Cell> {
         value: (after - before) / f64::from(count),
         cpu_us: 0.0,
         latency_us: None,
+        growth_kib: None,
     })
 }
 
@@ -497,6 +529,7 @@ fn report(cells: &[Cell], json: bool) {
             "cpu_us": figure(contender, what, |cell| cell.cpu_us),
             "p50_us": figure(contender, what, |cell| cell.latency_us.map_or(f64::NAN, |(half, _)| half)),
             "p99_us": figure(contender, what, |cell| cell.latency_us.map_or(f64::NAN, |(_, most)| most)),
+            "growth_kib": figure(contender, what, |cell| cell.growth_kib.unwrap_or(f64::NAN)),
             "of_direct": ratio("direct"), "of_relay": ratio("relay"), "of_pgbouncer": ratio("pgbouncer"),
         }));
     }
@@ -505,13 +538,13 @@ fn report(cells: &[Cell], json: bool) {
         return;
     }
     println!(
-        "{:<28} {:<11} {:>16} {:>9} {:>8} {:>8} {:>8} {:>8} {:>10}",
-        "", "", "", "proxy CPU", "p50 us", "p99 us", "÷direct", "÷relay", "÷pgbouncer"
+        "{:<28} {:<11} {:>16} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>10}",
+        "", "", "", "proxy CPU", "p50 us", "p99 us", "RSS KiB", "÷direct", "÷relay", "÷pgbouncer"
     );
     for line in &lines {
         let number = |key: &str| line[key].as_f64().filter(|value| value.is_finite()).unwrap_or_default();
         println!(
-            "{:<28} {:<11} {:>7.0} {:<8} {:>6.1} us {:>8.0} {:>8.0} {:>8.2} {:>8.2} {:>10.2}",
+            "{:<28} {:<11} {:>7.0} {:<8} {:>6.1} us {:>8.0} {:>8.0} {:>8} {:>8.2} {:>8.2} {:>10.2}",
             line["what"].as_str().unwrap_or_default(),
             line["contender"].as_str().unwrap_or_default(),
             number("value"),
@@ -519,10 +552,11 @@ fn report(cells: &[Cell], json: bool) {
             number("cpu_us"),
             number("p50_us"),
             number("p99_us"),
+            line["growth_kib"].as_f64().map_or_else(String::new, |kib| format!("+{kib:.0}")),
             number("of_direct"),
             number("of_relay"),
             number("of_pgbouncer"),
         );
     }
-    println!("CPU is per transaction, and per MB in scans.");
+    println!("CPU is per transaction, and per MB in scans; RSS is how much a scan added at most.");
 }
