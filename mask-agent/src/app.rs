@@ -99,6 +99,7 @@ async fn serve(config: Config) -> Result<()> {
         spool,
         mask_key,
         config.max_connections,
+        Duration::from_secs(config.login_timeout_s.into()),
     )?);
     let control = control::listen(&config.state_dir)
         .with_context(|| format!("cannot make the control socket in {}", config.state_dir.display()))?;

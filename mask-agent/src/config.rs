@@ -13,6 +13,9 @@ use crate::cli::Overrides;
 /// Half of what a process may have open by systemd's default hard limit, two descriptors for each connection.
 const CONNECTIONS_MAX: u32 = 65_536;
 
+/// PostgreSQL's own limit for `authentication_timeout`.
+const LOGIN_TIMEOUT_S_MAX: u16 = 600;
+
 /// The settings of one host. A flag wins over the file, the file over the default.
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
@@ -29,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) listen_port: u16,
     /// Connections served at a time.
     pub(crate) max_connections: u32,
+    /// Seconds a client has to log in.
+    pub(crate) login_timeout_s: u16,
     /// Ports to intercept in place of the policy's.
     pub(crate) ports: Vec<u16>,
     /// Log what the eBPF programs do.
@@ -44,6 +49,8 @@ impl Default for Config {
             cgroup: None,
             listen_port: 15_432,
             max_connections: 4_096,
+            // As PostgreSQL's own `authentication_timeout`.
+            login_timeout_s: 60,
             ports: Vec::new(),
             debug_ebpf: false,
         }
@@ -70,6 +77,7 @@ impl Config {
             cgroup: cgroup.or(file.cgroup),
             listen_port: listen_port.unwrap_or(file.listen_port),
             max_connections: max_connections.unwrap_or(file.max_connections),
+            login_timeout_s: file.login_timeout_s,
             ports: if ports.is_empty() { file.ports } else { ports },
             debug_ebpf: debug_ebpf || file.debug_ebpf,
         };
@@ -94,6 +102,9 @@ impl Config {
     fn check(&self) -> Result<()> {
         if !(1..=CONNECTIONS_MAX).contains(&self.max_connections) {
             bail!("max_connections is {}; allowed: 1 to {CONNECTIONS_MAX}", self.max_connections);
+        }
+        if !(1..=LOGIN_TIMEOUT_S_MAX).contains(&self.login_timeout_s) {
+            bail!("login_timeout_s is {}; allowed: 1 to {LOGIN_TIMEOUT_S_MAX}", self.login_timeout_s);
         }
         if self.listen_port == 0 || self.ports.contains(&0) {
             bail!("port 0 stands for no port; allowed: 1 to 65535");
@@ -136,6 +147,7 @@ mod tests {
         );
         assert!(wrong("policy: a\nlisten_port: 70000\n").starts_with("c.yaml:2:14: "));
         assert!(wrong("max_connections: 0\n").contains("allowed: 1 to"));
+        assert!(wrong("login_timeout_s: 0\n").contains("allowed: 1 to 600"));
         assert!(wrong("ports: [15432]\n").contains("15432"));
         assert_eq!(Config::parse("c.yaml", "# nothing\n").unwrap(), Config::default());
     }

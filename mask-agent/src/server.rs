@@ -91,6 +91,8 @@ pub(crate) struct Shared {
     /// One for each connection there may be.
     slots: Arc<Semaphore>,
     connections_max: u32,
+    /// For start-up and login together.
+    pub(crate) login_timeout: Duration,
 }
 
 impl Shared {
@@ -100,6 +102,7 @@ impl Shared {
         spool: Spool,
         mask_key: [u8; 32],
         connections_max: u32,
+        login_timeout: Duration,
     ) -> io::Result<Self> {
         Ok(Self {
             peers,
@@ -111,6 +114,7 @@ impl Shared {
             connections: AtomicU64::new(0),
             slots: Arc::new(Semaphore::new(connections_max as usize)),
             connections_max,
+            login_timeout,
         })
     }
 

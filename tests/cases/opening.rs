@@ -1,10 +1,10 @@
 //! How a connection opens and closes: a client hears what it would hear from the server itself.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use anyhow::{Context, Result};
 use mask_tests::{
-    Agent, Postgres, have_root, output,
+    Agent, Postgres, Scratch, have_root, output, wait_for,
     wire::{Message, hex, query, shows, unhex},
 };
 
@@ -61,6 +61,30 @@ fn a_client_that_has_said_everything_still_gets_its_answer() -> Result<()> {
     let kinds: Vec<u8> = all.iter().map(|(kind, _)| *kind).collect();
     assert_eq!(kinds, b"TDCZ");
     assert!(shows(&ask(None, "select * from customers")?, b"canary"));
+    Ok(())
+}
+
+#[test]
+fn a_client_that_does_not_log_in_is_closed_in_time_and_one_that_did_stays() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    let folder = Scratch::new("slow")?;
+    let file = folder.0.join("config.yaml");
+    fs::write(&file, "login_timeout_s: 1\n")?;
+    let agent = Agent::start_with_arguments(postgres.port, &["--config", &file.to_string_lossy()])?;
+    let mut logged_in = agent.open_psql(&postgres.dsn())?;
+    logged_in.ask("select 1;")?;
+    // Half a start-up packet, and nothing more.
+    let half = &startup(0, &[])[..9];
+    let (ok, text) = agent.wire(postgres.port, &["say", "opening", &hex(half)])?;
+    assert!(ok && text.trim() == "closed", "{text}");
+    wait_for("the record of it", || {
+        let slow = |record: &serde_json::Value| record["reason"] == "start-up took too long";
+        agent.trail().is_ok_and(|trail| trail.iter().any(slow))
+    })?;
+    assert_eq!(logged_in.ask("select 2;")?, "2\n");
     Ok(())
 }
 

@@ -33,8 +33,6 @@ use crate::{
     upstream,
 };
 
-/// Start-up and login together; PostgreSQL's own `authentication_timeout` is as long.
-const STARTUP_DEADLINE: Duration = Duration::from_mins(1);
 /// A cancelled server answers by closing at once.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(10);
 /// For the last bytes to a client whose connection ends.
@@ -100,7 +98,7 @@ pub(crate) async fn serve(
         cancel: None,
     };
     let started = tokio::select! {
-        started = timeout(STARTUP_DEADLINE, connection.start()) => started.unwrap_or(Err(Ending::Slow)),
+        started = timeout(shared.login_timeout, connection.start()) => started.unwrap_or(Err(Ending::Slow)),
         // Who is not logged in yet has nothing to lose.
         () = stopped(stop) => Err(Ending::Drained),
     };
