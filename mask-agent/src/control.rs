@@ -20,6 +20,9 @@ use crate::server::Shared;
 /// A daemon that has not said a word by then is stuck.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
+/// After an accept that failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// What a daemon says of itself.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Report {
@@ -54,7 +57,15 @@ pub(crate) fn listen(state_dir: &Path) -> io::Result<UnixListener> {
 
 /// Answers whoever connects, until the daemon ends.
 pub(crate) async fn serve(listener: UnixListener, shared: Arc<Shared>) {
-    while let Ok((mut stream, _)) = listener.accept().await {
+    loop {
+        let mut stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "nobody can ask for the status for a moment");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
         // Between bind and the change of its mode, the socket was anybody's.
         let trusted = stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own_uid());
         if !trusted {
