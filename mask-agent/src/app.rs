@@ -181,7 +181,7 @@ impl Live<'_> {
             Ok(name) => Event::PolicyLoaded { name },
             Err(error) => {
                 tracing::error!(%error, "the new policy is rejected; the one before stays in force");
-                Event::PolicyRejected { reason: error.to_string() }
+                Event::PolicyRejected { reason: format!("{error:#}") }
             }
         }
     }
