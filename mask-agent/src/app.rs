@@ -356,7 +356,7 @@ fn uninstall(config: &Config) -> Result<()> {
     // The record comes first: an open database without a trace of who opened it must not be.
     let spool = Spool::open(&config.state_dir)
         .context("the audit trail cannot be written, so nothing was detached")?;
-    let programs = hooks(&config.pin_dir)?;
+    let programs = intercept::pinned(&config.pin_dir);
     spool.append(None, &[Event::HooksDetached { programs }])?;
     let detached = intercept::detach(&config.pin_dir)?;
     let detached = if detached.is_empty() { "nothing was attached".to_owned() } else { detached.join(", ") };

@@ -213,5 +213,14 @@ fn hooks_of_another_layout_are_replaced() -> Result<()> {
     fs::rename(version, &older)?;
     agent.restart()?;
     assert!(!older.exists(), "the hooks before are gone");
-    assert_serves(&agent, &database)
+    assert_serves(&agent, &database)?;
+    agent.kill()?;
+    fs::rename(version, &older)?;
+    let (ok, text) = agent.command(&["uninstall"])?;
+    assert!(ok && text.contains("connect4") && !older.exists(), "{text}");
+    let named = |record: &serde_json::Value| {
+        record["kind"] == "hooks_detached" && record["programs"].to_string().contains("connect4")
+    };
+    assert!(agent.trail()?.iter().any(named), "the trail names hooks of every layout");
+    Ok(())
 }

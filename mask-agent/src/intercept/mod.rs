@@ -347,6 +347,12 @@ pub fn status(pin_dir: &Path) -> Result<Status, InterceptError> {
     Ok(Status { attached, missing, counters })
 }
 
+/// Names of all pinned hooks, those of older versions included: what [`detach`] would remove.
+pub fn pinned(pin_dir: &Path) -> Vec<String> {
+    let pins = versions(pin_dir).flat_map(|version| files(&links(&version)));
+    pins.filter_map(|pin| Some(pin.file_name()?.to_string_lossy().into_owned())).collect()
+}
+
 /// Detaches everything, hooks of older versions included, and removes the pins; what was attached.
 ///
 /// # Errors
