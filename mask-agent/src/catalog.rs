@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 use mask_core::{
-    catalog::{Catalog, Column, Relation, RelationKind, TypeShape},
+    catalog::{Catalog, Column, Contents, Relation, RelationKind, TypeShape},
     policy::Policy,
     session::{Login, Snapshot},
 };
@@ -232,21 +232,20 @@ async fn read(client: &Client) -> anyhow::Result<Catalog> {
         let numbers: Vec<i16> = row.try_get(6)?;
         let names: Vec<String> = row.try_get(7)?;
         let types: Vec<u32> = row.try_get(8)?;
-        let columns = numbers.into_iter().zip(names).zip(types);
+        let columns = numbers.into_iter().zip(&names).zip(types);
+        let columns = columns.map(|((number, name), type_oid)| Column::new(number, name, type_oid));
+        let kind = match row.try_get::<_, String>(3)?.as_str() {
+            "r" | "p" => RelationKind::Table,
+            "v" => RelationKind::View,
+            "m" => RelationKind::MaterializedView,
+            "f" => RelationKind::Foreign,
+            _ => RelationKind::Other,
+        };
+        let (schema, name): (String, String) = (row.try_get(1)?, row.try_get(2)?);
         relations.push(Relation {
-            oid: row.try_get(0)?,
-            schema: row.try_get(1)?,
-            name: row.try_get(2)?,
-            kind: match row.try_get::<_, String>(3)?.as_str() {
-                "r" | "p" => RelationKind::Table,
-                "v" => RelationKind::View,
-                "m" => RelationKind::MaterializedView,
-                "f" => RelationKind::Foreign,
-                _ => RelationKind::Other,
-            },
             has_user_code: row.try_get(4)?,
             parents: row.try_get(5)?,
-            columns: columns.map(|((number, name), type_oid)| Column { number, name, type_oid }).collect(),
+            ..Relation::new(row.try_get(0)?, &schema, &name, kind, columns.collect())
         });
     }
     let mut functions = HashSet::new();
@@ -268,5 +267,5 @@ async fn read(client: &Client) -> anyhow::Result<Catalog> {
         };
         types.insert(row.try_get(0)?, shape);
     }
-    Ok(Catalog::new(relations, functions, types))
+    Ok(Catalog::new(Contents { relations, user_names: functions, types, ..Contents::default() }))
 }

@@ -1,4 +1,4 @@
-//! Relations, columns and types of one database, as the server describes them.
+//! Relations, columns, types and functions of one database, as the server describes them.
 //!
 //! A snapshot: the shell loads it on a connection of its own, the core only reads it. What is not in it is
 //! unknown, and unknown is never shown.
@@ -24,7 +24,7 @@ pub enum RelationKind {
 }
 
 /// One column.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Column {
     /// `pg_attribute.attnum`.
     pub number: i16,
@@ -32,6 +32,10 @@ pub struct Column {
     pub name: String,
     /// Its type's OID.
     pub type_oid: u32,
+    /// `pg_attribute.atttypmod`, -1 where there is none.
+    pub type_modifier: i32,
+    /// The expression of a generated column, as `pg_get_expr` writes it with an empty search path.
+    pub generated: Option<String>,
 }
 
 /// One relation.
@@ -45,12 +49,101 @@ pub struct Relation {
     pub name: String,
     /// What it is.
     pub kind: RelationKind,
-    /// Whether a user's trigger or rule may change what a write does.
+    /// Whether a user's trigger, rule or default may change what a write does.
     pub has_user_code: bool,
+    /// Whether a rule other than a view's own may replace or add to a statement on it.
+    pub has_rules: bool,
+    /// OIDs of the functions of its triggers that are not internal.
+    pub triggers: Vec<u32>,
     /// Direct parents by inheritance or partitioning.
     pub parents: Vec<u32>,
     /// Columns in order.
     pub columns: Vec<Column>,
+    /// The query of a view or materialized view, as `pg_get_viewdef` writes it with an empty search path.
+    pub definition: Option<String>,
+}
+
+impl Column {
+    /// A column without modifier or expression.
+    pub fn new(number: i16, name: &str, type_oid: u32) -> Self {
+        Self { number, name: name.to_owned(), type_oid, type_modifier: -1, generated: None }
+    }
+}
+
+impl Relation {
+    /// A relation by itself: nobody's child, without triggers, rules or a definition.
+    pub fn new(oid: u32, schema: &str, name: &str, kind: RelationKind, columns: Vec<Column>) -> Self {
+        Self {
+            oid,
+            schema: schema.to_owned(),
+            name: name.to_owned(),
+            kind,
+            has_user_code: false,
+            has_rules: false,
+            triggers: Vec::new(),
+            parents: Vec::new(),
+            columns,
+            definition: None,
+        }
+    }
+}
+
+/// How far a function's results may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Volatility {
+    /// Never: `i`.
+    Immutable,
+    /// Not within a statement: `s`.
+    Stable,
+    /// At any time: `v`.
+    Volatile,
+}
+
+/// What `pg_proc.prokind` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoutineKind {
+    /// An aggregate.
+    Aggregate,
+    /// A function.
+    Function,
+    /// A procedure.
+    Procedure,
+    /// A window function.
+    Window,
+}
+
+/// One function outside `pg_catalog`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Routine {
+    /// `pg_proc.oid`.
+    pub oid: u32,
+    /// Schema it stands in.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: RoutineKind,
+    /// `pg_language.lanname`: `sql`, `plpgsql`, `c`, …
+    pub language: String,
+    /// `CREATE FUNCTION` as `pg_get_functiondef` writes it with an empty search path, for `sql` and `plpgsql`.
+    pub definition: Option<String>,
+    /// Whether it runs with its owner's rights.
+    pub security_definer: bool,
+    /// How far its results may change.
+    pub volatility: Volatility,
+    /// Names of its input arguments; empty for one without a name.
+    pub inputs: Vec<String>,
+    /// Names of the columns it returns (OUT, INOUT and TABLE arguments), empty where there are none.
+    pub outputs: Vec<String>,
+    /// OID of its result type.
+    pub returns: u32,
+    /// Whether it returns a set.
+    pub returns_set: bool,
+    /// Its `search_path`, where `SET search_path` stands at its definition.
+    pub search_path: Option<String>,
+    /// Whether it is known to return nothing but what is made of its arguments: a function in C of a
+    /// well-known extension.
+    pub harmless: bool,
 }
 
 /// What a type is built from, for those masking must know by structure.
@@ -74,28 +167,68 @@ pub enum TypeShape {
     Range,
 }
 
+/// What a snapshot is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// `server_version_num / 10000`.
+    pub major: u16,
+    /// Relations of every schema, those of the server included.
+    pub relations: Vec<Relation>,
+    /// Functions outside `pg_catalog` and `information_schema`.
+    pub routines: Vec<Routine>,
+    /// Names of what else runs code of users: operators, casts' types, domains, types with own input functions.
+    pub user_names: HashSet<String>,
+    /// Types that are not built in.
+    pub types: HashMap<u32, TypeShape>,
+    /// Names of types, without schema, and their OIDs.
+    pub type_names: HashMap<String, Vec<u32>>,
+    /// `search_path` as a new session of this role has it, `"$user"` resolved; none where it is unknown.
+    pub search_path: Option<Vec<String>>,
+}
+
 /// One database as it was when the snapshot was taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
+    major: u16,
     relations: HashMap<u32, Relation>,
     by_name: HashMap<String, Vec<u32>>,
-    user_functions: HashSet<String>,
+    routines: Vec<Routine>,
+    routines_by_name: HashMap<String, Vec<usize>>,
+    user_names: HashSet<String>,
     types: HashMap<u32, TypeShape>,
+    type_names: HashMap<String, Vec<u32>>,
+    search_path: Option<Vec<String>>,
 }
 
 impl Catalog {
-    /// Builds a snapshot. `user_functions` are the names of functions outside `pg_catalog`.
-    pub fn new(
-        relations: Vec<Relation>,
-        user_functions: HashSet<String>,
-        types: HashMap<u32, TypeShape>,
-    ) -> Self {
+    /// Builds a snapshot.
+    pub fn new(contents: Contents) -> Self {
+        let Contents { major, relations, routines, user_names, types, type_names, search_path } = contents;
         let mut by_name: HashMap<String, Vec<u32>> = HashMap::new();
         for relation in &relations {
             by_name.entry(relation.name.clone()).or_default().push(relation.oid);
         }
+        let mut routines_by_name: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, routine) in routines.iter().enumerate() {
+            routines_by_name.entry(routine.name.clone()).or_default().push(index);
+        }
         let relations = relations.into_iter().map(|relation| (relation.oid, relation)).collect();
-        Self { relations, by_name, user_functions, types }
+        Self {
+            major,
+            relations,
+            by_name,
+            routines,
+            routines_by_name,
+            user_names,
+            types,
+            type_names,
+            search_path,
+        }
+    }
+
+    /// The server's major version, such as 15; 0 where it is unknown.
+    pub fn major(&self) -> u16 {
+        self.major
     }
 
     /// The relation with this OID.
@@ -121,18 +254,44 @@ impl Catalog {
         self.relations.values()
     }
 
-    /// Whether a function of this name exists outside `pg_catalog`.
+    /// Every function of users with this name, in any schema and with any arguments.
+    pub fn routines<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Routine> + use<'a> {
+        let indexes = self.routines_by_name.get(name).map_or(&[][..], Vec::as_slice);
+        indexes.iter().filter_map(|index| self.routines.get(*index))
+    }
+
+    /// The function of users with this OID.
+    pub fn routine(&self, oid: u32) -> Option<&Routine> {
+        self.routines.iter().find(|routine| routine.oid == oid)
+    }
+
+    /// Whether a function, operator or type of this name runs code of users that is not known to be harmless.
     pub fn has_user_function(&self, name: &str) -> bool {
-        self.user_functions.contains(name)
+        self.user_names.contains(name) || self.routines(name).any(|routine| !routine.harmless)
+    }
+
+    /// Whether an operator, or a type by its casts, checks or input, runs code of users under this name.
+    pub fn has_user_name(&self, name: &str) -> bool {
+        self.user_names.contains(name)
     }
 
     /// Whether there is any code of users that a view may run.
     pub fn has_user_code(&self) -> bool {
-        !self.user_functions.is_empty()
+        !self.user_names.is_empty() || self.routines.iter().any(|routine| !routine.harmless)
     }
 
     /// How a type that is not built in is made.
     pub fn type_shape(&self, oid: u32) -> Option<&TypeShape> {
         self.types.get(&oid)
+    }
+
+    /// OIDs of the types with this name, in any schema.
+    pub fn types_named(&self, name: &str) -> &[u32] {
+        self.type_names.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The search path of a new session of the role the snapshot was read as.
+    pub fn search_path(&self) -> Option<&[String]> {
+        self.search_path.as_deref()
     }
 }

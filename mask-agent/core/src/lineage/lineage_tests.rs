@@ -1,27 +1,17 @@
 //! Rulings over a small catalog: customers (email and ssn masked), orders (nothing masked), a view and a
 //! function of users.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::*;
 use crate::{
-    catalog::{Column, Relation},
+    catalog::{Column, Contents, Relation},
     policy::Policy,
 };
 
 fn relation(oid: u32, schema: &str, name: &str, kind: RelationKind, columns: &[&str]) -> Relation {
-    let columns = columns.iter().zip(1..);
-    Relation {
-        oid,
-        schema: schema.to_owned(),
-        name: name.to_owned(),
-        kind,
-        has_user_code: name == "triggered",
-        parents: Vec::new(),
-        columns: columns
-            .map(|(name, number)| Column { number, name: (*name).to_owned(), type_oid: 25 })
-            .collect(),
-    }
+    let columns = columns.iter().zip(1..).map(|(name, number)| Column::new(number, name, 25)).collect();
+    Relation { has_user_code: name == "triggered", ..Relation::new(oid, schema, name, kind, columns) }
 }
 
 fn catalog() -> Catalog {
@@ -35,8 +25,8 @@ fn catalog() -> Catalog {
         relation(12_001, "pg_catalog", "pg_stats", View, &["tablename", "most_common_vals"]),
         relation(12_002, "pg_catalog", "pg_settings", View, &["name", "setting"]),
     ];
-    let functions = HashSet::from(["f".to_owned(), "leak".to_owned(), "===".to_owned()]);
-    Catalog::new(relations, functions, HashMap::new())
+    let user_names = HashSet::from(["f".to_owned(), "leak".to_owned(), "===".to_owned()]);
+    Catalog::new(Contents { relations, user_names, ..Contents::default() })
 }
 
 /// What is ruled for each statement: how far it is trusted, or the code of its refusal.

@@ -1,7 +1,5 @@
-use std::collections::HashMap;
-
 use super::*;
-use crate::catalog::{Column, RelationKind};
+use crate::catalog::{Column, Contents, RelationKind};
 
 fn number(index: usize) -> i16 {
     i16::try_from(index + 1).unwrap()
@@ -9,24 +7,13 @@ fn number(index: usize) -> i16 {
 
 fn relation(oid: u32, name: &str, parents: &[u32], columns: &[&str]) -> Relation {
     let (schema, name) = name.split_once('.').unwrap_or(("public", name));
-    let column = |(index, name): (usize, &&str)| Column {
-        number: number(index),
-        name: (*name).to_owned(),
-        type_oid: 25,
-    };
-    Relation {
-        oid,
-        schema: schema.to_owned(),
-        name: name.to_owned(),
-        kind: RelationKind::Table,
-        has_user_code: false,
-        parents: parents.to_vec(),
-        columns: columns.iter().enumerate().map(column).collect(),
-    }
+    let columns = columns.iter().enumerate().map(|(index, name)| Column::new(number(index), name, 25));
+    let relation = Relation::new(oid, schema, name, RelationKind::Table, columns.collect());
+    Relation { parents: parents.to_vec(), ..relation }
 }
 
 fn classes(policy: &Policy, relations: Vec<Relation>) -> Classification {
-    policy.classify(&Catalog::new(relations, HashSet::new(), HashMap::new()))
+    policy.classify(&Catalog::new(Contents { relations, ..Contents::default() }))
 }
 
 /// Columns of a table the built-in policy masks.

@@ -3,14 +3,11 @@
 #![allow(dead_code, reason = "each test and each fuzz target uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test's own bytes")]
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, LazyLock},
-};
+use std::sync::{Arc, LazyLock};
 
 use mask_core::{
     audit::Event,
-    catalog::{Catalog, Column, Relation, RelationKind},
+    catalog::{Catalog, Column, Contents, Relation, RelationKind},
     masking::MaskKey,
     policy::Policy,
     protocol::postgres::{PostgresSession, Settings},
@@ -27,22 +24,9 @@ pub const INT4: u32 = 23;
 pub const TEXT: u32 = 25;
 
 pub fn relation(oid: u32, name: &str, columns: &[(&str, u32)]) -> Relation {
-    let columns = columns.iter().zip(1..);
-    Relation {
-        oid,
-        schema: "public".to_owned(),
-        name: name.to_owned(),
-        kind: RelationKind::Table,
-        has_user_code: false,
-        parents: Vec::new(),
-        columns: columns
-            .map(|((name, type_oid), number)| Column {
-                number,
-                name: (*name).to_owned(),
-                type_oid: *type_oid,
-            })
-            .collect(),
-    }
+    let columns =
+        columns.iter().zip(1..).map(|((name, type_oid), number)| Column::new(number, name, *type_oid));
+    Relation::new(oid, "public", name, RelationKind::Table, columns.collect())
 }
 
 /// Classified once: a fuzz target makes thousands of peers a second.
@@ -51,7 +35,7 @@ static SNAPSHOT: LazyLock<Arc<Snapshot>> = LazyLock::new(|| {
         relation(CUSTOMERS, "customers", &[("id", INT4), ("city", TEXT), ("email", TEXT)]),
         relation(PARTS, "parts", &[("id", INT4), ("label", TEXT)]),
     ];
-    let catalog = Catalog::new(relations, HashSet::new(), HashMap::new());
+    let catalog = Catalog::new(Contents { relations, ..Contents::default() });
     Arc::new(Snapshot::new(Arc::new(catalog), &Policy::zero_config()))
 });
 
