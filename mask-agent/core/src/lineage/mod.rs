@@ -4,6 +4,10 @@
 //! passes; any other shows only outputs whose base column the server names itself, and no data may flow from
 //! it to where it would be shown later.
 
+/// Functions of the server, and what they do with values.
+mod builtins;
+/// Functions of extensions that come with the server.
+mod extensions;
 /// Functions that reach past the statement they stand in.
 mod functions;
 /// Nodes of the parse tree.
