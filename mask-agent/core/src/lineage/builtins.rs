@@ -53,7 +53,8 @@ pub(crate) struct Builtin {
     pub kind: Kind,
     /// Whether an overload returns a set.
     pub returns_set: bool,
-    /// Whether an overload returns a row whose columns are not known from here, or overloads disagree on them.
+    /// Whether an overload returns what may be a row whose columns are not known from here, or overloads disagree
+    /// on them. A polymorphic result may be one: `lower` of a range of rows is a row.
     pub returns_row: bool,
     /// Whether an overload does more than return a result, or returns another one each time.
     pub volatile: bool,
@@ -156,4 +157,186 @@ fn read(line: &'static str) -> Option<(&'static str, Span)> {
         columns,
     };
     Some((name, Span { first, last, builtin }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(class: Class, names: &str) {
+        for name in names.split_whitespace() {
+            assert_eq!(builtin(0, name).map(|builtin| builtin.class), Some(class), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_made_of_arguments_flows() {
+        check(Class::Flows, "lower substr concat format md5 encode to_char string_agg array_agg min max lag");
+        check(
+            Class::Flows,
+            "row_to_json to_jsonb jsonb_path_query json_populate_record jsonb_each_text unnest",
+        );
+        check(
+            Class::Flows,
+            "xpath xmlagg ts_headline to_tsvector ts_debug generate_series pg_column_size num_nulls",
+        );
+        check(Class::Flows, "textin textout array_in record_send pg_input_error_info pg_options_to_table");
+    }
+
+    #[test]
+    fn what_tells_nothing_of_its_arguments_is_constant() {
+        check(Class::Constant, "count row_number now clock_timestamp version pg_typeof gen_random_uuid pi");
+    }
+
+    #[test]
+    fn overloads_share_the_worst_class() {
+        // As aggregates of hypothetical rows they place an argument among the rows; with bounds, chance tells them.
+        check(Class::Flows, "rank dense_rank percent_rank cume_dist random uuidv7");
+        // One overload takes a query as text.
+        check(Class::Dangerous, "ts_rewrite");
+    }
+
+    #[test]
+    fn what_describes_the_server_is_metadata() {
+        check(Class::Metadata, "pg_get_viewdef pg_get_expr obj_description to_regclass regclassin regclass");
+        check(Class::Metadata, "has_table_privilege pg_relation_size pg_table_is_visible nextval currval");
+        check(
+            Class::Metadata,
+            "txid_current current_user inet_client_addr pg_stat_get_live_tuples pg_cursor",
+        );
+        check(Class::Metadata, "pg_terminate_backend pg_reload_conf pg_partition_root enum_range");
+    }
+
+    #[test]
+    fn what_carries_a_value_elsewhere_is_a_channel() {
+        check(Class::Channel, "pg_notify set_config setval setseed pg_logical_emit_message pg_sleep lo_put");
+        check(Class::Channel, "pg_advisory_lock pg_try_advisory_xact_lock_shared lo_from_bytea lowrite");
+        check(Class::Channel, "pg_create_restore_point pg_create_physical_replication_slot pg_backup_start");
+        check(Class::Channel, "pg_restore_attribute_stats tsvector_update_trigger");
+        check(Class::Setting, "current_setting pg_show_all_settings");
+    }
+
+    #[test]
+    fn what_reads_past_its_arguments_is_dangerous() {
+        check(
+            Class::Dangerous,
+            "query_to_xml table_to_xml_and_xmlschema cursor_to_xml database_to_xml ts_stat",
+        );
+        check(
+            Class::Dangerous,
+            "pg_read_file pg_ls_dir pg_stat_file pg_hba_file_rules lo_get loread lo_import",
+        );
+        check(Class::Dangerous, "pg_stat_get_activity pg_stat_get_backend_activity pg_mcv_list_items");
+        check(Class::Dangerous, "pg_logical_slot_peek_changes binary_upgrade_set_record_init_privs");
+    }
+
+    #[test]
+    fn what_nobody_can_call_is_dangerous() {
+        check(Class::Dangerous, "array_agg_transfn textrecv eqsel plpgsql_call_handler bthandler");
+    }
+
+    #[test]
+    fn the_server_has_no_such_function() {
+        for name in ["", "LOWER", "coalesce", "dblink", "mask", "pg_notify ", "public.lower"] {
+            assert_eq!(builtin(0, name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_known_where_the_major_has_it() {
+        let knows = |name| (12..=19).filter(|major| builtin(*major, name).is_some()).collect::<Vec<_>>();
+        assert_eq!(knows("lower"), [13, 14, 15, 16, 17, 18]);
+        assert_eq!(knows("pg_start_backup"), [13, 14]);
+        assert_eq!(knows("any_value"), [16, 17, 18]);
+        assert_eq!(knows("uuidv7"), [18]);
+    }
+
+    #[test]
+    fn names_that_the_grammar_makes_are_known() {
+        let made = [
+            "btrim",
+            "extract",
+            "is_normalized",
+            "like_escape",
+            "ltrim",
+            "normalize",
+            "overlaps",
+            "overlay",
+            "pg_collation_for",
+            "position",
+            "rtrim",
+            "similar_to_escape",
+            "substring",
+            "timezone",
+            "xmlexists",
+        ];
+        for (name, major) in made.iter().flat_map(|name| (13..=18).map(move |major| (name, major))) {
+            assert!(builtin(major, name).is_some(), "{name} in {major}");
+        }
+        assert!(builtin(17, "merge_action").is_some());
+    }
+
+    #[test]
+    fn a_word_that_older_servers_read_as_a_column_is_no_function_there() {
+        let class = |major| builtin(major, "system_user").map(|builtin| builtin.class);
+        assert_eq!((class(0), class(15), class(16)), (None, None, Some(Class::Metadata)));
+    }
+
+    #[test]
+    fn columns_are_those_of_the_major() {
+        let columns = |major, name| builtin(major, name).unwrap().columns;
+        assert_eq!(columns(15, "jsonb_each_text"), ["key", "value"]);
+        assert_eq!(columns(15, "json_array_elements"), ["value"]);
+        assert_eq!(
+            columns(0, "pg_stat_file"),
+            ["size", "access", "modification", "change", "creation", "isdir"]
+        );
+        assert!(columns(14, "pg_stat_get_wal").contains(&"wal_write_time"));
+        assert!(!columns(18, "pg_stat_get_wal").contains(&"wal_write_time"));
+        // Where majors or overloads disagree, columns are not known.
+        for (major, name) in [(0, "pg_stat_get_wal"), (15, "unnest")] {
+            let builtin = builtin(major, name).unwrap();
+            assert!(builtin.columns.is_empty() && builtin.returns_row, "{name}");
+        }
+    }
+
+    #[test]
+    fn kind_set_row_and_volatility_are_those_of_the_server() {
+        let of = |name| {
+            let builtin = builtin(15, name).unwrap();
+            (builtin.kind, builtin.returns_set, builtin.returns_row, builtin.volatile)
+        };
+        assert_eq!(of("btrim"), (Kind::Function, false, false, false));
+        assert_eq!(of("lower"), (Kind::Function, false, true, false));
+        assert_eq!(of("string_agg"), (Kind::Aggregate, false, false, false));
+        assert_eq!(of("lag"), (Kind::Window, false, true, false));
+        assert_eq!(of("generate_series"), (Kind::Function, true, false, false));
+        assert_eq!(of("json_to_recordset"), (Kind::Function, true, true, false));
+        assert_eq!(of("jsonb_populate_record"), (Kind::Function, false, true, false));
+        assert_eq!(of("nextval"), (Kind::Function, false, false, true));
+    }
+
+    #[test]
+    fn every_line_of_the_table_is_read() {
+        let lines = include_str!("builtins.tsv").lines();
+        for line in lines {
+            assert!(read(line).is_some(), "{line}");
+            assert!(!line.contains("# unreviewed"), "{line}");
+        }
+        let spans: usize = BUILTINS.values().map(|named| named.spans.len()).sum();
+        assert_eq!(spans, include_str!("builtins.tsv").lines().count());
+        assert!(BUILTINS.len() > 2_800);
+    }
+
+    #[test]
+    fn functions_of_extensions_have_the_class_of_the_worst() {
+        let class = extension;
+        for name in ["dblink", "crosstab", "connectby", "pg_stat_statements", "get_raw_page", "xpath_table"] {
+            assert_eq!(class(name), Some(Class::Dangerous), "{name}");
+        }
+        assert_eq!(class("set_limit"), Some(Class::Channel));
+        assert_eq!(class("pgstattuple"), Some(Class::Metadata));
+        assert_eq!(class("akeys"), Some(Class::Flows));
+        assert_eq!(class("dblink_of_mine"), None);
+    }
 }

@@ -3,13 +3,24 @@
 //! Unlike a built-in one, such a function may be anybody's: a name is no proof that the extension made it. Whoever
 //! wants to rely on anything better than [`Class::Dangerous`] asks the catalog first.
 
+use std::{collections::HashMap, sync::LazyLock};
+
 use super::builtins::Class;
 
 /// The class of a function of this name, if an extension in `contrib` has one; the worst, if several do.
 pub(crate) fn extension(name: &str) -> Option<Class> {
-    let listed = EXTENSIONS.iter().filter(|(_, _, names)| names.contains(&name));
-    listed.map(|&(_, class, _)| class).max()
+    BY_NAME.get(name).copied()
 }
+
+static BY_NAME: LazyLock<HashMap<&'static str, Class>> = LazyLock::new(|| {
+    let mut classes = HashMap::new();
+    for &(_, class, names) in &EXTENSIONS {
+        for name in names {
+            classes.entry(*name).and_modify(|worst: &mut Class| *worst = class.max(*worst)).or_insert(class);
+        }
+    }
+    classes
+});
 
 /// Extension, class, and the functions of that class. Extensions of operators, index support and plain
 /// arithmetic alone are left out: nobody knows their functions, and then nobody trusts them.
