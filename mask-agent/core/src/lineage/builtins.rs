@@ -5,8 +5,8 @@
 //! `docs/decisions/0004-builtin-functions.md`. A name stands for all its overloads: its class is the worst of theirs.
 //!
 //! Operators need no table of their own: every built-in operator is one of these functions, and every one of those
-//! is [`Class::Flows`]. So is what a cast calls, but for the casts from text to a name of the catalog
-//! ([`Class::Metadata`]). `cargo xtask functions --check` makes sure.
+//! is `Class::Flows`. So is what a cast calls, but for the casts from text to a name of the catalog
+//! (`Class::Metadata`). `cargo xtask functions --check` makes sure.
 
 use std::{collections::HashMap, sync::LazyLock};
 

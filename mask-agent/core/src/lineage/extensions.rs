@@ -1,7 +1,7 @@
 //! What functions of the extensions that come with `PostgreSQL` do with values, by name.
 //!
 //! Unlike a built-in one, such a function may be anybody's: a name is no proof that the extension made it. Whoever
-//! wants to rely on anything better than [`Class::Dangerous`] asks the catalog first.
+//! wants to rely on anything better than `Class::Dangerous` asks the catalog first.
 
 use std::{collections::HashMap, sync::LazyLock};
 
