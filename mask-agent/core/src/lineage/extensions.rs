@@ -261,11 +261,7 @@ const EXTENSIONS: [(&str, Class, &[&str]); 37] = [
             "ssl_version",
         ],
     ),
-    (
-        "tablefunc",
-        Class::Dangerous,
-        &["connectby", "crosstab", "crosstab2", "crosstab3", "crosstab4", "crosstabn"],
-    ),
+    ("tablefunc", Class::Dangerous, &["connectby", "crosstab", "crosstab2", "crosstab3", "crosstab4"]),
     ("tablefunc", Class::Flows, &["normal_rand"]),
     // A trigger that sends the key of a row to whoever listens.
     ("tcn", Class::Channel, &["triggered_change_notification"]),
