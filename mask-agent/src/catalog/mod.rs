@@ -1,7 +1,12 @@
 //! Loads the catalog snapshot on a connection of our own, and shares it between connections.
 
+mod mark;
+mod queries;
+mod read;
+pub(crate) mod show;
+
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
@@ -9,84 +14,20 @@ use std::{
 
 use anyhow::Context;
 use mask_core::{
-    catalog::{Catalog, Column, Contents, Relation, RelationKind, TypeShape},
+    catalog::Catalog,
     policy::Policy,
     session::{Login, Snapshot},
 };
 use tokio::sync::watch;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::NoTls;
 
+use self::read::Known;
 use crate::{intercept::Peers, upstream};
 
 /// How long a shared snapshot serves new connections and statements.
 const REFRESH: Duration = Duration::from_secs(5);
-/// The whole of loading; a catalog of 20,000 relations takes tens of milliseconds.
+/// The whole of loading; a catalog of 20,000 tables takes a third of a second.
 const LOAD_DEADLINE: Duration = Duration::from_secs(15);
-
-/// Functions of extensions that are as good as built in: what they return is made of their arguments alone, and
-/// no argument is a whole row. Without them an `=` would be code of users wherever `citext` is installed. Only a
-/// superuser can make a function in C, so nobody else can pass one off as an extension's.
-const HARMLESS: &str = "
-    select p.oid from pg_catalog.pg_proc p
-        join pg_catalog.pg_language l on l.oid = p.prolang and l.lanname in ('c', 'internal')
-        join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = p.oid
-            and d.refclassid = 'pg_catalog.pg_extension'::regclass and d.deptype = 'e'
-        join pg_catalog.pg_extension e on e.oid = d.refobjid
-    where p.provolatile <> 'v' and p.pronargs > 0 and e.extname in ('btree_gin', 'btree_gist', 'citext', 'cube',
-            'earthdistance', 'fuzzystrmatch', 'hstore', 'intarray', 'isn', 'ltree', 'pg_trgm', 'pgcrypto', 'seg',
-            'unaccent', 'uuid-ossp', 'vector')
-        and not exists (select from pg_catalog.pg_type t where t.oid = any (p.proargtypes)
-            and t.typtype = 'p' and t.typname not in ('cstring', 'internal'))
-        or e.extname = 'uuid-ossp'";
-
-fn relations_sql() -> String {
-    format!(
-        "with harmless as ({HARMLESS})
-    select c.oid, n.nspname::text, c.relname::text, c.relkind::text,
-        exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal)
-        or exists (select from pg_catalog.pg_rewrite r where r.ev_class = c.oid and r.rulename <> '_RETURN')
-        or exists (select from pg_catalog.pg_attrdef d join pg_catalog.pg_depend p
-            on p.classid = 'pg_catalog.pg_attrdef'::regclass and p.objid = d.oid
-            and p.refclassid = 'pg_catalog.pg_proc'::regclass and p.refobjid >= 16384
-            and p.refobjid not in (select h.oid from harmless h)
-            where d.adrelid = c.oid),
-        array(select i.inhparent from pg_catalog.pg_inherits i where i.inhrelid = c.oid order by i.inhseqno),
-        array(select a.attnum from pg_catalog.pg_attribute a
-            where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum),
-        array(select a.attname::text from pg_catalog.pg_attribute a
-            where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum),
-        array(select a.atttypid from pg_catalog.pg_attribute a
-            where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum)
-    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') order by c.oid"
-    )
-}
-
-/// Names through which code of users runs: functions, operators, types that have a cast function or a check.
-fn functions_sql() -> String {
-    format!(
-        "with harmless as ({HARMLESS}),
-        users as (select p.oid, p.proname from pg_catalog.pg_proc p
-            where p.oid >= 16384 and p.oid not in (select h.oid from harmless h))
-    select u.proname::text from users u
-    union select o.oprname::text from pg_catalog.pg_operator o
-        where o.oprcode::oid in (select u.oid from users u)
-    union select t.typname::text from pg_catalog.pg_cast c
-        join pg_catalog.pg_type t on t.oid in (c.castsource, c.casttarget)
-        where c.castfunc in (select u.oid from users u)
-    union select t.typname::text from pg_catalog.pg_type t where t.oid >= 16384 and t.typtype = 'd'
-    union select t.typname::text from pg_catalog.pg_type t where t.typinput::oid in (select u.oid from users u)"
-    )
-}
-
-const TYPES: &str = "
-    select t.oid, t.typtype::text, t.typelem, t.typcategory::text, t.typbasetype,
-        t.typname::text,
-        (select e.enumlabel::text from pg_catalog.pg_enum e where e.enumtypid = t.oid order by e.enumsortorder limit 1),
-        array(select a.atttypid from pg_catalog.pg_attribute a
-            where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped order by a.attnum)
-    from pg_catalog.pg_type t
-    where t.oid >= 16384 or t.typcategory = 'A' or t.typtype <> 'b'";
 
 /// Where a database is, its name, and who reads it.
 type Key = (SocketAddr, String, String);
@@ -106,6 +47,8 @@ struct Held {
     policy: Arc<Policy>,
     /// When loading it began: what was done before that is in it.
     begun: Instant,
+    /// What to compare the server with, in place of loading it again.
+    known: Option<Known>,
 }
 
 /// News of a database's snapshot.
@@ -190,25 +133,47 @@ impl Catalogs {
             return Ok(held.snapshot.clone());
         }
         let begun = Instant::now();
-        let catalog = tokio::time::timeout(LOAD_DEADLINE, self.read(upstream, login)).await??;
+        let known = kept.held.borrow().as_ref().and_then(|held| held.known.clone());
+        let news = tokio::time::timeout(LOAD_DEADLINE, self.read(upstream, login, known.as_ref())).await??;
+        let (mut catalog, known) = match news {
+            read::News::None(known) => (None, Some(known)),
+            read::News::Reading(reading) => (Some(Catalog::new(reading.contents)), reading.known),
+        };
         let mut loaded = None;
         // Within, because a policy that comes now finds what is kept as it is afterwards.
         kept.held.send_modify(|held| {
             let policy = self.policy();
-            let snapshot = match held.take() {
-                // What was decided on it still holds.
-                Some(held) if Arc::ptr_eq(&held.policy, &policy) && *held.snapshot.catalog == catalog => {
-                    held.snapshot
+            let before = held.take();
+            let catalog = match (&before, catalog.take()) {
+                (Some(before), None) => before.snapshot.catalog.clone(),
+                (Some(before), Some(catalog)) if *before.snapshot.catalog == catalog => {
+                    before.snapshot.catalog.clone()
                 }
-                _ => Arc::new(Snapshot::new(Arc::new(catalog), &policy)),
+                (_, Some(catalog)) => Arc::new(catalog),
+                (None, None) => return,
+            };
+            let snapshot = match before {
+                // What was decided on it still holds.
+                Some(before)
+                    if Arc::ptr_eq(&before.policy, &policy)
+                        && Arc::ptr_eq(&before.snapshot.catalog, &catalog) =>
+                {
+                    before.snapshot
+                }
+                _ => Arc::new(Snapshot::new(catalog, &policy)),
             };
             loaded = Some(snapshot.clone());
-            *held = Some(Held { snapshot, policy, begun });
+            *held = Some(Held { snapshot, policy, begun, known });
         });
-        loaded.context("the closure above has run")
+        loaded.context("the server cannot be as it was where nothing was read before")
     }
 
-    async fn read(&self, upstream: SocketAddr, login: &Login) -> anyhow::Result<Catalog> {
+    async fn read(
+        &self,
+        upstream: SocketAddr,
+        login: &Login,
+        known: Option<&Known>,
+    ) -> anyhow::Result<read::News> {
         let stream = upstream::dial(&self.peers, upstream).await?;
         let mut config = tokio_postgres::Config::new();
         config.user(&login.user).dbname(&login.database).application_name("mask-agent catalog");
@@ -217,55 +182,10 @@ impl Catalogs {
         }
         let (client, connection) = config.connect_raw(stream, NoTls).await?;
         let connection = tokio::spawn(connection);
-        let catalog = read(&client).await;
+        let news = read::read(&client, known).await;
         drop(client);
         // It ends once the client is dropped; its own error, if any, showed in the queries.
         let _ = connection.await;
-        catalog
+        news
     }
-}
-
-async fn read(client: &Client) -> anyhow::Result<Catalog> {
-    client.batch_execute("set search_path = ''; set statement_timeout = '10s'").await?;
-    let mut relations = Vec::new();
-    for row in client.query(&relations_sql(), &[]).await? {
-        let numbers: Vec<i16> = row.try_get(6)?;
-        let names: Vec<String> = row.try_get(7)?;
-        let types: Vec<u32> = row.try_get(8)?;
-        let columns = numbers.into_iter().zip(&names).zip(types);
-        let columns = columns.map(|((number, name), type_oid)| Column::new(number, name, type_oid));
-        let kind = match row.try_get::<_, String>(3)?.as_str() {
-            "r" | "p" => RelationKind::Table,
-            "v" => RelationKind::View,
-            "m" => RelationKind::MaterializedView,
-            "f" => RelationKind::Foreign,
-            _ => RelationKind::Other,
-        };
-        let (schema, name): (String, String) = (row.try_get(1)?, row.try_get(2)?);
-        relations.push(Relation {
-            has_user_code: row.try_get(4)?,
-            parents: row.try_get(5)?,
-            ..Relation::new(row.try_get(0)?, &schema, &name, kind, columns.collect())
-        });
-    }
-    let mut functions = HashSet::new();
-    for row in client.query(&functions_sql(), &[]).await? {
-        functions.insert(row.try_get(0)?);
-    }
-    let mut types = HashMap::new();
-    for row in client.query(TYPES, &[]).await? {
-        let category: String = row.try_get(3)?;
-        let shape = match row.try_get::<_, String>(1)?.as_str() {
-            "e" => TypeShape::Enum(row.try_get::<_, Option<String>>(6)?.unwrap_or_default()),
-            "d" => TypeShape::Domain(row.try_get(4)?),
-            "c" => TypeShape::Composite(row.try_get(7)?),
-            "m" => TypeShape::Multirange,
-            "p" => TypeShape::Pseudo,
-            "r" => TypeShape::Range,
-            _ if category == "A" => TypeShape::Array(row.try_get(2)?),
-            _ => TypeShape::Base(row.try_get(5)?),
-        };
-        types.insert(row.try_get(0)?, shape);
-    }
-    Ok(Catalog::new(Contents { relations, user_names: functions, types, ..Contents::default() }))
 }
