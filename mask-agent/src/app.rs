@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     audit::{self, Spool},
-    catalog::Catalogs,
+    catalog::{self, Catalogs},
     cli::{self, Cli, Command},
     config::Config,
     control,
@@ -53,6 +53,10 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Status { pins, state, json } => {
             status(&Config::load(file, (Some(pins), state).into())?, json)
         }
+        Command::Catalog { dsn, json } => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?
+            .block_on(catalog::show::show(&dsn, json)),
         Command::Policy(cli::Policy::Check { files }) => check(&files),
         Command::Audit(cli::Audit::Tail { state, lines, follow, json }) => {
             tail(&Config::load(file, (None, state).into())?.state_dir, lines, follow, json)

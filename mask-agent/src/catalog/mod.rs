@@ -1,0 +1,191 @@
+//! Loads the catalog snapshot on a connection of our own, and shares it between connections.
+
+mod mark;
+mod queries;
+mod read;
+pub(crate) mod show;
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use mask_core::{
+    catalog::Catalog,
+    policy::Policy,
+    session::{Login, Snapshot},
+};
+use tokio::sync::watch;
+use tokio_postgres::NoTls;
+
+use self::read::Known;
+use crate::{intercept::Peers, upstream};
+
+/// How long a shared snapshot serves new connections and statements.
+const REFRESH: Duration = Duration::from_secs(5);
+/// The whole of loading; a catalog of 20,000 tables takes a third of a second.
+const LOAD_DEADLINE: Duration = Duration::from_secs(15);
+
+/// Where a database is, its name, and who reads it.
+type Key = (SocketAddr, String, String);
+
+/// A database's snapshot, as its connections share it.
+#[derive(Default)]
+struct Shelf {
+    /// Held while loading, so that many who ask at once load once.
+    loading: tokio::sync::Mutex<()>,
+    held: watch::Sender<Option<Held>>,
+}
+
+#[derive(Clone)]
+struct Held {
+    snapshot: Arc<Snapshot>,
+    /// What classified it.
+    policy: Arc<Policy>,
+    /// When loading it began: what was done before that is in it.
+    begun: Instant,
+    /// What to compare the server with, in place of loading it again.
+    known: Option<Known>,
+}
+
+/// News of a database's snapshot.
+pub(crate) struct News(watch::Receiver<Option<Held>>);
+
+impl News {
+    /// Waits for another snapshot than the last one seen.
+    pub(crate) async fn next(mut self) -> (Self, Arc<Snapshot>) {
+        loop {
+            if self.0.changed().await.is_err() {
+                // The shelf is gone with the daemon.
+                return std::future::pending().await;
+            }
+            let held = self.0.borrow_and_update().clone();
+            if let Some(held) = held {
+                return (self, held.snapshot);
+            }
+        }
+    }
+}
+
+/// Snapshots by database.
+pub(crate) struct Catalogs {
+    peers: Peers,
+    policy: RwLock<Arc<Policy>>,
+    shelves: Mutex<HashMap<Key, Arc<Shelf>>>,
+}
+
+impl Catalogs {
+    pub(crate) fn new(peers: Peers, policy: Policy) -> Self {
+        Self { peers, policy: RwLock::new(Arc::new(policy)), shelves: Mutex::default() }
+    }
+
+    /// Puts another policy in force, for connections that are open as well.
+    pub(crate) fn set_policy(&self, policy: Policy) {
+        let policy = Arc::new(policy);
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy.clone();
+        for shelf in self.shelves.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            shelf.held.send_modify(|held| {
+                if let Some(held) = held {
+                    held.snapshot = Arc::new(Snapshot::new(held.snapshot.catalog.clone(), &policy));
+                    held.policy = policy.clone();
+                }
+            });
+        }
+    }
+
+    /// The policy in force.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn shelf(&self, upstream: SocketAddr, login: &Login) -> Arc<Shelf> {
+        let key = (upstream, login.database.clone(), login.user.clone());
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
+    }
+
+    /// What a connection listens to for as long as it is open.
+    pub(crate) fn news(&self, upstream: SocketAddr, login: &Login) -> News {
+        News(self.shelf(upstream, login).held.subscribe())
+    }
+
+    /// The snapshot of a database where the one held is recent; none means that one is to be loaded.
+    pub(crate) fn recent(&self, upstream: SocketAddr, login: &Login) -> Option<Arc<Snapshot>> {
+        let kept = self.shelf(upstream, login);
+        let held = kept.held.borrow();
+        held.as_ref().filter(|held| held.begun.elapsed() < REFRESH).map(|held| held.snapshot.clone())
+    }
+
+    /// Loads the snapshot of a database, or joins who began to after `since`.
+    pub(crate) async fn load(
+        &self,
+        upstream: SocketAddr,
+        login: &Login,
+        since: Instant,
+    ) -> anyhow::Result<Arc<Snapshot>> {
+        let kept = self.shelf(upstream, login);
+        let _loading = kept.loading.lock().await;
+        if let Some(held) = kept.held.borrow().as_ref()
+            && held.begun >= since
+        {
+            return Ok(held.snapshot.clone());
+        }
+        let begun = Instant::now();
+        let known = kept.held.borrow().as_ref().and_then(|held| held.known.clone());
+        let news = tokio::time::timeout(LOAD_DEADLINE, self.read(upstream, login, known.as_ref())).await??;
+        let (mut catalog, known) = match news {
+            read::News::None(known) => (None, Some(known)),
+            read::News::Reading(reading) => (Some(Catalog::new(reading.contents)), reading.known),
+        };
+        let mut loaded = None;
+        // Within, because a policy that comes now finds what is kept as it is afterwards.
+        kept.held.send_modify(|held| {
+            let policy = self.policy();
+            let before = held.take();
+            let catalog = match (&before, catalog.take()) {
+                (Some(before), None) => before.snapshot.catalog.clone(),
+                (Some(before), Some(catalog)) if *before.snapshot.catalog == catalog => {
+                    before.snapshot.catalog.clone()
+                }
+                (_, Some(catalog)) => Arc::new(catalog),
+                (None, None) => return,
+            };
+            let snapshot = match before {
+                // What was decided on it still holds.
+                Some(before)
+                    if Arc::ptr_eq(&before.policy, &policy)
+                        && Arc::ptr_eq(&before.snapshot.catalog, &catalog) =>
+                {
+                    before.snapshot
+                }
+                _ => Arc::new(Snapshot::new(catalog, &policy)),
+            };
+            loaded = Some(snapshot.clone());
+            *held = Some(Held { snapshot, policy, begun, known });
+        });
+        loaded.context("the server cannot be as it was where nothing was read before")
+    }
+
+    async fn read(
+        &self,
+        upstream: SocketAddr,
+        login: &Login,
+        known: Option<&Known>,
+    ) -> anyhow::Result<read::News> {
+        let stream = upstream::dial(&self.peers, upstream).await?;
+        let mut config = tokio_postgres::Config::new();
+        config.user(&login.user).dbname(&login.database).application_name("mask-agent catalog");
+        if let Some(password) = &login.password {
+            config.password(password);
+        }
+        let (client, connection) = config.connect_raw(stream, NoTls).await?;
+        let connection = tokio::spawn(connection);
+        let news = read::read(&client, known).await;
+        drop(client);
+        // It ends once the client is dropped; its own error, if any, showed in the queries.
+        let _ = connection.await;
+        news
+    }
+}
