@@ -18,18 +18,22 @@ pub(super) enum Step {
 
 impl Step {
     pub(super) fn new(cell: &CellPlan) -> Self {
-        let (rule, placeholder) = match &cell.rule {
+        let rule = match &cell.rule {
             CellRule::Clear => return Self::Clear,
             CellRule::Redact => return Self::constant(cell, None),
-            CellRule::Mask(rule) => match &*rule.mask {
-                MaskKind::Null => return Self::Constant(redact::NULL.into()),
-                MaskKind::Redact { placeholder } => (rule, placeholder.as_deref()),
-                MaskKind::Hash | MaskKind::Partial { .. } | MaskKind::Pattern => (rule, None),
-            },
+            CellRule::Mask(rule) => rule,
         };
-        match ValueMask::new(rule, cell) {
-            Some(mask) => Self::Value(mask.or(redact::cell(cell, placeholder))),
-            None => Self::constant(cell, placeholder),
+        match &*rule.mask {
+            MaskKind::Null => Self::Constant(redact::NULL.into()),
+            MaskKind::Redact { placeholder } => Self::constant(cell, placeholder.as_deref()),
+            MaskKind::Fpe(_)
+            | MaskKind::Generalise(_)
+            | MaskKind::Hash
+            | MaskKind::Partial { .. }
+            | MaskKind::Pattern
+            | MaskKind::Token { .. } => {
+                ValueMask::new(rule, cell).map_or_else(|| Self::constant(cell, None), Self::Value)
+            }
         }
     }
 
@@ -90,11 +94,7 @@ fn mask_cells(key: &MaskKey, steps: &[Step], body: &[u8], out: &mut Vec<u8>) -> 
             }
             Step::Styled(styled) => {
                 out.extend_from_slice(&body[kept..at]);
-                let constant = styled.constant(value);
-                let start = out.len();
-                out.extend_from_slice(&[0; 4]);
-                put_length(out, start, constant.len());
-                out.extend_from_slice(constant);
+                styled.write(value, out);
                 kept = end;
                 masked += 1;
             }
