@@ -1,1 +1,71 @@
-fn main() {}
+//! One masked text column of ten, a row at a time: `cargo bench -p mask-core`.
+//!
+//! Wanted: 30 ns a row for `redact`, 250 ns for `hash` and `token`, 5 µs for `fpe`.
+
+use std::sync::Arc;
+
+use divan::{Bencher, black_box, counter::ItemsCount};
+use mask_core::{
+    masking::{CellPlan, CellRule, Format, MaskKey, RowPlan, mask_row},
+    policy::{ColumnRule, DateUnit, FpeShape, Generalise, MaskKind},
+};
+
+const TEXT: u32 = 25;
+const TEXT_ARRAY: u32 = 1009;
+const DATE: u32 = 1082;
+const COLUMNS: u16 = 10;
+const MASKED: u16 = 4;
+
+fn main() {
+    divan::main();
+}
+
+fn token(reversible: bool) -> MaskKind {
+    MaskKind::Token { scope: None, reversible }
+}
+
+/// Kind, type and value of the masked column.
+fn cases() -> Vec<(&'static str, Option<MaskKind>, u32, &'static str)> {
+    let year = Generalise { date: DateUnit::Year, bucket: 10, prefix4: 24, prefix6: 64 };
+    vec![
+        ("none", None, TEXT, "ana.canary@example.org"),
+        ("redact", Some(MaskKind::Redact { placeholder: None }), TEXT, "ana.canary@example.org"),
+        ("pattern", Some(MaskKind::Pattern), TEXT, "ana.canary@example.org"),
+        ("hash", Some(MaskKind::Hash), TEXT, "ana.canary@example.org"),
+        ("token", Some(token(false)), TEXT, "ana.canary@example.org"),
+        ("token of an array of two", Some(token(false)), TEXT_ARRAY, "{ana.canary@example.org,bob}"),
+        ("token, reversible", Some(token(true)), TEXT, "ana.canary@example.org"),
+        ("fpe card", Some(MaskKind::Fpe(FpeShape::Card)), TEXT, "4111 1111 1111 1111"),
+        ("fpe digits", Some(MaskKind::Fpe(FpeShape::Digits)), TEXT, "078-05-1120"),
+        ("fpe email", Some(MaskKind::Fpe(FpeShape::Email)), TEXT, "ana.canary@example.org"),
+        ("fpe iban", Some(MaskKind::Fpe(FpeShape::Iban)), TEXT, "DE89370400440532013000"),
+        ("fpe phone", Some(MaskKind::Fpe(FpeShape::Phone)), TEXT, "+49 30 901820"),
+        ("generalise date", Some(MaskKind::Generalise(year)), DATE, "1957-06-25"),
+    ]
+}
+
+#[divan::bench(args = cases().into_iter().map(|(name, ..)| name))]
+fn row(bencher: Bencher<'_, '_>, name: &str) {
+    let Some((_, kind, type_oid, value)) = cases().into_iter().find(|case| case.0 == name) else { return };
+    let rule = kind.map_or(CellRule::Clear, |kind| {
+        CellRule::Mask(ColumnRule { rule: "email".into(), mask: Arc::new(kind) })
+    });
+    let mut body = COLUMNS.to_be_bytes().to_vec();
+    let mut cells = Vec::new();
+    for column in 0..COLUMNS {
+        let (value, rule, type_oid) = if column == MASKED {
+            (value, rule.clone(), type_oid)
+        } else {
+            ("a value of twenty chars", CellRule::Clear, TEXT)
+        };
+        body.extend_from_slice(&(value.len() as u32).to_be_bytes());
+        body.extend_from_slice(value.as_bytes());
+        cells.push(CellPlan { type_oid, type_modifier: -1, format: Format::Text, rule, shape: None });
+    }
+    let (key, plan) = (MaskKey::new([7; 32]), RowPlan::new(cells));
+    let mut out = Vec::new();
+    bencher.counter(ItemsCount::new(1_u32)).bench_local(|| {
+        out.clear();
+        mask_row(black_box(&key), black_box(&plan), black_box(&body), &mut out)
+    });
+}

@@ -27,7 +27,7 @@ fn binary(elements: &[Option<&str>]) -> Vec<u8> {
     let header = [1, 0, 1043, elements.len() as u32, 1];
     let mut array: Vec<u8> = header.into_iter().flat_map(u32::to_be_bytes).collect();
     for element in elements {
-        array.extend(element.map_or(-1, |element| element.len() as i32).to_be_bytes());
+        array.extend(element.map_or(u32::MAX, |element| element.len() as u32).to_be_bytes());
         array.extend_from_slice(element.unwrap_or_default().as_bytes());
     }
     array

@@ -182,7 +182,7 @@ fn day_first(unit: DateUnit, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let [_, _, first, month @ .., _, _, _, _] = value.get(..10)? else { return None };
     let (month, second) = (month.get(..2)?, *month.get(2)?);
     let digits = value[..2].iter().chain(month).chain(&value[6..10]).all(u8::is_ascii_digit);
-    let end = value[10..].iter().all(|byte| byte.is_ascii_digit()) || value.ends_with(b" BC");
+    let end = value[10..].iter().all(u8::is_ascii_digit) || value.ends_with(b" BC");
     if *first != second || !matches!(first, b'.' | b'/' | b'-') || !digits || !end {
         return None;
     }

@@ -105,6 +105,11 @@ impl KeyRing {
         &self.newest
     }
 
+    /// The versions that are kept, in order.
+    pub fn versions(&self) -> Vec<u16> {
+        self.older.iter().chain([&self.newest]).map(MaskKey::version).collect()
+    }
+
     /// The key of a version, where it is kept.
     pub fn version(&self, version: u16) -> Option<&MaskKey> {
         [&self.newest].into_iter().chain(&*self.older).find(|key| key.version() == version)

@@ -200,7 +200,11 @@ fn a_value_too_long_for_its_reversible_token_gets_the_other() {
 fn bytes_and_uuids_have_tokens_of_their_type_in_both_formats() {
     let of =
         |type_oid, format, value: &[u8]| run(&key(), rule("tag", &token(false)), type_oid, -1, format, value);
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| {
+        let mut text = Vec::new();
+        bytes.iter().for_each(|byte| push_hex(*byte, &mut text));
+        String::from_utf8(text).unwrap()
+    };
     let binary = of(BYTEA, Format::Binary, b"canary");
     assert_eq!(binary.len(), 16);
     assert_eq!(of(BYTEA, Format::Text, b"\\x63616e617279"), format!("\\x{}", hex(&binary)).into_bytes());
@@ -257,10 +261,10 @@ proptest! {
             let shown = text(&kind, type_oid, characters, value);
             prop_assert!(!shown.contains(value), "{kind:?}: {value:?} -> {shown:?}");
             prop_assert!(!shown.contains('\0') && !shown.is_empty());
-            let limit = if characters < 0 || !matches!(type_oid, VARCHAR | BPCHAR) { usize::MAX } else { characters as usize };
+            let limit = if characters < 0 || !matches!(type_oid, VARCHAR | BPCHAR) { usize::MAX } else { characters.unsigned_abs() as usize };
             prop_assert!(shown.chars().count() <= limit && (type_oid != NAME || shown.len() <= 63));
             if type_oid == BPCHAR && characters > 0 {
-                prop_assert_eq!(shown.chars().count(), characters as usize);
+                prop_assert_eq!(shown.chars().count(), characters.unsigned_abs() as usize);
             }
             prop_assert_eq!(&shown, &text(&kind, type_oid, characters, value));
             let modifier = if characters < 0 { -1 } else { characters + 4 };

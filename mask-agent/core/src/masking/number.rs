@@ -325,8 +325,10 @@ impl Decimal {
     }
 
     fn write_numeric(&self, out: &mut Vec<u8>) -> bool {
-        let Ok(scale) = i32::try_from(self.scale) else { return false };
-        let count = self.count as i32;
+        let (Ok(scale), Ok(shown)) = (i32::try_from(self.scale), u16::try_from(self.scale)) else {
+            return false;
+        };
+        let count = i32::try_from(self.count).unwrap_or(i32::MAX);
         // The digit at a power of ten.
         let digit = |place: i32| {
             let at = usize::try_from(count - 1 - scale - place).ok();
@@ -337,12 +339,13 @@ impl Decimal {
         let lowest = (-scale).div_euclid(4);
         let Some(first) = (lowest..=highest).rev().find(|weight| group(*weight) > 0) else {
             out.extend_from_slice(&[0; 6]);
-            out.extend_from_slice(&(scale as u16).to_be_bytes());
+            out.extend_from_slice(&shown.to_be_bytes());
             return true;
         };
         let last = (lowest..=first).find(|weight| group(*weight) > 0).unwrap_or(first);
         let sign = if self.negative { NUMERIC_NEGATIVE } else { NUMERIC_POSITIVE };
-        for word in [(first - last + 1) as u16, (first as i16).cast_unsigned(), sign, scale as u16] {
+        for word in [((first - last + 1) as i16).cast_unsigned(), (first as i16).cast_unsigned(), sign, shown]
+        {
             out.extend_from_slice(&word.to_be_bytes());
         }
         for weight in (last..=first).rev() {

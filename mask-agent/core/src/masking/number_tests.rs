@@ -19,7 +19,7 @@ fn numeric(text: &str) -> Vec<u8> {
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let whole = format!("{:0>1$}", whole, whole.len().next_multiple_of(4));
     let padded = format!("{whole}{:0<1$}", fraction, fraction.len().next_multiple_of(4));
-    let mut weight = whole.len() as i16 / 4 - 1;
+    let mut weight = i16::try_from(whole.len() / 4).unwrap() - 1;
     let mut groups: Vec<u16> =
         padded.as_bytes().chunks(4).map(|group| str::from_utf8(group).unwrap().parse().unwrap()).collect();
     while groups.first() == Some(&0) {
@@ -30,7 +30,7 @@ fn numeric(text: &str) -> Vec<u8> {
         groups.pop();
     }
     let (weight, sign) = if groups.is_empty() { (0, 0) } else { (weight, sign) };
-    let header = [groups.len() as u16, weight as u16, sign, fraction.len() as u16];
+    let header = [groups.len() as u16, weight.cast_unsigned(), sign, fraction.len() as u16];
     header.into_iter().chain(groups).flat_map(u16::to_be_bytes).collect()
 }
 
