@@ -4,11 +4,15 @@
 
 use std::sync::Arc;
 
-use divan::{Bencher, black_box, counter::ItemsCount};
+use divan::{AllocProfiler, Bencher, black_box, counter::ItemsCount};
 use mask_core::{
     masking::{CellPlan, CellRule, Format, MaskKey, RowPlan, mask_row},
     policy::{ColumnRule, DateUnit, FpeShape, Generalise, MaskKind},
 };
+
+/// Shows what a mask allocates: nothing, once `out` is large enough.
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 const TEXT: u32 = 25;
 const TEXT_ARRAY: u32 = 1009;
