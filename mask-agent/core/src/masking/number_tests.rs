@@ -140,6 +140,9 @@ proptest! {
                 if !matches!(mask, NumberMask::Bucket(_)) {
                     assert_ne!(shown, value);
                 }
+                if matches!(mask, NumberMask::Shape(_)) {
+                    assert_eq!(shown.unsigned_abs().ilog10(), value.unsigned_abs().ilog10());
+                }
                 Some(shown)
             });
             if let ([Some(left), Some(right)], false) = (shown, matches!(mask, NumberMask::Bucket(_))) {
