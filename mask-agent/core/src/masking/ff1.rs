@@ -21,13 +21,17 @@ const ROUNDS: u8 = 10;
 /// A key, prepared.
 pub(super) struct Ff1(Aes256);
 
-/// How a string is divided, and where the digest of what does not change stands.
-struct Halves {
+/// The permutation of strings of one length under one tweak.
+pub(super) struct Permutation<'a> {
+    aes: &'a Aes256,
     /// Numbers below which the left and the right half are.
     limits: [u128; 2],
+    /// Numerals of the left half.
+    left: usize,
     /// Bytes of a half as a number.
     bytes: usize,
-    digest: Digest,
+    /// CBC-MAC of what is the same in every round; round and half end the block.
+    state: u128,
 }
 
 impl Ff1 {
@@ -35,58 +39,64 @@ impl Ff1 {
         Self(Aes256::new(&key.into()))
     }
 
+    /// The permutation of so many decimal digits; none where they are too few or too many.
+    pub(super) fn decimal(&self, tweak: &[&[u8]], count: usize) -> Option<Permutation<'_>> {
+        (count <= DIGITS_MAX && power(10, count) >= DOMAIN_MIN).then(|| self.permutation(10, count, tweak))
+    }
+
     /// Permutes decimal digits, each 0 to 9; false where they are too few or too many, and nothing is done.
     pub(super) fn digits(&self, tweak: &[&[u8]], digits: &mut [u8]) -> bool {
-        let count = digits.len();
-        if count > DIGITS_MAX || power(10, count) < DOMAIN_MIN {
-            return false;
-        }
-        let (left, right) = digits.split_at_mut(count / 2);
-        let halves = self.halves(10, [left.len(), right.len()], tweak);
-        let [a, b] = self.permute(&halves, [number(left), number(right)]);
-        write_number(a, left);
-        write_number(b, right);
-        true
+        let permutation = self.decimal(tweak, digits.len());
+        permutation.inspect(|permutation| permutation.digits(digits)).is_some()
     }
 
     /// Permutes the numbers of so many bits, at least 20 and at most 64.
     pub(super) fn bits(&self, tweak: &[&[u8]], bits: u32, value: u64) -> u64 {
         debug_assert!((20..=BITS_MAX).contains(&bits));
-        let (left, right) = (bits / 2, bits - bits / 2);
-        let halves = self.halves(2, [left as usize, right as usize], tweak);
+        let permutation = self.permutation(2, bits as usize, tweak);
+        let right = bits - bits / 2;
         let value = u128::from(value) & (power(2, bits as usize) - 1);
-        let [a, b] = self.permute(&halves, [value >> right, value & (power(2, right as usize) - 1)]);
+        let [a, b] = permutation.halves([value >> right, value & (power(2, right as usize) - 1)]);
         (a << right | b) as u64
     }
 
-    fn halves(&self, radix: u8, [left, right]: [usize; 2], tweak: &[&[u8]]) -> Halves {
-        let limits = [power(radix, left), power(radix, right)];
+    fn permutation(&self, radix: u8, count: usize, tweak: &[&[u8]]) -> Permutation<'_> {
+        let left = count / 2;
+        let limits = [power(radix, left), power(radix, count - left)];
         let bits = u128::BITS - (limits[1] - 1).leading_zeros();
         let bytes = bits.div_ceil(8) as usize;
         let length: usize = tweak.iter().map(|part| part.len()).sum();
-        let mut digest = Digest::default();
-        digest.update(&self.0, &[1, 2, 1, 0, 0, radix, ROUNDS, left as u8]);
-        digest.update(&self.0, &((left + right) as u32).to_be_bytes());
-        digest.update(&self.0, &(length as u32).to_be_bytes());
+        let mut digest = Digest { aes: &self.0, state: [0; BLOCK_BYTES], filled: 0 };
+        digest.update(&[1, 2, 1, 0, 0, radix, ROUNDS, left as u8]);
+        digest.update(&(count as u32).to_be_bytes());
+        digest.update(&(length as u32).to_be_bytes());
         for part in tweak {
-            digest.update(&self.0, part);
+            digest.update(part);
         }
-        // Round and right half end a block.
         while digest.filled != BLOCK_BYTES - 1 - bytes {
-            digest.update(&self.0, &[0]);
+            digest.update(&[0]);
         }
-        Halves { limits, bytes, digest }
+        Permutation { aes: &self.0, limits, left, bytes, state: u128::from_be_bytes(digest.state) }
+    }
+}
+
+impl Permutation<'_> {
+    /// Permutes decimal digits, as many as it is for.
+    pub(super) fn digits(&self, digits: &mut [u8]) {
+        let (left, right) = digits.split_at_mut(self.left.min(digits.len()));
+        let [a, b] = self.halves([number(left), number(right)]);
+        write_number(a, left);
+        write_number(b, right);
     }
 
-    fn permute(&self, halves: &Halves, [mut a, mut b]: [u128; 2]) -> [u128; 2] {
+    fn halves(&self, [mut a, mut b]: [u128; 2]) -> [u128; 2] {
+        // The first 4 * ceil(bytes / 4) + 4 bytes of a block, which are 16 at most, are a number.
+        let used = 4 * self.bytes.div_ceil(4) + 4;
         for round in 0..ROUNDS {
-            let mut digest = halves.digest.clone();
-            digest.update(&self.0, &[round]);
-            digest.update(&self.0, &b.to_be_bytes()[BLOCK_BYTES - halves.bytes..]);
-            // The first 4 * ceil(bytes / 4) + 4 bytes, which are 16 at most, are a number.
-            let used = 4 * halves.bytes.div_ceil(4) + 4;
-            let y = u128::from_be_bytes(digest.state) >> (8 * (BLOCK_BYTES - used));
-            let limit = halves.limits[usize::from(round % 2)];
+            let mut block = (self.state ^ u128::from(round) << (8 * self.bytes) ^ b).to_be_bytes();
+            self.aes.encrypt_block((&mut block).into());
+            let y = u128::from_be_bytes(block) >> (8 * (BLOCK_BYTES - used));
+            let limit = self.limits[usize::from(round % 2)];
             // Division of 128 bits takes several times as long.
             let y = match (u64::try_from(y), u64::try_from(limit)) {
                 (Ok(y), Ok(limit)) => u128::from(y % limit),
@@ -100,20 +110,20 @@ impl Ff1 {
 }
 
 /// CBC-MAC under way.
-#[derive(Clone, Default)]
-struct Digest {
+struct Digest<'a> {
+    aes: &'a Aes256,
     state: [u8; BLOCK_BYTES],
     /// Bytes of the current block; it is enciphered as soon as it is full.
     filled: usize,
 }
 
-impl Digest {
-    fn update(&mut self, aes: &Aes256, bytes: &[u8]) {
+impl Digest<'_> {
+    fn update(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.state[self.filled] ^= byte;
             self.filled += 1;
             if self.filled == BLOCK_BYTES {
-                aes.encrypt_block((&mut self.state).into());
+                self.aes.encrypt_block((&mut self.state).into());
                 self.filled = 0;
             }
         }

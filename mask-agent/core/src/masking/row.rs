@@ -12,8 +12,8 @@ pub(super) enum Step {
     Constant(Box<[u8]>),
     /// Replaced by the type's constant, written as the value is.
     Styled(Styled),
-    /// Replaced by what a mask makes of it.
-    Value(ValueMask),
+    /// Replaced by what a mask makes of it. Boxed, so that the steps of wide rows stay in few cache lines.
+    Value(Box<ValueMask>),
 }
 
 impl Step {
@@ -31,9 +31,8 @@ impl Step {
             | MaskKind::Hash
             | MaskKind::Partial { .. }
             | MaskKind::Pattern
-            | MaskKind::Token { .. } => {
-                ValueMask::new(rule, cell).map_or_else(|| Self::constant(cell, None), Self::Value)
-            }
+            | MaskKind::Token { .. } => ValueMask::new(rule, cell)
+                .map_or_else(|| Self::constant(cell, None), |mask| Self::Value(Box::new(mask))),
         }
     }
 
@@ -64,53 +63,41 @@ pub fn mask_row(key: &MaskKey, plan: &RowPlan, body: &[u8], out: &mut Vec<u8>) -
 }
 
 fn mask_cells(key: &MaskKey, steps: &[Step], body: &[u8], out: &mut Vec<u8>) -> Result<u64, MaskError> {
-    let count = body.first_chunk::<2>().ok_or(MaskError::Truncated)?;
+    let (count, mut rest) = body.split_first_chunk::<2>().ok_or(MaskError::Truncated)?;
     let got = usize::from(u16::from_be_bytes(*count));
     if got != steps.len() {
         return Err(MaskError::CellCount { got, want: steps.len() });
     }
     let mut masked = 0;
-    // What stands before `kept` is already in `out`.
-    let mut kept = 0;
-    let mut at = 2;
+    // What stands before it is already in `out`.
+    let mut kept = body;
     for step in steps {
-        let Some((length, rest)) = body.get(at..).and_then(|rest| rest.split_first_chunk::<4>()) else {
-            return Err(MaskError::Truncated);
-        };
+        let cell = rest;
+        let (length, after) = cell.split_first_chunk::<4>().ok_or(MaskError::Truncated)?;
         // NULL is -1; no other negative length exists.
         let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
-            at += 4;
+            rest = after;
             continue;
         };
-        let value = rest.get(..length).ok_or(MaskError::Truncated)?;
-        let end = at + 4 + length;
+        let (value, after) = after.split_at_checked(length).ok_or(MaskError::Truncated)?;
+        rest = after;
+        if matches!(step, Step::Clear) {
+            continue;
+        }
+        out.extend_from_slice(&kept[..kept.len() - cell.len()]);
+        kept = after;
+        masked += 1;
         match step {
             Step::Clear => {}
-            Step::Constant(constant) => {
-                out.extend_from_slice(&body[kept..at]);
-                out.extend_from_slice(constant);
-                kept = end;
-                masked += 1;
-            }
-            Step::Styled(styled) => {
-                out.extend_from_slice(&body[kept..at]);
-                styled.write(value, out);
-                kept = end;
-                masked += 1;
-            }
-            Step::Value(mask) => {
-                out.extend_from_slice(&body[kept..at]);
-                mask.apply(key, value, out);
-                kept = end;
-                masked += 1;
-            }
+            Step::Constant(constant) => out.extend_from_slice(constant),
+            Step::Styled(styled) => styled.write(value, out),
+            Step::Value(mask) => mask.apply(key, value, out),
         }
-        at = end;
     }
-    if at != body.len() {
+    if !rest.is_empty() {
         return Err(MaskError::TrailingBytes);
     }
-    out.extend_from_slice(&body[kept..]);
+    out.extend_from_slice(kept);
     Ok(masked)
 }
 

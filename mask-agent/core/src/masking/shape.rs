@@ -103,10 +103,9 @@ pub(super) fn card(key: &MaskKey, scope: &str, digits: &mut [u8]) -> bool {
     kept[CARD_FIRST..CARD_FIRST + last].copy_from_slice(&digits[digits.len() - last..]);
     let tweak: [&[u8]; 3] = [scope.as_bytes(), b"\0card", &kept[..CARD_FIRST + last]];
     let end = digits.len() - last;
+    let Some(permutation) = key.ff1().decimal(&tweak, end - CARD_FIRST) else { return false };
     for _ in 0..WALK_MAX {
-        if !key.ff1().digits(&tweak, &mut digits[CARD_FIRST..end]) {
-            return false;
-        }
+        permutation.digits(&mut digits[CARD_FIRST..end]);
         if luhn(digits) == sum {
             return true;
         }
