@@ -2,10 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    fs::{self, OpenOptions},
-    io::{BufRead, BufReader, Read, Write},
+    fs,
+    io::{BufRead, BufReader, Write},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::{fd::AsFd, unix::fs::OpenOptionsExt},
+    os::fd::AsFd,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -29,7 +29,7 @@ use crate::{
     config::Config,
     control,
     intercept::{self, Interceptor, Options},
-    refusals,
+    keys, refusals,
     server::{self, DRAIN_DEADLINE, Shared},
     workers::Workers,
 };
@@ -61,6 +61,12 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Audit(cli::Audit::Tail { state, lines, follow, json }) => {
             tail(&Config::load(file, (None, state).into())?.state_dir, lines, follow, json)
         }
+        Command::Key(cli::Key::List { state }) => {
+            keys::list(&Config::load(file, (None, state).into())?.state_dir)
+        }
+        Command::Key(cli::Key::Rotate { state }) => {
+            keys::rotate(&Config::load(file, (None, state).into())?.state_dir)
+        }
         Command::Uninstall { pins, state } => uninstall(&Config::load(file, (Some(pins), state).into())?),
     }
 }
@@ -75,7 +81,7 @@ async fn serve(config: Config) -> Result<()> {
     let policy = load_policy(config.policy.as_deref())?;
     let spool = Spool::open(&config.state_dir)
         .with_context(|| format!("cannot open the audit trail in {}", config.state_dir.display()))?;
-    let mask_key = mask_key(&config.state_dir)?;
+    let keys = keys::load(&config.state_dir)?;
     let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, config.listen_port)).await;
     let v4 = v4.with_context(|| format!("cannot listen on port {}", config.listen_port))?;
     // A host without IPv6 has no IPv6 clients; elsewhere a failure means they are refused.
@@ -94,14 +100,18 @@ async fn serve(config: Config) -> Result<()> {
     let programs = hooks(&options.pin_dir)?;
     spool.append(
         None,
-        &[Event::PolicyLoaded { name: policy.name().to_owned() }, Event::HooksAttached { programs }],
+        &[
+            Event::PolicyLoaded { name: policy.name().to_owned() },
+            Event::KeysLoaded { versions: keys.versions() },
+            Event::HooksAttached { programs },
+        ],
     )?;
     let peers = interceptor.peers()?;
     let shared = Arc::new(Shared::new(
         peers.clone(),
         Catalogs::new(peers, policy),
         spool,
-        mask_key,
+        keys,
         config.max_connections,
         Duration::from_secs(config.login_timeout_s.into()),
     )?);
@@ -123,8 +133,13 @@ async fn serve(config: Config) -> Result<()> {
     tokio::spawn(refusals::record(interceptor.refusals()?, shared.clone()));
     let signals = Signals::new()?;
     tracing::info!(port = config.listen_port, "ready");
-    let mut live =
-        Live { shared: &shared, interceptor, policy: config.policy.as_deref(), ports: &config.ports };
+    let mut live = Live {
+        shared: &shared,
+        interceptor,
+        policy: config.policy.as_deref(),
+        ports: &config.ports,
+        state_dir: &config.state_dir,
+    };
     signals.wait_for_stop(&mut live).await?;
     tracing::info!("stopping");
     stop.send_replace(true);
@@ -164,7 +179,12 @@ impl Signals {
                 _ = self.terminate.recv() => return Ok(()),
                 _ = self.interrupt.recv() => return Ok(()),
                 _ = self.reload.recv() => live.shared.spool.append(None, &[live.reload()])?,
-                _ = refresh.tick() => live.refresh(),
+                _ = refresh.tick() => {
+                    live.refresh();
+                    if let Some(event) = live.refresh_keys() {
+                        live.shared.spool.append(None, &[event])?;
+                    }
+                }
             }
         }
     }
@@ -177,6 +197,8 @@ struct Live<'a> {
     policy: Option<&'a Path>,
     /// Ports in place of the policy's.
     ports: &'a [u16],
+    /// Where the keys are.
+    state_dir: &'a Path,
 }
 
 impl Live<'_> {
@@ -203,6 +225,34 @@ impl Live<'_> {
             tracing::error!(%error, "cgroups of the policy cannot be looked up again");
         }
     }
+
+    /// Takes over a key that was made since. One that is gone or broken is told, and changes nothing.
+    fn refresh_keys(&self) -> Option<Event> {
+        let known = self.shared.keys().versions();
+        let found = keys::versions(self.state_dir);
+        if found.as_ref().is_ok_and(|found| *found == known) {
+            return None;
+        }
+        let loaded = found.map_err(anyhow::Error::from).and_then(|found| {
+            let missing = known.iter().find(|version| !found.contains(version));
+            missing.map_or_else(
+                || keys::load(self.state_dir),
+                |version| bail!("version {version} is gone; restore it from a backup"),
+            )
+        });
+        match loaded {
+            Ok(keys) => {
+                let versions = keys.versions();
+                tracing::info!(?versions, "mask keys loaded");
+                self.shared.set_keys(keys);
+                Some(Event::KeysLoaded { versions })
+            }
+            Err(error) => {
+                tracing::error!(%error, "mask keys cannot be read again; those before stay in use");
+                None
+            }
+        }
+    }
 }
 
 /// What a policy selects, with other ports where some are given.
@@ -212,21 +262,6 @@ fn selection(policy: &Policy, ports: &[u16]) -> Selection {
         selection.targets = ports.iter().map(|port| Target { port: *port, prefix: None }).collect();
     }
     selection
-}
-
-/// The key of hash masks; made once, so that hashes stay comparable over restarts.
-fn mask_key(state_dir: &Path) -> Result<[u8; 32]> {
-    let path = state_dir.join("mask.key");
-    let mut key = [0; 32];
-    if path.exists() {
-        let mut file = fs::File::open(&path)?;
-        file.read_exact(&mut key).with_context(|| format!("{} is not a key of 32 bytes", path.display()))?;
-        return Ok(key);
-    }
-    fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    file.write_all(&key)?;
-    Ok(key)
 }
 
 fn status(config: &Config, json: bool) -> Result<()> {
@@ -345,6 +380,7 @@ fn human(record: &serde_json::Value) -> String {
             record["duration_us"],
             text("sqlstate")
         ),
+        "keys_loaded" => format!("versions {}", record["versions"]),
         "refusals_omitted" => format!("{} refused connections have no record", record["count"]),
         _ => text("reason"),
     };

@@ -44,6 +44,9 @@ pub(crate) enum Command {
     /// Read the audit trail.
     #[command(subcommand)]
     Audit(Audit),
+    /// Work with the keys of masks.
+    #[command(subcommand)]
+    Key(Key),
     /// Detach the hooks, so that the database is reachable in clear again; this is audited.
     Uninstall {
         #[command(flatten)]
@@ -81,7 +84,7 @@ pub(crate) struct Run {
 
 #[derive(Args)]
 pub(crate) struct State {
-    /// Folder for the audit trail and the masking key; /var/lib/mask-agent by default.
+    /// Folder for the audit trail and the masking keys; /var/lib/mask-agent by default.
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
 }
@@ -128,6 +131,20 @@ pub(crate) enum Policy {
         /// The files.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Key {
+    /// Show the versions there are.
+    List {
+        #[command(flatten)]
+        state: State,
+    },
+    /// Make a new version; hashes, tokens and shapes change, and reversible tokens of the old ones can still be read.
+    Rotate {
+        #[command(flatten)]
+        state: State,
     },
 }
 

@@ -22,7 +22,7 @@ const LOGIN_TIMEOUT_S_MAX: u16 = 600;
 pub(crate) struct Config {
     /// Policy file; without one the built-in policy is in force.
     pub(crate) policy: Option<PathBuf>,
-    /// Folder for the audit trail, the masking key and the control socket.
+    /// Folder for the audit trail, the masking keys and the control socket.
     pub(crate) state_dir: PathBuf,
     /// Folder on bpffs for the pinned hooks.
     pub(crate) pin_dir: PathBuf,

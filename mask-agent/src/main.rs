@@ -8,6 +8,7 @@ mod config;
 mod connection;
 mod control;
 mod intercept;
+mod keys;
 mod refusals;
 mod server;
 mod upstream;

@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     os::fd::AsFd,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -15,7 +15,7 @@ use std::{
 
 use mask_core::{
     audit::Event,
-    masking::MaskKey,
+    masking::KeyRing,
     protocol::postgres::{PostgresSession, Settings},
     session::{CancelKey, Input, Outbox, Session, Want},
 };
@@ -85,7 +85,7 @@ pub(crate) struct Shared {
     pub(crate) catalogs: Catalogs,
     pub(crate) spool: Spool,
     pub(crate) cancels: Cancels,
-    pub(crate) mask_key: [u8; 32],
+    keys: RwLock<KeyRing>,
     random: Mutex<File>,
     connections: AtomicU64,
     /// One for each connection there may be.
@@ -100,7 +100,7 @@ impl Shared {
         peers: Peers,
         catalogs: Catalogs,
         spool: Spool,
-        mask_key: [u8; 32],
+        keys: KeyRing,
         connections_max: u32,
         login_timeout: Duration,
     ) -> io::Result<Self> {
@@ -109,13 +109,23 @@ impl Shared {
             catalogs,
             spool,
             cancels: Cancels::default(),
-            mask_key,
+            keys: RwLock::new(keys),
             random: Mutex::new(File::open("/dev/urandom")?),
             connections: AtomicU64::new(0),
             slots: Arc::new(Semaphore::new(connections_max as usize)),
             connections_max,
             login_timeout,
         })
+    }
+
+    /// The keys of a connection that is opened now; it has them to its end.
+    pub(crate) fn keys(&self) -> KeyRing {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives other keys to connections that are opened from now on.
+    pub(crate) fn set_keys(&self, keys: KeyRing) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
     /// What the daemon says of itself.
@@ -205,7 +215,7 @@ fn record_refusal(shared: &Shared, reason: &str) {
 /// A session for a connection.
 pub(crate) fn session(shared: &Shared) -> PostgresSession {
     PostgresSession::new(Settings {
-        key: MaskKey::new(shared.mask_key),
+        keys: shared.keys(),
         cancel_secret: shared.random(),
         proof: Box::new(upstream::Proof::default()),
     })

@@ -8,6 +8,7 @@ mod errors;
 mod extended;
 mod interception;
 mod main_path;
+mod masks;
 mod names;
 mod opening;
 mod operating;

@@ -119,12 +119,19 @@ const SCHEMA: &str = "
     create text search dictionary canary_dictionary (template = simple);
     create collation canary_collation (locale = 'C')";
 
-const MASKS: [(&str, &str); 5] = [
+const MASKS: [(&str, &str); 12] = [
     ("redacted", "redact"),
     ("nulled", "'null'"),
     ("hashed", "hash"),
     ("patterned", "pattern"),
     ("shortened", "{ partial: { first: 1, last: 2 } }"),
+    ("tokenised", "token"),
+    ("sealed", "{ token: { reversible: true } }"),
+    ("carded", "{ fpe: card }"),
+    ("digited", "{ fpe: digits }"),
+    ("mailed", "{ fpe: email }"),
+    ("yearly", "generalise"),
+    ("monthly", "{ generalise: { date: month, bucket: 1000, prefix4: 16, prefix6: 48 } }"),
 ];
 
 /// Types whose constant nobody can know: their cells are NULL.

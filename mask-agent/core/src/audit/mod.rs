@@ -56,6 +56,11 @@ pub enum Event {
         /// The programs.
         programs: Vec<String>,
     },
+    /// The newest of the mask keys makes masks from now on, at connections that are opened from now on.
+    KeysLoaded {
+        /// Versions that are kept, the newest last.
+        versions: Vec<u16>,
+    },
     /// A policy came into force.
     PolicyLoaded {
         /// Its name.

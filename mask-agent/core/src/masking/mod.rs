@@ -3,50 +3,43 @@
 //! A `RowPlan` works out once per row description what happens to each cell; `mask_row` then walks rows in
 //! place, copies what stays in runs, and looks at the bytes of masked cells only.
 //!
-//! Promises: a cell that stays keeps its bytes, NULL stays NULL, and a masked cell of two or more characters
-//! never contains its value, unless the value is itself part of a constant such as `***`.
+//! Promises: a cell that stays keeps its bytes, NULL stays NULL, and a masked text of two or more characters never
+//! contains its value, unless the value is itself part of a constant such as `***`. A masked number differs from its
+//! value, but may share digits with it. What `generalise` makes of a value may be the value: the first of January.
 
+/// Arrays, element by element.
+mod array;
+/// Dates and addresses made coarse.
+mod coarse;
+/// The permutation behind masks that keep a shape.
+mod ff1;
 /// Bytes that may leave for the client.
 pub mod gate;
-/// Masks of text that depend on the value.
+/// Keys, by version.
+mod keys;
+/// Masks that depend on the value.
 mod kind;
+/// Numbers of any type.
+mod number;
+/// What masks have made, recognised.
+mod recognise;
 /// A type's constant, in text and in binary.
 mod redact;
 /// The walk over a row.
 mod row;
+/// Text that keeps its shape.
+mod shape;
 /// Constants of types whose text depends on a setting.
 mod style;
-
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+/// Tokens, and their way back.
+mod token;
 
 use crate::{catalog::TypeShape, policy::ColumnRule};
 
+pub use keys::{KeyRing, MaskKey};
+pub use recognise::{Placeholder, placeholder};
 pub use row::mask_row;
-
-/// The key of hash masks: values that are equal stay equal, and nobody without the key can try them out.
-#[derive(Clone)]
-pub struct MaskKey(Hmac<Sha256>);
-
-impl MaskKey {
-    /// Prepares a key.
-    pub fn new(bytes: [u8; 32]) -> Self {
-        // HMAC pads a short key with zeros to the block of 64 bytes.
-        let mut block = [0; 64];
-        block[..32].copy_from_slice(&bytes);
-        Self(Hmac::new(&block.into()))
-    }
-
-    /// What stands for a value under a rule. Other rules get other tokens, so a column that is classified
-    /// otherwise cannot be searched for it; other rounds too, for a token that happens to show its value.
-    fn token(&self, rule: &str, round: u8, value: &[u8]) -> [u8; 32] {
-        let mut mac = self.0.clone();
-        mac.update(rule.as_bytes());
-        mac.update(&[0, round]);
-        mac.update(value);
-        mac.finalize().into_bytes().into()
-    }
-}
+pub use token::unmask_token;
 
 /// How a value stands on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

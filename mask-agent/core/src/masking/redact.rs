@@ -3,7 +3,7 @@
 //! What is written here is the grammar of the type's own output function (text) and of its send function
 //! (binary). A type that is not known is NULL, which is valid for every type.
 
-use super::{CellPlan, Format};
+use super::{CellPlan, CellRule, Format, number::NumberType};
 use crate::catalog::TypeShape;
 
 /// A cell that is NULL, length included.
@@ -11,6 +11,7 @@ pub(super) const NULL: [u8; 4] = [0xff; 4];
 
 /// `text`.
 pub(super) const TEXT: u32 = 25;
+const BYTEA: u32 = 17;
 const NAME: u32 = 19;
 const UNKNOWN: u32 = 705;
 const BPCHAR: u32 = 1042;
@@ -22,7 +23,7 @@ const CSTRING: u32 = 2275;
 const UUID: u32 = 2950;
 
 /// What a text column shows.
-const PLACEHOLDER: &str = "***";
+pub(super) const PLACEHOLDER: &str = "***";
 /// The header counted in the modifiers of `varchar(n)` and `numeric(p, s)` (`VARHDRSZ`).
 const MODIFIER_HEADER: i32 = 4;
 /// `NAMEDATALEN - 1`.
@@ -73,6 +74,40 @@ pub(super) fn width(cell: &CellPlan) -> Option<Width> {
 
 pub(super) fn is_uuid(cell: &CellPlan) -> bool {
     base(cell) == UUID
+}
+
+pub(super) fn is_bytea(cell: &CellPlan) -> bool {
+    base(cell) == BYTEA
+}
+
+/// The type of a number, where all its digits may change: not those that `numeric(p, -s)` rounds to zeros.
+pub(super) fn number(cell: &CellPlan) -> Option<NumberType> {
+    NumberType::of(cell).filter(|number| *number != NumberType::Numeric || numeric_scale(cell) >= 0)
+}
+
+/// An element of an array, as if it stood in a cell of its own; its format is that of the array.
+pub(super) fn element_cell(cell: &CellPlan) -> Option<CellPlan> {
+    let type_oid = match &cell.shape {
+        Some(TypeShape::Array(element)) => *element,
+        None => element(cell.type_oid)?,
+        Some(
+            TypeShape::Base(_)
+            | TypeShape::Composite(_)
+            | TypeShape::Domain(_)
+            | TypeShape::Enum(_)
+            | TypeShape::Multirange
+            | TypeShape::Pseudo
+            | TypeShape::Range,
+        ) => return None,
+    };
+    let CellPlan { type_modifier, format, .. } = *cell;
+    Some(CellPlan { type_oid, type_modifier, format, rule: CellRule::Redact, shape: None })
+}
+
+/// numeric.c: precision in the upper half of the modifier, scale as 11 bits with sign; no modifier is negative.
+fn numeric_scale(cell: &CellPlan) -> i32 {
+    let modifier = cell.type_modifier.saturating_sub(MODIFIER_HEADER).max(0);
+    ((modifier & 0x7ff) ^ 0x400) - 0x400
 }
 
 /// The type of a cell's values.
@@ -139,10 +174,7 @@ fn pick<'a>(format: Format, text: &'a [u8], binary: &'a [u8]) -> &'a [u8] {
 
 /// Zero with the digits behind the point that the column has.
 fn numeric(cell: &CellPlan) -> Vec<u8> {
-    // numeric.c: precision in the upper half, scale as 11 bits with sign; no modifier is negative.
-    let modifier = u32::try_from(cell.type_modifier.saturating_sub(MODIFIER_HEADER)).unwrap_or(0);
-    let scale = (modifier & 0x7ff) as u16;
-    let scale = if scale > 0x3ff { 0 } else { scale };
+    let scale = u16::try_from(numeric_scale(cell)).unwrap_or(0);
     match cell.format {
         Format::Text if scale == 0 => b"0".to_vec(),
         Format::Text => format!("0.{:0>1$}", "", usize::from(scale)).into_bytes(),
@@ -203,8 +235,7 @@ fn builtin(type_oid: u32) -> Option<(&'static [u8], &'static [u8])> {
     Some(match type_oid {
         // bool
         16 => (b"f", &[0]),
-        // bytea
-        17 => (b"\\x", b""),
+        BYTEA => (b"\\x", b""),
         // "char"
         18 => (b"*", b"*"),
         // int8, xid8, float8
@@ -287,7 +318,7 @@ fn element(type_oid: u32) -> Option<u32> {
         (775, 774),
         (791, 790),
         (1000, 16),
-        (1001, 17),
+        (1001, BYTEA),
         (1002, 18),
         (1003, 19),
         (1005, 21),

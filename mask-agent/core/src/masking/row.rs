@@ -12,24 +12,27 @@ pub(super) enum Step {
     Constant(Box<[u8]>),
     /// Replaced by the type's constant, written as the value is.
     Styled(Styled),
-    /// Replaced by what a mask makes of it.
-    Value(ValueMask),
+    /// Replaced by what a mask makes of it. Boxed, so that the steps of wide rows stay in few cache lines.
+    Value(Box<ValueMask>),
 }
 
 impl Step {
     pub(super) fn new(cell: &CellPlan) -> Self {
-        let (rule, placeholder) = match &cell.rule {
+        let rule = match &cell.rule {
             CellRule::Clear => return Self::Clear,
             CellRule::Redact => return Self::constant(cell, None),
-            CellRule::Mask(rule) => match &*rule.mask {
-                MaskKind::Null => return Self::Constant(redact::NULL.into()),
-                MaskKind::Redact { placeholder } => (rule, placeholder.as_deref()),
-                MaskKind::Hash | MaskKind::Partial { .. } | MaskKind::Pattern => (rule, None),
-            },
+            CellRule::Mask(rule) => rule,
         };
-        match ValueMask::new(rule, cell) {
-            Some(mask) => Self::Value(mask.or(redact::cell(cell, placeholder))),
-            None => Self::constant(cell, placeholder),
+        match &*rule.mask {
+            MaskKind::Null => Self::Constant(redact::NULL.into()),
+            MaskKind::Redact { placeholder } => Self::constant(cell, placeholder.as_deref()),
+            MaskKind::Fpe(_)
+            | MaskKind::Generalise(_)
+            | MaskKind::Hash
+            | MaskKind::Partial { .. }
+            | MaskKind::Pattern
+            | MaskKind::Token { .. } => ValueMask::new(rule, cell)
+                .map_or_else(|| Self::constant(cell, None), |mask| Self::Value(Box::new(mask))),
         }
     }
 
@@ -60,57 +63,41 @@ pub fn mask_row(key: &MaskKey, plan: &RowPlan, body: &[u8], out: &mut Vec<u8>) -
 }
 
 fn mask_cells(key: &MaskKey, steps: &[Step], body: &[u8], out: &mut Vec<u8>) -> Result<u64, MaskError> {
-    let count = body.first_chunk::<2>().ok_or(MaskError::Truncated)?;
+    let (count, mut rest) = body.split_first_chunk::<2>().ok_or(MaskError::Truncated)?;
     let got = usize::from(u16::from_be_bytes(*count));
     if got != steps.len() {
         return Err(MaskError::CellCount { got, want: steps.len() });
     }
     let mut masked = 0;
-    // What stands before `kept` is already in `out`.
-    let mut kept = 0;
-    let mut at = 2;
+    // What stands before it is already in `out`.
+    let mut kept = body;
     for step in steps {
-        let Some((length, rest)) = body.get(at..).and_then(|rest| rest.split_first_chunk::<4>()) else {
-            return Err(MaskError::Truncated);
-        };
+        let cell = rest;
+        let (length, after) = cell.split_first_chunk::<4>().ok_or(MaskError::Truncated)?;
         // NULL is -1; no other negative length exists.
         let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
-            at += 4;
+            rest = after;
             continue;
         };
-        let value = rest.get(..length).ok_or(MaskError::Truncated)?;
-        let end = at + 4 + length;
+        let (value, after) = after.split_at_checked(length).ok_or(MaskError::Truncated)?;
+        rest = after;
+        if matches!(step, Step::Clear) {
+            continue;
+        }
+        out.extend_from_slice(&kept[..kept.len() - cell.len()]);
+        kept = after;
+        masked += 1;
         match step {
             Step::Clear => {}
-            Step::Constant(constant) => {
-                out.extend_from_slice(&body[kept..at]);
-                out.extend_from_slice(constant);
-                kept = end;
-                masked += 1;
-            }
-            Step::Styled(styled) => {
-                out.extend_from_slice(&body[kept..at]);
-                let constant = styled.constant(value);
-                let start = out.len();
-                out.extend_from_slice(&[0; 4]);
-                put_length(out, start, constant.len());
-                out.extend_from_slice(constant);
-                kept = end;
-                masked += 1;
-            }
-            Step::Value(mask) => {
-                out.extend_from_slice(&body[kept..at]);
-                mask.apply(key, value, out);
-                kept = end;
-                masked += 1;
-            }
+            Step::Constant(constant) => out.extend_from_slice(constant),
+            Step::Styled(styled) => styled.write(value, out),
+            Step::Value(mask) => mask.apply(key, value, out),
         }
-        at = end;
     }
-    if at != body.len() {
+    if !rest.is_empty() {
         return Err(MaskError::TrailingBytes);
     }
-    out.extend_from_slice(&body[kept..]);
+    out.extend_from_slice(kept);
     Ok(masked)
 }
 

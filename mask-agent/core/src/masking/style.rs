@@ -3,7 +3,7 @@
 //! Which style is in force the value itself shows, even where the setting changes halfway through a pipeline; so
 //! the constant is written as the value is, and says no more than the setting does.
 
-use super::{CellPlan, Format, redact::base};
+use super::{CellPlan, Format, redact::base, row::put_length};
 
 /// A type whose text depends on a setting.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +26,16 @@ impl Styled {
         }
     }
 
-    /// The constant in the style of a value.
-    pub(super) fn constant(self, value: &[u8]) -> &'static [u8] {
+    /// Appends the constant in the style of a value, length included.
+    pub(super) fn write(self, value: &[u8], out: &mut Vec<u8>) {
+        let constant = self.constant(value);
+        let start = out.len();
+        out.extend_from_slice(&[0; 4]);
+        put_length(out, start, constant.len());
+        out.extend_from_slice(constant);
+    }
+
+    fn constant(self, value: &[u8]) -> &'static [u8] {
         match (self, value) {
             // German, SQL, Postgres: day and month come first, and both are the first.
             (Self::Date, [_, _, b'.', ..]) => b"01.01.2000",

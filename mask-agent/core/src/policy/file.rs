@@ -5,13 +5,11 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, MapAccess, Unexpected, Visitor},
-};
+use serde::{Deserialize, Deserializer, de::Visitor};
 
 use super::{
     AllowList, ColumnPattern, ColumnRule, MaskKind, Mode, Policy, Selection,
+    mask::RawMask,
     selection::{RawSubjects, RawTarget},
 };
 
@@ -244,82 +242,6 @@ impl<'de> Deserialize<'de> for RawNames {
             }
         }
         deserializer.deserialize_any(Names)
-    }
-}
-
-/// A mask: `hash`, `null`, `pattern`, `redact`, or a map with its parameters.
-struct RawMask(MaskKind);
-
-const MASKS: &str = "`hash`, `null`, `pattern`, `redact`, `{redact: {placeholder: …}}` or \
-                     `{partial: {first: n, last: n}}`";
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawPartial {
-    /// Characters shown at the start.
-    #[serde(default)]
-    first: u16,
-    /// Characters shown at the end.
-    #[serde(default)]
-    last: u16,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRedact {
-    /// What text columns show.
-    placeholder: String,
-}
-
-impl<'de> Deserialize<'de> for RawMask {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Mask;
-        impl<'de> Visitor<'de> for Mask {
-            type Value = RawMask;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(MASKS)
-            }
-
-            fn visit_str<E: serde::de::Error>(self, mask: &str) -> Result<RawMask, E> {
-                Ok(RawMask(match mask {
-                    "hash" => MaskKind::Hash,
-                    "null" => MaskKind::Null,
-                    "pattern" => MaskKind::Pattern,
-                    "redact" => MaskKind::Redact { placeholder: None },
-                    other => return Err(E::invalid_value(Unexpected::Str(other), &self)),
-                }))
-            }
-
-            // `null` without quotes is YAML's own.
-            fn visit_unit<E: serde::de::Error>(self) -> Result<RawMask, E> {
-                Ok(RawMask(MaskKind::Null))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawMask, A::Error> {
-                let kind = match map.next_key::<String>()?.as_deref() {
-                    Some("partial") => {
-                        let RawPartial { first, last } = map.next_value()?;
-                        MaskKind::Partial { first: first.into(), last: last.into() }
-                    }
-                    Some("redact") => {
-                        let RawRedact { placeholder } = map.next_value()?;
-                        // A NUL byte is valid in UTF-8 and in no PostgreSQL text.
-                        if placeholder.contains('\0') {
-                            return Err(A::Error::custom("a placeholder has no NUL character"));
-                        }
-                        MaskKind::Redact { placeholder: Some(placeholder) }
-                    }
-                    Some(other) => return Err(A::Error::invalid_value(Unexpected::Str(other), &self)),
-                    None => return Err(A::Error::invalid_value(Unexpected::Map, &self)),
-                };
-                match map.next_key::<String>()? {
-                    None => Ok(RawMask(kind)),
-                    Some(other) => Err(A::Error::custom(format!("second mask `{other}`; allowed: one"))),
-                }
-            }
-        }
-        deserializer.deserialize_any(Mask)
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::policy::{DateUnit, FpeShape, Generalise};
 
 fn error(rest: &str) -> String {
     parse("p.yaml", &format!("version: 1\nname: x\n{rest}")).unwrap_err().to_string()
@@ -60,6 +61,14 @@ fn values_that_say_nothing_are_errors() {
         "masks: {default: {partial: {first: 1}, redact: {placeholder: x}}}",
         "masks: {default: {}}",
         "masks: {default: {redact: {placehold: x}}}",
+        "masks: {default: fpe}",
+        "masks: {default: {fpe: name}}",
+        "masks: {default: {generalise: {bucket: 1}}}",
+        "masks: {default: {generalise: {date: day}}}",
+        "masks: {default: {generalise: {prefix4: 32}}}",
+        "masks: {default: {generalise: {prefix6: 128}}}",
+        "masks: {default: {token: {scope: ''}}}",
+        "masks: {default: {token: {reversable: true}}}",
         "- a",
     ] {
         let text = error(rest);
@@ -78,11 +87,29 @@ fn every_mask_can_be_written() {
     assert_eq!(policy.rules(), 2);
     assert_eq!(*policy.patterns[1].rule.mask, MaskKind::Partial { first: 0, last: 4 });
     assert_eq!(*policy.unlisted.mask, MaskKind::Null);
+    let coarse = Generalise { date: DateUnit::Year, bucket: 10, prefix4: 24, prefix6: 64 };
     for (written, kind) in [
         ("hash", MaskKind::Hash),
         ("'null'", MaskKind::Null),
         ("pattern", MaskKind::Pattern),
         ("redact", MaskKind::Redact { placeholder: None }),
+        ("{fpe: iban}", MaskKind::Fpe(FpeShape::Iban)),
+        ("generalise", MaskKind::Generalise(coarse)),
+        ("{generalise: {}}", MaskKind::Generalise(coarse)),
+        (
+            "{generalise: {date: month, bucket: 1000, prefix4: 16, prefix6: 48}}",
+            MaskKind::Generalise(Generalise {
+                date: DateUnit::Month,
+                bucket: 1000,
+                prefix4: 16,
+                prefix6: 48,
+            }),
+        ),
+        ("token", MaskKind::Token { scope: None, reversible: false }),
+        (
+            "{token: {scope: people, reversible: true}}",
+            MaskKind::Token { scope: Some("people".into()), reversible: true },
+        ),
         ("{redact: {placeholder: gone}}", MaskKind::Redact { placeholder: Some("gone".into()) }),
     ] {
         let policy = parse("p.yaml", &format!("version: 1\nname: x\nmasks: {{default: {written}}}")).unwrap();

@@ -2,6 +2,7 @@
 
 mod classify;
 mod file;
+mod mask;
 mod schema;
 mod selection;
 
@@ -32,6 +33,10 @@ pub enum Mode {
 /// What a value turns into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MaskKind {
+    /// Another value of the same shape, the same for the same value.
+    Fpe(FpeShape),
+    /// A coarser value.
+    Generalise(Generalise),
     /// A keyed hash.
     Hash,
     /// NULL.
@@ -50,17 +55,64 @@ pub enum MaskKind {
         /// What text columns show instead of `***`.
         placeholder: Option<String>,
     },
+    /// A keyed token that shows what it is, the same for the same value and scope.
+    Token {
+        /// Columns of one scope have the same tokens; the tag by default.
+        scope: Option<String>,
+        /// Whether the daemon can turn it back.
+        reversible: bool,
+    },
+}
+
+/// What values look like, and so their masks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FpeShape {
+    /// A payment card: issuer, last four digits and validity stay.
+    Card,
+    /// Digits, whatever stands between them.
+    Digits,
+    /// An address that nothing is ever delivered to.
+    Email,
+    /// An account: country and length stay, the check digits are right.
+    Iban,
+    /// A telephone number: the country stays.
+    Phone,
+}
+
+/// How coarse values become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generalise {
+    /// To what dates and timestamps are cut.
+    pub date: DateUnit,
+    /// Of what numbers become multiples.
+    pub bucket: u64,
+    /// Bits of an IPv4 address that stay.
+    pub prefix4: u8,
+    /// Bits of an IPv6 address that stay.
+    pub prefix6: u8,
+}
+
+/// To what a date is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DateUnit {
+    /// Its first day.
+    Month,
+    /// Its first of January.
+    Year,
 }
 
 impl MaskKind {
     /// Its name in policies and in the audit trail.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Fpe(_) => "fpe",
+            Self::Generalise(_) => "generalise",
             Self::Hash => "hash",
             Self::Null => "null",
             Self::Partial { .. } => "partial",
             Self::Pattern => "pattern",
             Self::Redact { .. } => "redact",
+            Self::Token { .. } => "token",
         }
     }
 }
@@ -72,6 +124,23 @@ pub struct ColumnRule {
     pub rule: Arc<str>,
     /// The mask.
     pub mask: Arc<MaskKind>,
+}
+
+impl ColumnRule {
+    /// What columns have in common whose equal values get equal masks.
+    pub fn scope(&self) -> &str {
+        match &*self.mask {
+            MaskKind::Token { scope: Some(scope), .. } => scope,
+            MaskKind::Fpe(_)
+            | MaskKind::Generalise(_)
+            | MaskKind::Hash
+            | MaskKind::Null
+            | MaskKind::Partial { .. }
+            | MaskKind::Pattern
+            | MaskKind::Redact { .. }
+            | MaskKind::Token { scope: None, .. } => &self.rule,
+        }
+    }
 }
 
 /// Columns of some tables that are masked, by name; * stands for any run of characters.

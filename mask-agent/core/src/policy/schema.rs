@@ -145,11 +145,30 @@ fn mask() -> Value {
             } }
         })
     };
+    let prefix = |bits: u8, default: u8| json!({ "type": "integer", "minimum": 0, "maximum": bits, "default": default });
+    let generalise = json!({
+        "date": { "enum": ["month", "year"], "default": "year" },
+        "bucket": { "type": "integer", "minimum": 2, "default": 10 },
+        "prefix4": prefix(31, 24),
+        "prefix6": prefix(127, 64)
+    });
+    let token = json!({
+        "scope": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "reversible": { "type": "boolean", "default": false }
+    });
     json!({
         "anyOf": [
-            { "enum": ["hash", "null", "pattern", "redact", null] },
+            { "enum": ["generalise", "hash", "null", "pattern", "redact", "token", null] },
+            {
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["fpe"],
+                "properties": { "fpe": { "enum": ["card", "digits", "email", "iban", "phone"] } }
+            },
+            one("generalise", generalise, json!([])),
             one("partial", json!({ "first": count, "last": count }), json!([])),
-            one("redact", json!({ "placeholder": { "type": "string" } }), json!(["placeholder"]))
+            one("redact", json!({ "placeholder": { "type": "string" } }), json!(["placeholder"])),
+            one("token", token, json!([]))
         ]
     })
 }

@@ -87,7 +87,7 @@ pub struct Peer {
 impl Default for Peer {
     fn default() -> Self {
         let settings =
-            Settings { key: MaskKey::new([7; 32]), cancel_secret: [9; 32], proof: Box::new(Proof) };
+            Settings { keys: MaskKey::new([7; 32]).into(), cancel_secret: [9; 32], proof: Box::new(Proof) };
         Self {
             session: PostgresSession::new(settings),
             snapshot: snapshot(),

@@ -241,7 +241,7 @@ impl PostgresSession {
             }
             Rows::Pass => out.client.pass(range),
             Rows::Masked(plan) => {
-                let masked = out.client.row(&self.settings.key, &plan, body);
+                let masked = out.client.row(self.settings.keys.newest(), &plan, body);
                 current.count_masked(masked.map_err(|_| SessionError::Server("malformed row"))?);
             }
             Rows::Unknown => return Err(SessionError::Server("row without a ruling")),

@@ -14,7 +14,7 @@ use super::{
     record::Current,
 };
 use crate::{
-    masking::MaskKey,
+    masking::KeyRing,
     policy::Mode,
     session::{Freshness, Input, Login, Outbox, PasswordProof, Session, SessionError, Snapshot, Want},
 };
@@ -24,8 +24,8 @@ const SNAPSHOT_ASK_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a session is made with.
 pub struct Settings {
-    /// Key of the hash masks.
-    pub key: MaskKey,
+    /// Keys of the masks.
+    pub keys: KeyRing,
     /// Random bytes for the client's cancel key.
     pub cancel_secret: [u8; 32],
     /// How a password is proved to the server.
