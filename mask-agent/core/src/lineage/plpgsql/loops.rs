@@ -18,7 +18,7 @@ impl Reader<'_> {
         if self.tokens.eat("execute") {
             self.dynamic(&["loop"])?;
         } else if let Some(cursor) = self.declared_cursor() {
-            self.cursor_loop(targets, cursor)?;
+            self.cursor_loop(targets, &cursor)?;
         } else {
             let from = self.tokens.at();
             self.tokens.until(&["..", "loop"])?;
@@ -40,14 +40,14 @@ impl Reader<'_> {
         (self.tokens.then_sees(&["loop", "("]) && self.seen.cursors.contains_key(&name)).then_some(name)
     }
 
-    fn cursor_loop(&mut self, targets: Vec<Vec<String>>, cursor: String) -> Option<()> {
+    fn cursor_loop(&mut self, targets: Vec<Vec<String>>, cursor: &str) -> Option<()> {
         let at = self.tokens.at();
         // `VALUES (1)` is a query, even where a cursor is called so.
         let token = self.tokens.next()?;
         (!token.is_any(&["select", "table", "values", "with"])).then_some(())?;
         let value = self.name_value(Span { from: at, to: at + 1 })?;
-        self.cursor_arguments(&cursor)?;
-        self.seen.fetched.insert(vec![cursor]);
+        self.cursor_arguments(cursor)?;
+        // It opens the cursor itself, under whatever name: the rows are those of its own query.
         for target in targets {
             self.body.variables.extend(target.first().cloned());
             self.assign(target, value.clone());

@@ -146,6 +146,12 @@ fn what_is_not_certain_is_not_read() {
 }
 
 #[test]
+fn a_loop_over_a_cursor_opens_it_whatever_its_portal_is_called() {
+    let body = "DECLARE d CURSOR FOR SELECT 1; BEGIN d := 'other'; FOR r IN d LOOP NULL; END LOOP; END";
+    assert_eq!(told(body), ["SELECT 1 [d]", "d <- 'other'", "r <- d"]);
+}
+
+#[test]
 fn blocks_nested_too_deeply_are_not_read() {
     let nested = |depth| format!("{}{}", "BEGIN ".repeat(depth), "END;".repeat(depth));
     assert!(read(&nested(DEPTH_MAX)).is_some());
