@@ -1,0 +1,108 @@
+//! DECLARE: variables, aliases, cursors.
+
+use super::{Piece, Reader, tokens::Span};
+
+impl Reader<'_> {
+    pub(super) fn declaration(&mut self) -> Option<()> {
+        if self.tokens.eat("declare") {
+            return Some(());
+        }
+        let at = self.tokens.at();
+        let name = self.tokens.name()?;
+        self.body.variables.push(name.clone());
+        if self.tokens.eat("alias") {
+            return self.alias(name, Span { from: at, to: at + 1 });
+        }
+        let scrolls = self.tokens.sees("scroll") || self.tokens.sees("no");
+        if self.tokens.sees("cursor") || scrolls && self.is_cursor() {
+            return self.cursor(name);
+        }
+        self.tokens.eat("constant");
+        self.data_type(&["collate", "not", "=", ":=", "default", ";"])?;
+        if self.tokens.eat("collate") {
+            self.tokens.path()?;
+        }
+        if self.tokens.eat("not") {
+            self.tokens.expect("null")?;
+        }
+        if self.tokens.eat(";") {
+            return Some(());
+        }
+        self.tokens.next()?.is_any(&["=", ":=", "default"]).then_some(())?;
+        let span = self.tokens.until(&[";"])?;
+        let value = self.value(span)?;
+        self.assign(vec![name], value);
+        self.tokens.expect(";")
+    }
+
+    fn is_cursor(&self) -> bool {
+        self.tokens.then_sees(&["cursor", "scroll"])
+    }
+
+    /// Two names of one variable: what goes to either is in both.
+    fn alias(&mut self, name: String, alias: Span) -> Option<()> {
+        self.tokens.expect("for")?;
+        let from = self.tokens.at();
+        let aliased = self.tokens.path()?;
+        let to = self.tokens.at();
+        let value = self.name_value(Span { from, to })?;
+        self.assign(vec![name], value);
+        let value = self.name_value(alias)?;
+        self.assign(aliased, value);
+        self.tokens.expect(";")
+    }
+
+    /// The words of a type, none of which is an expression.
+    fn data_type(&mut self, until: &[&str]) -> Option<()> {
+        self.tokens.until(until).map(drop)
+    }
+
+    fn cursor(&mut self, name: String) -> Option<()> {
+        if self.tokens.eat("no") {
+            self.tokens.sees("scroll").then_some(())?;
+        }
+        self.tokens.eat("scroll");
+        self.tokens.expect("cursor")?;
+        let mut arguments = Vec::new();
+        if self.tokens.eat("(") {
+            loop {
+                arguments.push(self.tokens.name()?);
+                self.data_type(&[",", ")"])?;
+                if !self.tokens.eat(",") {
+                    break;
+                }
+            }
+            self.tokens.expect(")")?;
+        }
+        self.tokens.next()?.is_any(&["is", "for"]).then_some(())?;
+        self.body.variables.extend(arguments.iter().cloned());
+        // Two of one name in different blocks cannot be told apart where they are opened.
+        self.seen.cursors.insert(name.clone(), arguments).is_none().then_some(())?;
+        self.query(&[";"], vec![vec![name]], false)?;
+        self.tokens.expect(";")
+    }
+
+    /// Arguments of a cursor, in parentheses where it has any.
+    pub(super) fn cursor_arguments(&mut self, cursor: &str) -> Option<()> {
+        let names = self.seen.cursors.get(cursor)?.clone();
+        if names.is_empty() {
+            return Some(());
+        }
+        self.tokens.expect("(")?;
+        for positional in &names {
+            let mut name = positional.clone();
+            if self.tokens.then_sees(&[":=", "=>"]) {
+                name = self.tokens.name()?;
+                names.contains(&name).then_some(())?;
+                self.tokens.next()?;
+            }
+            let span = self.tokens.until(&[",", ")"])?;
+            let value = self.value(span)?;
+            self.body.pieces.push(Piece::Assign { target: vec![name], value });
+            if !self.tokens.eat(",") {
+                break;
+            }
+        }
+        self.tokens.expect(")")
+    }
+}
