@@ -6,6 +6,8 @@
 //! Promises: a cell that stays keeps its bytes, NULL stays NULL, and a masked cell of two or more characters
 //! never contains its value, unless the value is itself part of a constant such as `***`.
 
+/// The walk over `COPY … TO STDOUT`.
+mod copy;
 /// Bytes that may leave for the client.
 pub mod gate;
 /// Masks of text that depend on the value.
@@ -22,6 +24,7 @@ use sha2::Sha256;
 
 use crate::{catalog::TypeShape, policy::ColumnRule};
 
+pub use copy::{CopyFormat, CopyMasker, CopyPlan, ForceQuote};
 pub use row::mask_row;
 
 /// The key of hash masks: values that are equal stay equal, and nobody without the key can try them out.
@@ -114,6 +117,9 @@ impl RowPlan {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MaskError {
+    /// NULL is written like a value may be, which would tell which value it is.
+    #[error("COPY writes NULL like a value of a masked column; leave out the option NULL")]
+    AmbiguousNull,
     /// The row and its description disagree.
     #[error("row has {got} cells, the row description announced {want}")]
     CellCount {

@@ -33,6 +33,23 @@ impl Step {
         }
     }
 
+    /// Makes the cell that is shown for a value, length included; false where the value stays.
+    pub(super) fn replace(&self, key: &MaskKey, value: &[u8], cell: &mut Vec<u8>) -> bool {
+        cell.clear();
+        match self {
+            Self::Clear => return false,
+            Self::Constant(constant) => cell.extend_from_slice(constant),
+            Self::Styled(styled) => {
+                let constant = styled.constant(value);
+                cell.extend_from_slice(&[0; 4]);
+                put_length(cell, 0, constant.len());
+                cell.extend_from_slice(constant);
+            }
+            Self::Value(mask) => mask.apply(key, value, cell),
+        }
+        true
+    }
+
     fn constant(cell: &CellPlan, placeholder: Option<&str>) -> Self {
         Styled::of(cell).map_or_else(|| Self::Constant(redact::cell(cell, placeholder)), Self::Styled)
     }
@@ -59,7 +76,13 @@ pub fn mask_row(key: &MaskKey, plan: &RowPlan, body: &[u8], out: &mut Vec<u8>) -
     }
 }
 
-fn mask_cells(key: &MaskKey, steps: &[Step], body: &[u8], out: &mut Vec<u8>) -> Result<u64, MaskError> {
+/// Appends the masked cells of a row, count included.
+pub(super) fn mask_cells(
+    key: &MaskKey,
+    steps: &[Step],
+    body: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<u64, MaskError> {
     let count = body.first_chunk::<2>().ok_or(MaskError::Truncated)?;
     let got = usize::from(u16::from_be_bytes(*count));
     if got != steps.len() {
