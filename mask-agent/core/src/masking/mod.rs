@@ -13,6 +13,8 @@ mod array;
 mod coarse;
 /// The permutation behind masks that keep a shape.
 mod ff1;
+/// The walk over `COPY … TO STDOUT`.
+mod copy;
 /// Bytes that may leave for the client.
 pub mod gate;
 /// Keys, by version.
@@ -38,6 +40,7 @@ use crate::{catalog::TypeShape, policy::ColumnRule};
 
 pub use keys::{KeyRing, MaskKey};
 pub use recognise::{Placeholder, placeholder};
+pub use copy::{CopyFormat, CopyMasker, CopyPlan, ForceQuote};
 pub use row::mask_row;
 pub use token::unmask_token;
 
@@ -107,6 +110,9 @@ impl RowPlan {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MaskError {
+    /// NULL is written like a value may be, which would tell which value it is.
+    #[error("COPY writes NULL like a value of a masked column; leave out the option NULL")]
+    AmbiguousNull,
     /// The row and its description disagree.
     #[error("row has {got} cells, the row description announced {want}")]
     CellCount {

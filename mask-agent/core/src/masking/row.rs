@@ -36,6 +36,18 @@ impl Step {
         }
     }
 
+    /// Makes the cell that is shown for a value, length included; false where the value stays.
+    pub(super) fn replace(&self, key: &MaskKey, value: &[u8], cell: &mut Vec<u8>) -> bool {
+        cell.clear();
+        match self {
+            Self::Clear => return false,
+            Self::Constant(constant) => cell.extend_from_slice(constant),
+            Self::Styled(styled) => styled.write(value, cell),
+            Self::Value(mask) => mask.apply(key, value, cell),
+        }
+        true
+    }
+
     fn constant(cell: &CellPlan, placeholder: Option<&str>) -> Self {
         Styled::of(cell).map_or_else(|| Self::Constant(redact::cell(cell, placeholder)), Self::Styled)
     }
@@ -62,7 +74,13 @@ pub fn mask_row(key: &MaskKey, plan: &RowPlan, body: &[u8], out: &mut Vec<u8>) -
     }
 }
 
-fn mask_cells(key: &MaskKey, steps: &[Step], body: &[u8], out: &mut Vec<u8>) -> Result<u64, MaskError> {
+/// Appends the masked cells of a row, count included.
+pub(super) fn mask_cells(
+    key: &MaskKey,
+    steps: &[Step],
+    body: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<u64, MaskError> {
     let (count, mut rest) = body.split_first_chunk::<2>().ok_or(MaskError::Truncated)?;
     let got = usize::from(u16::from_be_bytes(*count));
     if got != steps.len() {
