@@ -10,7 +10,7 @@ use crate::{
     audit,
     catalog::Catalog,
     masking::gate::ClientBytes,
-    policy::{Classification, Mode, Policy},
+    policy::{Budget, Classification, Mode, Policy, Rules, Taint},
 };
 
 /// One database connection between a client and its upstream.
@@ -62,13 +62,17 @@ pub struct Snapshot {
     pub classes: Classification,
     /// Whether rulings are applied or only recorded.
     pub mode: Mode,
+    /// What may be done with masked columns.
+    pub rules: Rules,
+    /// What all connections of the login have asked of masked columns lately.
+    pub budget: Arc<Budget>,
 }
 
 impl Snapshot {
-    /// Applies a policy to a catalog.
-    pub fn new(catalog: Arc<Catalog>, policy: &Policy) -> Self {
-        let classes = policy.classify(&catalog);
-        Self { catalog, classes, mode: policy.mode() }
+    /// Applies a policy to a catalog, and to columns that were given masked values.
+    pub fn new(catalog: Arc<Catalog>, policy: &Policy, taints: &[Taint], budget: Arc<Budget>) -> Self {
+        let classes = policy.classify(&catalog, taints);
+        Self { catalog, classes, mode: policy.mode(), rules: policy.usage_rules().clone(), budget }
     }
 }
 
@@ -87,6 +91,8 @@ pub enum Want {
         /// Whether a cached snapshot will do.
         freshness: Freshness,
     },
+    /// Remember for good that these columns hold masked values, and feed back a snapshot that knows it.
+    Taint(Vec<Taint>),
     /// Remember which upstream cancel key the client's stands for, until the connection ends.
     RegisterCancel {
         /// What the client was given.
@@ -154,7 +160,7 @@ pub struct Outbox {
     pub events: Vec<audit::Event>,
     /// For the shell.
     pub wants: Vec<Want>,
-    /// Monotonic time, set by the shell before each call.
+    /// Monotonic time on one clock for all connections, set by the shell before each call.
     pub now: Duration,
 }
 

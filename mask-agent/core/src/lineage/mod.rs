@@ -1,44 +1,127 @@
-//! What a statement reads, and how far its outputs can be trusted.
+//! What a statement reads, what its outputs are made of, and where else it puts values.
 //!
-//! A conservative rule until columns are traced: a statement that names nothing sensitive and nothing unknown
-//! passes; any other shows only outputs whose base column the server names itself, and no data may flow from
-//! it to where it would be shown later.
+//! A statement is read by `PostgreSQL`'s own grammar into a graph of values ([`graph`]); names are resolved over
+//! the catalog ([`scope`]), views and functions of users are read through. What cannot be told is untraceable,
+//! and nothing untraceable is ever shown.
 
-/// Functions of the server, and what they do with values.
+/// Bodies of functions.
+mod body;
+/// Functions of the server, classified.
 mod builtins;
-/// Functions of extensions that come with the server.
+/// Function calls.
+mod call;
+/// Statements that write.
+mod dml;
+/// Expressions and conditions.
+mod expr;
+/// Functions of well-known extensions, classified.
 mod extensions;
+/// What else a statement does.
+mod facts;
 /// Functions that reach past the statement they stand in.
 mod functions;
-/// Nodes of the parse tree.
+/// Where values come from.
+mod graph;
+/// Names in the parse tree.
+mod names;
+/// Nodes of the serialised parse tree.
 mod node;
+/// Definitions that are not committed yet.
+mod overlay;
 /// Bodies in PL/pgSQL, piece by piece.
-#[cfg_attr(not(test), expect(dead_code, reason = "columns are not traced through functions yet"))]
 mod plpgsql;
 /// Bodies of functions a statement makes.
 mod routine;
+/// What names mean.
+mod scope;
+/// Settings that change how statements are read.
+mod setting;
+/// One statement, put together.
+mod statement;
 /// A statement's text without its literals.
 mod template;
-/// The parse tree, walked node by node.
+/// Queries.
+mod trace;
+/// The serialised parse tree, walked node by node.
 mod tree;
+/// Statements that are no query.
+mod utility;
 
-use crate::{
-    catalog::{Catalog, RelationKind},
-    policy::Classification,
-};
-use tree::Facts;
+use crate::{catalog::Catalog, policy::Classification};
 
+pub use graph::{Origins, Usage};
+pub use overlay::{Made, Overlay};
 pub use template::template;
 
-/// How far the outputs of a statement can be trusted.
+/// A column of a relation; number 0 is the whole row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ColumnId {
+    /// `pg_class.oid`.
+    pub relation: u32,
+    /// `pg_attribute.attnum`.
+    pub number: i16,
+}
+
+/// Why it cannot be told what is in a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// Nothing: every output is redacted.
-    Opaque,
-    /// An output whose base column the row description names; any other is redacted.
-    Origins,
-    /// All: the statement reads nothing sensitive and calls nothing unknown.
-    Plain,
+pub enum Untraceable {
+    /// A function that reads what nobody named.
+    Dangerous,
+    /// SQL that is put together while running.
+    DynamicSql,
+    /// A function whose body cannot be read.
+    OpaqueFunction,
+    /// Views or functions nest deeper than anybody writes them.
+    TooDeep,
+    /// A definition that was changed in this transaction.
+    Uncommitted,
+    /// A column the catalog does not know.
+    UnknownColumn,
+    /// An expression of a form that is not known here.
+    UnknownExpression,
+    /// A function nobody knows.
+    UnknownFunction,
+    /// A relation the catalog does not know.
+    UnknownRelation,
+    /// A statement of a form that is not known here.
+    UnknownStatement,
+    /// A view whose definition cannot be read.
+    UnreadableView,
+    /// An operator, cast or type of users.
+    UserCode,
+    /// A rule may run something else.
+    UserRule,
+}
+
+impl Untraceable {
+    /// The reason in words.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Dangerous => "a function reads values that the statement does not name",
+            Self::DynamicSql => "a function puts SQL together while it runs",
+            Self::OpaqueFunction => "the body of a function cannot be read",
+            Self::TooDeep => "views or functions nest too deeply",
+            Self::Uncommitted => "a definition was changed in this transaction",
+            Self::UnknownColumn => "a column is not in the catalog",
+            Self::UnknownExpression => "an expression of an unknown form",
+            Self::UnknownFunction => "a function is not in the catalog",
+            Self::UnknownRelation => "a relation is not in the catalog",
+            Self::UnknownStatement => "a statement of an unknown form",
+            Self::UnreadableView => "the definition of a view cannot be read",
+            Self::UserCode => "an operator, cast or type runs code of users",
+            Self::UserRule => "a rule may run something else",
+        }
+    }
+}
+
+/// What a statement is read with.
+pub struct Env<'a> {
+    /// The database.
+    pub catalog: &'a Catalog,
+    /// Schemas that names without one are looked up in; none where that is unknown.
+    pub path: Option<Vec<String>>,
+    /// What this transaction has changed.
+    pub overlay: &'a Overlay,
 }
 
 /// What a statement changes besides rows.
@@ -63,18 +146,133 @@ pub struct Refusal {
     pub hint: &'static str,
 }
 
+/// One output column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Its name.
+    pub name: String,
+    /// What it is made of.
+    pub origins: Origins,
+}
+
+/// What a statement returns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Outputs {
+    /// These columns.
+    Columns(Vec<Output>),
+    /// The rows of a cursor, by its name.
+    Cursor(String),
+    /// Any number of columns, each made of this.
+    Each(Box<Origins>),
+    /// No rows.
+    #[default]
+    None,
+    /// The rows of a prepared statement, by its name.
+    Prepared(String),
+}
+
+/// A query a statement gives a name to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// DECLARE, and whether it outlives its transaction.
+    Cursor {
+        /// Its name.
+        name: String,
+        /// WITH HOLD.
+        holds: bool,
+    },
+    /// PREPARE.
+    Prepared(String),
+}
+
+/// A column used without being shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Predicate {
+    /// The column.
+    pub column: ColumnId,
+    /// How.
+    pub usage: Usage,
+}
+
+/// A column that is given a value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum WriteTarget {
+    /// One the catalog knows; number 0 is any of the relation's.
+    Column(ColumnId),
+    /// One of a relation this transaction makes.
+    New {
+        /// Its schema, empty where none is written.
+        schema: String,
+        /// The relation's name.
+        relation: String,
+        /// Its own.
+        column: String,
+    },
+}
+
+/// A value that is put into a column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// Where.
+    pub target: WriteTarget,
+    /// What it is made of.
+    pub origins: Origins,
+}
+
+/// A value that leaves by another way than the result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    /// The function that carries it.
+    pub by: String,
+    /// What it is made of.
+    pub origins: Origins,
+}
+
+/// The form COPY writes rows in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyOut {
+    /// The options as written: name and value in lower case, except for the value of a delimiter and its like.
+    pub options: Vec<(String, Option<String>)>,
+    /// Columns of FORCE QUOTE.
+    pub force_quote: Vec<String>,
+}
+
 /// One statement of a string.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Statement {
     /// The grammar's name for it.
     pub command: &'static str,
-    /// How far its outputs can be trusted.
-    pub trust: Trust,
+    /// What it returns; of DECLARE and PREPARE, what will be returned under the name.
+    pub outputs: Outputs,
+    /// The name it gives to its query.
+    pub keeps: Option<Keeps>,
+    /// Set where the outputs leave as COPY data.
+    pub copy: Option<CopyOut>,
     /// What it changes besides rows.
     pub effect: Effect,
     /// Relations it names, with the schema where one is written.
     pub relations: Vec<String>,
-    /// Why it is not sent.
+    /// OIDs of relations it reads or writes, in views and functions as well.
+    pub touched: Vec<u32>,
+    /// Columns it uses without showing them.
+    pub predicates: Vec<Predicate>,
+    /// What it puts where.
+    pub writes: Vec<Write>,
+    /// Arguments of functions that show them elsewhere.
+    pub channels: Vec<Channel>,
+    /// What it makes or changes by name.
+    pub made: Vec<Made>,
+    /// The value of `search_path` it sets for the session; an inner none is one nobody knows.
+    pub sets_path: Option<Option<Vec<String>>>,
+    /// It calls code that cannot be read, and may do anything.
+    pub is_opaque: bool,
+    /// Its errors and notices may quote what nobody followed.
+    pub may_quote: bool,
+    /// It calls code of users.
+    pub calls_user_code: bool,
+    /// It writes where rules may do something else.
+    pub meets_rules: bool,
+    /// Why it is not sent, whatever the policy says.
     pub refusal: Option<Refusal>,
     /// Whether any of this could be otherwise with other literals in the same places.
     pub needs_literals: bool,
@@ -104,28 +302,32 @@ pub const STACK_BYTES: usize = 32 << 20;
 /// A level takes two bytes of text at least, and without optimisation some 16 KiB of stack.
 const STACK_PER_BYTE: usize = 8 << 10;
 
-/// Analyses every statement of a string.
+/// Analyses every statement of a string, each after what those before it change.
 ///
 /// # Errors
 /// When the string cannot be read as the server would read it.
-pub fn analyse(
-    sql: &str,
-    catalog: &Catalog,
-    classes: &Classification,
-) -> Result<Vec<Statement>, LineageError> {
+pub fn analyse(sql: &str, env: &Env<'_>, classes: &Classification) -> Result<Vec<Statement>, LineageError> {
     if sql.len() > SQL_BYTES_MAX {
         return Err(LineageError::TooLong);
     }
     stacker::maybe_grow(sql.len().saturating_mul(STACK_PER_BYTE).min(STACK_BYTES), STACK_BYTES, || {
         let parsed = pg_query::parse(sql, 0).map_err(LineageError::from)?;
-        let statements = parsed.protobuf.stmts.iter().filter_map(|raw| raw.stmt.as_ref());
-        statements
-            .map(|node| {
-                let tree =
-                    serde_json::to_value(node).map_err(|error| LineageError::Syntax(error.to_string()))?;
-                Ok(judge(&tree::facts(&tree), catalog, classes))
-            })
-            .collect()
+        let mut overlay = env.overlay.clone();
+        let mut path = env.path.clone();
+        let mut statements = Vec::with_capacity(parsed.protobuf.stmts.len());
+        for raw in &parsed.protobuf.stmts {
+            let Some(node) = raw.stmt.as_deref() else { continue };
+            let env = Env { catalog: env.catalog, path: path.clone(), overlay: &overlay };
+            let statement = statement::read(node, &env, classes)?;
+            for made in &statement.made {
+                overlay.learn(made);
+            }
+            if let Some(set) = &statement.sets_path {
+                path.clone_from(set);
+            }
+            statements.push(statement);
+        }
+        Ok(statements)
     })
 }
 
@@ -144,256 +346,6 @@ impl From<pg_query::Error> for LineageError {
             error => Self::Syntax(error.to_string()),
         }
     }
-}
-
-const HINT_SELECT: &str = "Select the columns you need directly; masked columns come back masked.";
-
-fn judge(facts: &Facts, catalog: &Catalog, classes: &Classification) -> Statement {
-    let mut reads = Reads::default();
-    for relation in &facts.relations {
-        reads.relation(relation, catalog, classes);
-    }
-    for function in &facts.functions {
-        let foreign = function.schema.as_deref().is_some_and(|schema| schema != "pg_catalog");
-        if foreign && function.schema.as_deref() != Some("information_schema")
-            || catalog.has_user_function(&function.name)
-        {
-            reads.calls(function.in_flow);
-        }
-    }
-    for field in facts.fields.iter().filter(|field| catalog.has_user_function(&field.name)) {
-        reads.calls(field.in_flow);
-    }
-    let plain = !reads.sensitive && !reads.unknown;
-    let refusal = refusal(facts, plain, &reads, catalog, classes);
-    let trust = if facts.command == "FetchStmt" {
-        Trust::Origins
-    } else if plain {
-        Trust::Plain
-    } else if facts.returns_written || reads.user_code && facts.returns {
-        // UPDATE … SET name = email RETURNING name: the description names the clean column.
-        Trust::Opaque
-    } else {
-        Trust::Origins
-    };
-    let effect = effect(facts);
-    // Settings are judged by their values; what else is not a query may hold names in literals.
-    let queries =
-        matches!(facts.command, "DeleteStmt" | "InsertStmt" | "MergeStmt" | "SelectStmt" | "UpdateStmt");
-    let needs_literals = !queries || effect != Effect::None || refusal.is_some();
-    let effect = match effect {
-        // What users wrote may set the search path, as it does where each tenant has a schema.
-        Effect::None if reads.runs_user_code(facts) => Effect::Settings,
-        Effect::Catalog | Effect::None | Effect::Settings => effect,
-    };
-    Statement {
-        command: facts.command,
-        trust,
-        effect,
-        needs_literals,
-        relations: facts.relations.iter().chain(&facts.created).map(tree::Name::written).collect(),
-        refusal,
-    }
-}
-
-/// What the named relations amount to.
-#[derive(Default)]
-struct Reads {
-    sensitive: bool,
-    unknown: bool,
-    /// A relation with triggers, rules or defaults that run code of users.
-    user_code: bool,
-    calls_user_code: bool,
-    /// A view, whose text is not looked at, where users have functions that it may call.
-    hides_calls: bool,
-    /// What is put into a relation is read from a sensitive one.
-    flow_sensitive: bool,
-    /// What is put into a relation comes from where nobody knows.
-    flow_unknown: bool,
-}
-
-impl Reads {
-    fn relation(&mut self, name: &tree::Name, catalog: &Catalog, classes: &Classification) {
-        let mut found = false;
-        for relation in catalog.named(name.schema.as_deref(), &name.name) {
-            found = true;
-            let system = matches!(&*relation.schema, "pg_catalog" | "information_schema");
-            let derived = match relation.kind {
-                RelationKind::Foreign | RelationKind::MaterializedView | RelationKind::View => !system,
-                RelationKind::Other | RelationKind::Table => false,
-            };
-            let sensitive = classes.is_sensitive(relation.oid);
-            self.sensitive |= sensitive;
-            self.flow_sensitive |= name.in_flow && sensitive;
-            // Triggers run on what is written, so only a derived relation is unknown to a reader.
-            self.flow_unknown |= name.in_flow && derived;
-            self.unknown |= derived || relation.has_user_code && !system;
-            self.hides_calls |= derived && catalog.has_user_code();
-            self.user_code |= relation.has_user_code && !system;
-        }
-        self.unknown |= !found;
-        self.flow_unknown |= name.in_flow && !found;
-    }
-
-    /// Whether code of users may run, by a call, in a view or on what is written.
-    fn runs_user_code(&self, facts: &Facts) -> bool {
-        let writes = |command: &&str| {
-            matches!(*command, "CopyStmt" | "DeleteStmt" | "InsertStmt" | "MergeStmt" | "UpdateStmt")
-        };
-        self.calls_user_code || self.hides_calls || self.user_code && facts.commands.iter().any(writes)
-    }
-
-    fn calls(&mut self, in_flow: bool) {
-        self.unknown = true;
-        self.calls_user_code = true;
-        self.flow_unknown |= in_flow;
-    }
-}
-
-/// What is not known to leave definitions alone counts as changing them.
-fn effect(facts: &Facts) -> Effect {
-    match facts.command {
-        _ if !facts.created.is_empty() => Effect::Catalog,
-        "DiscardStmt" | "VariableSetStmt" => Effect::Settings,
-        _ if facts.sets_lexer || facts.functions.iter().any(|function| function.name == "set_config") => {
-            Effect::Settings
-        }
-        "CheckPointStmt" | "ClosePortalStmt" | "ClusterStmt" | "CommentStmt" | "ConstraintsSetStmt"
-        | "CopyStmt" | "DeallocateStmt" | "DeclareCursorStmt" | "DeleteStmt" | "ExplainStmt"
-        | "FetchStmt" | "GrantRoleStmt" | "GrantStmt" | "IndexStmt" | "InsertStmt" | "ListenStmt"
-        | "LockStmt" | "MergeStmt" | "NotifyStmt" | "ReindexStmt" | "SelectStmt" | "TransactionStmt"
-        | "TruncateStmt" | "UnlistenStmt" | "UpdateStmt" | "VacuumStmt" | "VariableShowStmt" => Effect::None,
-        _ => Effect::Catalog,
-    }
-}
-
-fn refusal(
-    facts: &Facts,
-    plain: bool,
-    reads: &Reads,
-    catalog: &Catalog,
-    classes: &Classification,
-) -> Option<Refusal> {
-    facts
-        .commands
-        .iter()
-        .find_map(|command| refusal_by_command(command, facts, plain, reads))
-        .or_else(|| refusal_by_setting(facts))
-        .or_else(|| refusal_by_function(facts, plain))
-        .or_else(|| refusal_by_name(facts, reads, catalog, classes))
-        .or_else(|| refusal_by_flow(facts, reads, classes))
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "every caller returns it as it is")]
-fn refuse(code: &'static str, message: String, hint: &'static str) -> Option<Refusal> {
-    Some(Refusal { code, message, hint })
-}
-
-/// Statements that hide what they do, at any depth.
-fn refusal_by_command(command: &str, facts: &Facts, plain: bool, reads: &Reads) -> Option<Refusal> {
-    match command {
-        "DoStmt" | "CallStmt" => refuse(
-            "procedure",
-            "DO and CALL are refused, because what they run cannot be read".to_owned(),
-            "Send the statements themselves.",
-        ),
-        "PrepareStmt" | "ExecuteStmt" => refuse(
-            "sql-prepare",
-            "PREPARE and EXECUTE in SQL text are refused".to_owned(),
-            "Use the prepared statements of your driver, which work.",
-        ),
-        "CopyStmt" if facts.copies_file => refuse(
-            "copy-file",
-            "COPY from or to a file or program of the server is refused".to_owned(),
-            "Use COPY … FROM STDIN or TO STDOUT.",
-        ),
-        "CopyStmt" if !plain && !facts.copies_in => refuse(
-            "copy-sensitive",
-            "COPY of a relation with masked columns is refused".to_owned(),
-            HINT_SELECT,
-        ),
-        "CreateEventTrigStmt" | "CreateTrigStmt" | "RuleStmt" => refuse(
-            "hidden-flow",
-            "triggers and rules are refused, because they can move masked values unseen".to_owned(),
-            "Let an operator create it past mask-agent.",
-        ),
-        "CreateFunctionStmt" if facts.makes_writer => refuse(
-            "hidden-flow",
-            "a function that might write is refused, because it can move masked values unseen".to_owned(),
-            "Let it only read, in SQL or PL/pgSQL without EXECUTE, or let an operator create it past mask-agent.",
-        ),
-        "CreateStmt" | "AlterTableStmt" if reads.calls_user_code => refuse(
-            "hidden-flow",
-            "a default or expression that calls a function of users is refused".to_owned(),
-            "Let an operator create it past mask-agent.",
-        ),
-        _ => None,
-    }
-}
-
-fn refusal_by_setting(facts: &Facts) -> Option<Refusal> {
-    if !facts.sets_lexer {
-        return None;
-    }
-    refuse(
-        "unsafe-setting",
-        "this setting would change how statements and values are read".to_owned(),
-        "Keep client_encoding at UTF8 and standard_conforming_strings on; change others by SET.",
-    )
-}
-
-fn refusal_by_function(facts: &Facts, plain: bool) -> Option<Refusal> {
-    let called = |matches: fn(&str) -> bool| facts.functions.iter().find(|function| matches(&function.name));
-    if let Some(function) = called(functions::is_dangerous) {
-        return refuse(
-            "dangerous-function",
-            format!("function {} is refused, because it reaches past the statement", function.name),
-            "Query the tables themselves.",
-        );
-    }
-    let function = called(functions::has_side_channel).filter(|_| !plain)?;
-    refuse(
-        "side-channel",
-        format!("function {} is refused beside masked columns", function.name),
-        "Call it in a statement of its own.",
-    )
-}
-
-/// Columns are classified by their names, their relations' and their schemas'.
-fn refusal_by_name(
-    facts: &Facts,
-    reads: &Reads,
-    catalog: &Catalog,
-    classes: &Classification,
-) -> Option<Refusal> {
-    let column = reads.sensitive || reads.unknown;
-    let renames = column && facts.renamed.iter().any(|column| classes.names_column(column));
-    let schema = facts.moved_schema.as_ref().is_some_and(|schema| {
-        catalog.relations().any(|relation| relation.schema == *schema && classes.is_sensitive(relation.oid))
-    });
-    if !(renames || schema || facts.moves && reads.sensitive) {
-        return None;
-    }
-    refuse(
-        "reclassify",
-        "renaming what holds masked columns is refused, because columns are classified by name".to_owned(),
-        "Let an operator rename it and adapt the policy.",
-    )
-}
-
-fn refusal_by_flow(facts: &Facts, reads: &Reads, classes: &Classification) -> Option<Refusal> {
-    let names_value = || facts.flow_columns.iter().any(|column| classes.names_column(column));
-    let carries = reads.flow_unknown
-        || reads.flow_sensitive && (facts.flow_is_wide || names_value())
-        || facts.generates && names_value();
-    if !facts.writes_values || !carries {
-        return None;
-    }
-    refuse(
-        "write-from-sensitive",
-        "writing values read from masked columns is refused".to_owned(),
-        "Name the columns to copy, without the masked ones.",
-    )
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use super::{MaskError, MaskKey, RowPlan, mask_row};
+use super::{CopyMasker, CopyPlan, MaskError, MaskKey, RowPlan, mask_row};
 use crate::session::Pieces;
 
 /// Bytes for the client: every cell masked, or let pass by a ruling.
@@ -32,6 +32,17 @@ impl ClientBytes {
     /// One `DataRow` under a plan; the cells masked.
     pub(crate) fn row(&mut self, key: &MaskKey, plan: &RowPlan, body: &[u8]) -> Result<u64, MaskError> {
         self.0.scratch(|scratch| mask_row(key, plan, body, scratch))
+    }
+
+    /// One `CopyData` under a plan; the cells masked.
+    pub(crate) fn copy(
+        &mut self,
+        key: &MaskKey,
+        plan: &CopyPlan,
+        masker: &mut CopyMasker,
+        data: &[u8],
+    ) -> Result<u64, MaskError> {
+        self.0.scratch(|scratch| masker.chunk(key, plan, data, scratch))
     }
 
     /// The slices in order; `input` is the slice that was fed.

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{ColumnRule, MaskKind, Policy};
+use super::{ColumnRule, MaskKind, Policy, Taint};
 use crate::catalog::{Catalog, Relation};
 
 /// Relations of the server that hold values of others, or credentials.
@@ -56,6 +56,11 @@ impl Classification {
         self.columns.get(&(relation, number))
     }
 
+    /// Whether a column is masked; number 0 is the whole row.
+    pub fn is_masked(&self, relation: u32, number: i16) -> bool {
+        if number == 0 { self.is_sensitive(relation) } else { self.column(relation, number).is_some() }
+    }
+
     /// Whether any column of the relation is masked.
     pub fn is_sensitive(&self, relation: u32) -> bool {
         self.relations.contains(&relation)
@@ -73,7 +78,7 @@ impl Classification {
     }
 }
 
-pub(super) fn classify(policy: &Policy, catalog: &Catalog) -> Classification {
+pub(super) fn classify(policy: &Policy, catalog: &Catalog, taints: &[Taint]) -> Classification {
     let mut classes = Classification::default();
     for relation in catalog.relations() {
         classify_system(relation, &mut classes);
@@ -81,8 +86,28 @@ pub(super) fn classify(policy: &Policy, catalog: &Catalog) -> Classification {
             classify_user(policy, relation, &mut classes);
         }
     }
+    for taint in taints {
+        classify_tainted(taint, catalog, &mut classes);
+    }
     spread_over_inheritance(catalog, &mut classes);
     classes
+}
+
+/// A column that was given masked values holds them in whatever form they were put.
+fn classify_tainted(taint: &Taint, catalog: &Catalog, classes: &mut Classification) {
+    for relation in catalog.named(None, &taint.relation) {
+        let fits = match &*taint.schema {
+            "" => !matches!(&*relation.schema, "pg_catalog" | "information_schema"),
+            "pg_temp" => relation.schema.starts_with("pg_temp"),
+            schema => relation.schema == schema,
+        };
+        for column in relation.columns.iter().filter(|_| fits) {
+            if taint.column == "*" || column.name == taint.column {
+                let mask = Arc::new(MaskKind::Redact { placeholder: None });
+                classes.insert(relation.oid, column.number, &column.name, ColumnRule { rule: "tainted".into(), mask });
+            }
+        }
+    }
 }
 
 /// By name in any schema: an extension's `pg_stat_statements` may stand anywhere.

@@ -13,7 +13,7 @@ fn relation(oid: u32, name: &str, parents: &[u32], columns: &[&str]) -> Relation
 }
 
 fn classes(policy: &Policy, relations: Vec<Relation>) -> Classification {
-    policy.classify(&Catalog::new(Contents { relations, ..Contents::default() }))
+    policy.classify(&Catalog::new(Contents { relations, ..Contents::default() }), &[])
 }
 
 /// Columns of a table the built-in policy masks.

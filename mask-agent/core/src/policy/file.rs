@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, de::Visitor};
 
 use super::{
+    rules::{RawLimits, RawRules, RawStatements},
     AllowList, ColumnPattern, ColumnRule, MaskKind, Mode, Policy, Selection,
     mask::RawMask,
     selection::{RawSubjects, RawTarget},
@@ -99,6 +100,17 @@ struct RawPolicy {
     /// Which columns are personal.
     #[serde(default)]
     classification: RawClassification,
+    /// What may be done with masked columns besides showing them.
+    rules: Option<RawRules>,
+    /// Which kinds of statements are sent.
+    #[serde(default)]
+    statements: RawStatements,
+    /// How much is too much.
+    #[serde(default)]
+    limits: RawLimits,
+    /// Whether a client is told, once for each shape of a statement, which columns are masked; not by default.
+    #[serde(default)]
+    notices: bool,
     /// How each tag is masked; `default` is for tags without an entry, and is itself `redact` by default.
     #[serde(default)]
     masks: BTreeMap<String, RawMask>,
@@ -282,6 +294,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Policy, PolicyError> {
         patterns,
         allow: allow.collect(),
         unlisted: ColumnRule { rule: "allow-list".into(), mask: default },
+        rules: RawRules::rules(raw.rules, &raw.statements, &raw.limits, raw.notices),
     })
 }
 

@@ -3,6 +3,8 @@
 mod classify;
 mod file;
 mod mask;
+mod rules;
+mod ruling;
 mod schema;
 mod selection;
 
@@ -12,6 +14,8 @@ use crate::catalog::Catalog;
 
 pub use classify::Classification;
 pub use file::PolicyError;
+pub use rules::{Admission, Budget, Derived, Rules, Use, Written};
+pub use ruling::{ColumnRuling, Rows, Ruled, Taint, column_name, rule};
 pub use schema::schema;
 pub use selection::{CGROUP_DEPTH_MAX, Prefix, Selection, Subjects, Target};
 
@@ -169,6 +173,7 @@ pub struct Policy {
     allow: Vec<AllowList>,
     /// What happens to columns an allow list leaves out.
     unlisted: ColumnRule,
+    rules: Rules,
 }
 
 impl Policy {
@@ -208,8 +213,13 @@ impl Policy {
         self.patterns.len() + self.allow.len()
     }
 
-    /// Which columns of a database are masked.
-    pub fn classify(&self, catalog: &Catalog) -> Classification {
-        classify::classify(self, catalog)
+    /// What may be done with masked columns.
+    pub fn usage_rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Which columns of a database are masked: by the policy, and because masked values were put there.
+    pub fn classify(&self, catalog: &Catalog, taints: &[Taint]) -> Classification {
+        classify::classify(self, catalog, taints)
     }
 }

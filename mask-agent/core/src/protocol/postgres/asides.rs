@@ -9,10 +9,7 @@ use super::{
     frame::{Fields, put, put_string},
     session::{Phase, PostgresSession},
 };
-use crate::{
-    lineage::Trust,
-    session::{Outbox, SessionError},
-};
+use crate::session::{Outbox, SessionError};
 
 /// Encodings whose second byte may be an ASCII character: masks and the lexer would read them wrong.
 const UNSAFE_ENCODINGS: [&[u8]; 7] =
@@ -24,9 +21,8 @@ const FREE_PARAMETERS: [&[u8]; 3] = [b"TimeZone", b"application_name", b"search_
 impl PostgresSession {
     /// Whether text of the server may quote a cell.
     pub(super) fn withholds(&self) -> bool {
-        let plain =
-            self.head_statement().is_none_or(|statement| matches!(statement.analysed.trust, Trust::Plain));
-        self.enforces() && (self.tainted || !plain)
+        let withholds = self.head_statement().is_some_and(|statement| statement.analysed.withholds);
+        self.enforces() && (self.tainted || withholds)
     }
 
     pub(super) fn notice(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) {

@@ -6,18 +6,23 @@ use std::{ops::Range, sync::Arc};
 
 use super::{
     FRAME_BYTES_MAX,
-    error::{LIMIT, sqlstate, write_scrubbed},
+    error::{LIMIT, UNSUPPORTED, sqlstate, write_scrubbed},
     frame::{Fields, HEADER_BYTES, header},
-    outputs::Shape,
-    queue::{Asker, Portal, Reply, Statement},
+    copy::Copying,
+    outputs::{Shape, Source},
+    queue::{Asker, Portal, Prepared, Reply, Statement},
     record::Rows,
     session::{Phase, PostgresSession},
 };
 use crate::{
-    lineage::Trust,
-    masking::RowPlan,
+    lineage::{Keeps, Overlay},
+    masking::{CopyMasker, MaskError, RowPlan},
+    policy::Rows as Ruling,
     session::{Freshness, Outbox, SessionError},
 };
+
+/// FETCH in a prepared statement that EXECUTE names: no statement names more.
+const NAMES_DEEP_MAX: usize = 4;
 
 /// The number of cells, before them.
 const COUNT_BYTES: usize = 2;
@@ -67,7 +72,7 @@ impl PostgresSession {
                 Rows::Pass => true,
                 Rows::Masked(_) | Rows::Unknown => false,
             },
-            b'd' => self.copy_passes()?,
+            b'd' => self.copy.as_ref().is_some_and(|copying| copying.plan.is_none()),
             _ => false,
         };
         if streams {
@@ -111,10 +116,10 @@ impl PostgresSession {
             b'A' => self.notification(range, body, out)?,
             b'v' => out.client.pass(range),
             b'1' => {
-                let Some(Reply::Parse { name, statement }) = self.queue.pop() else {
+                let Some(Reply::Parse { name, statement, epoch }) = self.queue.pop() else {
                     return Err(SessionError::Server("unexpected ParseComplete"));
                 };
-                self.prepared.insert(name, statement.into());
+                self.prepared.insert(name, Prepared { statement, part: 0, epoch, shape: None });
                 out.client.pass(range);
             }
             b'2' => self.bind_complete(range, out)?,
@@ -148,16 +153,10 @@ impl PostgresSession {
                 }
                 out.client.pass(range);
             }
-            b'H' | b'd' | b'c' => {
-                self.begin(out, None);
-                if !self.copy_passes()? {
-                    return Err(SessionError::Server("COPY data without a ruling"));
-                }
-                if kind == b'd'
-                    && let Some(current) = &mut self.current
-                {
-                    current.count_row(body.len());
-                }
+            b'H' => self.copy_out(range, body, out)?,
+            b'd' => self.copy_data(range, body, out)?,
+            b'c' => {
+                self.copy = None;
                 out.client.pass(range);
             }
             // CopyBoth and FunctionCallResponse answer requests that are refused.
@@ -169,7 +168,7 @@ impl PostgresSession {
     /// The statement the head of the queue belongs to.
     pub(super) fn head_statement(&self) -> Option<&Statement> {
         match self.queue.head()? {
-            Reply::Simple { statement } | Reply::Parse { statement, .. } => Some(statement),
+            Reply::Simple { statement, .. } | Reply::Parse { statement, .. } => Some(statement),
             Reply::Execute { portal } | Reply::DescribePortal { portal, .. } => {
                 self.portals.get(portal).map(|portal| &portal.prepared.statement)
             }
@@ -212,7 +211,7 @@ impl PostgresSession {
                 Ok(Rows::Pass)
             };
         };
-        let trust = portal.prepared.statement.analysed.trust;
+        let source = self.source();
         let Some(shape) = &portal.prepared.shape else {
             self.begin(out, None);
             return if enforces {
@@ -221,7 +220,8 @@ impl PostgresSession {
                 Ok(Rows::Pass)
             };
         };
-        let planned = self.outputs.plan(shape, trust, &snapshot, Some(&portal.formats));
+        let makes = !self.overlay.is_empty();
+        let planned = self.outputs.plan(shape, source.as_ref(), &snapshot, Some(&portal.formats), makes);
         let plan = planned.plan.clone();
         let columns = planned.columns.clone();
         self.begin(out, Some(&columns));
@@ -258,9 +258,8 @@ impl PostgresSession {
         let shape = self.outputs.shape(body).ok_or(SessionError::Server("malformed RowDescription"))?;
         self.note_strangers(&shape, out);
         match self.queue.head() {
-            Some(Reply::Simple { statement }) => {
-                let trust = statement.analysed.trust;
-                self.describe_simple(trust, &shape, out)?;
+            Some(Reply::Simple { .. }) => {
+                self.describe_simple(&shape, out)?;
                 out.client.pass(range);
             }
             Some(Reply::DescribeStatement { name }) => {
@@ -290,14 +289,11 @@ impl PostgresSession {
         Ok(())
     }
 
-    fn describe_simple(
-        &mut self,
-        trust: Trust,
-        shape: &Arc<Shape>,
-        out: &mut Outbox,
-    ) -> Result<(), SessionError> {
+    fn describe_simple(&mut self, shape: &Arc<Shape>, out: &mut Outbox) -> Result<(), SessionError> {
         let snapshot = self.snapshot.clone().ok_or(SessionError::Server("row before a snapshot"))?;
-        let planned = self.outputs.plan(shape, trust, &snapshot, None);
+        let source = self.source();
+        let makes = !self.overlay.is_empty();
+        let planned = self.outputs.plan(shape, source.as_ref(), &snapshot, None, makes);
         let plan = planned.plan.clone();
         let columns = planned.columns.clone();
         self.begin(out, Some(&columns));
@@ -309,15 +305,19 @@ impl PostgresSession {
     }
 
     fn bind_complete(&mut self, range: Range<usize>, out: &mut Outbox) -> Result<(), SessionError> {
-        let Some(Reply::Bind { portal, name, formats }) = self.queue.pop() else {
+        let Some(Reply::Bind { portal, name, formats, statement, epoch }) = self.queue.pop() else {
             return Err(SessionError::Server("unexpected BindComplete"));
         };
         match self.prepared.get(&name) {
             Some(prepared) => {
-                let prepared = prepared.clone();
-                self.portals.insert(portal, Portal { prepared, name, formats });
+                let mut prepared = prepared.clone();
+                if let Some(statement) = statement.filter(|now| now.sql == prepared.statement.sql) {
+                    prepared.statement = statement;
+                    prepared.epoch = epoch;
+                }
+                self.portals.insert(portal, Portal { prepared, name, formats, holds: false });
             }
-            // A statement made by SQL PREPARE, which is refused where rulings are applied.
+            // The server knows it and we do not.
             None => drop(self.portals.remove(&portal)),
         }
         out.client.pass(range);
@@ -342,35 +342,134 @@ impl PostgresSession {
         Ok(())
     }
 
-    fn copy_passes(&self) -> Result<bool, SessionError> {
-        let statement =
-            self.head_statement().ok_or(SessionError::Server("COPY data that nothing asked for"))?;
-        Ok(matches!(statement.analysed.trust, Trust::Plain) || !self.enforces())
+    /// The statement whose rows are arriving: a cursor's or a prepared one's where the head only names it.
+    fn source(&self) -> Option<Source> {
+        let mut source = match self.queue.head()? {
+            Reply::Simple { statement, part, .. } => {
+                Source { analysed: statement.analysed.clone(), part: *part }
+            }
+            Reply::Execute { portal } | Reply::DescribePortal { portal, .. } => {
+                Self::source_of(&self.portals.get(portal)?.prepared)
+            }
+            _ => return None,
+        };
+        for _ in 0..NAMES_DEEP_MAX {
+            source = match source.rows()? {
+                Ruling::Columns(_) | Ruling::Each(_) | Ruling::None => return Some(source),
+                Ruling::Cursor(name) => Self::source_of(&self.portals.get(name.as_bytes())?.prepared),
+                Ruling::Prepared(name) => {
+                    let prepared = self.prepared.get(name.as_bytes())?;
+                    if prepared.epoch == self.epoch {
+                        Self::source_of(prepared)
+                    } else {
+                        // Names may mean something else than when it was prepared.
+                        let analysed = self.anew(&prepared.statement.sql)?;
+                        Source { analysed, part: prepared.part }
+                    }
+                }
+            };
+        }
+        None
+    }
+
+    fn source_of(prepared: &Prepared) -> Source {
+        Source { analysed: prepared.statement.analysed.clone(), part: prepared.part }
+    }
+
+    fn copy_out(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) -> Result<(), SessionError> {
+        let mut fields = Fields::new(body);
+        let count = fields.byte().and_then(|_| fields.int16()).and_then(|count| usize::try_from(count).ok());
+        let count = count.ok_or(SessionError::Server("malformed CopyOutResponse"))?;
+        let source = self.source().ok_or(SessionError::Server("COPY data that nothing asked for"))?;
+        let begun = self.begin_copy(&source, count);
+        let columns = begun.as_ref().map(|(_, columns)| columns.clone().into());
+        self.begin(out, columns.as_ref());
+        self.copy = match begun {
+            Some((copying, _)) if self.enforces() => Some(copying),
+            None if self.enforces() => {
+                let why = "the rows of this COPY cannot be masked; name the options it has, or use a query";
+                return Err(Self::fatal(out, UNSUPPORTED, why, SessionError::Server("COPY without a plan")));
+            }
+            _ => Some(Copying { plan: None, masker: CopyMasker::default() }),
+        };
+        out.client.pass(range);
+        Ok(())
+    }
+
+    fn copy_data(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) -> Result<(), SessionError> {
+        let (Some(copying), Some(current)) = (&mut self.copy, &mut self.current) else {
+            return Err(SessionError::Server("COPY data without a ruling"));
+        };
+        current.count_row(body.len());
+        let Some(plan) = &copying.plan else {
+            out.client.pass(range);
+            return Ok(());
+        };
+        let key = self.settings.keys.newest();
+        match out.client.copy(key, plan, &mut copying.masker, body) {
+            Ok(cells) => current.count_masked(cells),
+            Err(MaskError::AmbiguousNull) => {
+                let why = "this NULL string could be a value; with masked columns use one like \\N";
+                return Err(Self::fatal(out, UNSUPPORTED, why, SessionError::Client("ambiguous NULL of COPY")));
+            }
+            Err(_) => return Err(SessionError::Server("malformed COPY row")),
+        }
+        Ok(())
     }
 
     fn command_complete(&mut self, range: Range<usize>, out: &mut Outbox) -> Result<(), SessionError> {
         self.begin(out, None);
-        let analysed = self.head_statement().map(|statement| statement.analysed.clone());
-        match self.queue.head() {
+        let statement = self.head_statement().cloned();
+        self.copy = None;
+        self.keep();
+        match self.queue.head_mut() {
             Some(Reply::Execute { .. }) => {
                 self.queue.pop();
                 self.finish(out);
             }
-            Some(Reply::Simple { .. }) => {
+            Some(Reply::Simple { part, .. }) => {
+                *part += 1;
                 if let Some(current) = &mut self.current {
                     current.rows_under = Rows::Unknown;
                 }
             }
             _ => return Err(SessionError::Server("unexpected CommandComplete")),
         }
+        let analysed = statement.map(|statement| statement.analysed);
         if let Some(analysed) = analysed {
             self.catalog_dirty |= analysed.changes_catalog;
             if analysed.changes_catalog || analysed.changes_settings {
                 self.names_changed_by_statement();
             }
+            if let Some(path) = &analysed.sets_path {
+                // Within a transaction it may be taken back.
+                self.next_path = path.clone().filter(|_| !self.in_transaction);
+            }
         }
         out.client.pass(range);
         Ok(())
+    }
+
+    /// Keeps what DECLARE and PREPARE have given a name to.
+    fn keep(&mut self) {
+        let kept = match self.queue.head() {
+            Some(Reply::Simple { statement, part, epoch }) => Some((statement.clone(), *part, *epoch)),
+            Some(Reply::Execute { portal }) => self.portals.get(portal).map(|portal| {
+                (portal.prepared.statement.clone(), portal.prepared.part, portal.prepared.epoch)
+            }),
+            _ => None,
+        };
+        let Some((statement, part, epoch)) = kept else { return };
+        let keeps = statement.analysed.parts.get(part).and_then(|part| part.keeps.clone());
+        let prepared = Prepared { statement, part, epoch, shape: None };
+        match keeps {
+            Some(Keeps::Cursor { name, holds }) => {
+                let (name, formats) = (name.into_bytes(), Vec::new());
+                self.portals.insert(name.clone(), Portal { prepared, name, formats, holds });
+            }
+            Some(Keeps::Prepared(name)) => drop(self.prepared.insert(name.into_bytes(), prepared)),
+            None => {}
+        }
     }
 
     fn ready_for_query(
@@ -404,8 +503,12 @@ impl PostgresSession {
         }
         self.in_transaction = status != b'I';
         if !self.in_transaction {
-            self.portals.clear();
+            self.portals.retain(|_, portal| portal.holds);
+            if let Some(path) = self.next_path.take().filter(|_| self.queue.len() == 0) {
+                self.path = Some(path);
+            }
             if self.queue.len() == 0 {
+                self.overlay = Overlay::default();
                 self.tainted = false;
                 self.undescribed.clear();
                 self.transaction_may_end();
@@ -435,6 +538,8 @@ impl PostgresSession {
             }
             return;
         }
+        self.next_path = None;
+        self.copy = None;
         self.begin(out, None);
         let withholds = self.withholds();
         let mut state = sqlstate(body);

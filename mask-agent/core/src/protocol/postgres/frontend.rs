@@ -9,8 +9,7 @@ use super::{
     FRAME_BYTES_MAX,
     error::{Fault, LIMIT, PROTOCOL, REFUSED, UNSUPPORTED},
     frame::{Fields, HEADER_BYTES, header, put, put_string},
-    queue::{Asker, Reply, Statement},
-    ruling::worse,
+    queue::{Analysed, Asker, Reply, Statement},
     session::{Asked, Phase, PostgresSession, Sent},
     startup::{self, Packet, Startup},
 };
@@ -119,6 +118,7 @@ impl PostgresSession {
             return Err(Self::fatal(out, PROTOCOL, why, SessionError::Client(why)));
         };
         self.minor = startup.minor;
+        self.starts_with_path = startup.has_path;
         self.login = Some(Login { user, database, password: None });
         self.phase = Phase::LoggingIn(Asked::Nothing);
         Ok(())
@@ -199,15 +199,37 @@ impl PostgresSession {
         if let Some(fault) = statement.analysed.refusal.clone().filter(|_| self.enforces()) {
             Self::put_query(out);
             self.queue.push(Reply::RefusedQuery { fault, statement: Some(statement), told: false });
-        } else {
-            out.server.0.input(range);
-            self.transaction_may_end();
-            if statement.analysed.changes_settings {
-                self.names_changed_by_statement();
-            }
-            self.queue.push(Reply::Simple { statement });
+            return Ok(true);
         }
+        if !self.remembers(&statement.analysed, out) {
+            return Ok(false);
+        }
+        if let Err(fault) = self.affords(&statement, b"", out.now) {
+            Self::put_query(out);
+            self.queue.push(Reply::RefusedQuery { fault, statement: Some(statement), told: false });
+            return Ok(true);
+        }
+        out.server.0.input(range);
+        self.transaction_may_end();
+        self.sends(&statement.analysed);
+        let epoch = self.epoch;
+        self.queue.push(Reply::Simple { statement, part: 0, epoch });
         Ok(true)
+    }
+
+    /// What a statement changes is taken note of when it is sent.
+    fn sends(&mut self, analysed: &Analysed) {
+        if analysed.sets_path.is_some() {
+            self.path = None;
+        }
+        if self.enforces() {
+            for made in &analysed.made {
+                self.overlay.learn(made);
+            }
+        }
+        if analysed.changes_settings || !analysed.made.is_empty() {
+            self.names_changed_by_statement();
+        }
     }
 
     fn parse(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) -> Result<bool, SessionError> {
@@ -240,12 +262,13 @@ impl PostgresSession {
             self.statements_bytes -= before.statement.sql.len();
         }
         out.server.0.input(range);
-        self.queue.push(Reply::Parse { name: name.to_vec(), statement });
+        let epoch = self.epoch;
+        self.queue.push(Reply::Parse { name: name.to_vec(), statement, epoch });
         Ok(true)
     }
 
     fn bind(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) -> Result<bool, SessionError> {
-        let Some((portal, name, formats)) = bind_fields(body) else {
+        let Some((portal, name, formats, parameters)) = bind_fields(body) else {
             return Err(SessionError::Client("malformed Bind"));
         };
         self.undescribed.remove(portal);
@@ -267,20 +290,27 @@ impl PostgresSession {
                 }
             }
         }
-        if let Some(sent) = self.sent.get(name) {
-            if !sent.described && !sent.statement.analysed.is_rowless() {
+        let statement = self.sent.get(name).map(|sent| sent.statement.clone());
+        if let Some(statement) = &statement {
+            if !self.remembers(&statement.analysed, out) {
+                return Ok(false);
+            }
+            if let Err(fault) = self.affords(statement, parameters, out.now) {
+                Self::put_parse(out);
+                self.queue.push(Reply::Refused { fault, statement: Some(statement.clone()) });
+                return Ok(true);
+            }
+            if self.sent.get(name).is_some_and(|sent| !sent.described) && !statement.analysed.is_rowless() {
                 self.undescribed.insert(portal.to_vec(), name.to_vec());
             }
-            let analysed = sent.statement.analysed.clone();
-            if analysed.ends_transaction() {
+            if statement.analysed.ends_transaction() {
                 self.transaction_may_end();
             }
-            if analysed.changes_settings {
-                self.names_changed_by_statement();
-            }
+            self.sends(&statement.analysed);
         }
         out.server.0.input(range);
-        self.queue.push(Reply::Bind { portal: portal.to_vec(), name: name.to_vec(), formats });
+        let (portal, name, epoch) = (portal.to_vec(), name.to_vec(), self.epoch);
+        self.queue.push(Reply::Bind { portal, name, formats, statement, epoch });
         Ok(true)
     }
 
@@ -295,26 +325,14 @@ impl PostgresSession {
     fn again(&mut self, name: &[u8], out: &mut Outbox) -> Option<Result<(), Reply>> {
         let before = self.sent.get(name)?.statement.clone();
         let analysed = self.analysed(before.sql.as_bytes(), out)?;
-        let fault = if let Some(fault) = analysed.refusal.clone().filter(|_| self.enforces()) {
-            Some(fault)
-        } else if worse(before.analysed.trust, analysed.trust) != before.analysed.trust {
-            // It reads more than it did: its shape is no longer worth anything, prepare it anew.
-            Some(Fault::refusal(
-                "26000",
-                "statement-changed",
-                "what this prepared statement reads has changed",
-                "Prepare the statement again.",
-            ))
-        } else {
-            None
-        };
-        if let Some(fault) = fault {
+        if let Some(fault) = analysed.refusal.clone().filter(|_| self.enforces()) {
             let statement = Some(Statement { sql: before.sql, analysed });
             return Some(Err(Reply::Refused { fault, statement }));
         }
         let epoch = self.epoch;
         if let Some(sent) = self.sent.get_mut(name) {
             sent.epoch = epoch;
+            sent.statement.analysed = analysed;
             sent.described = false;
         }
         Some(Ok(()))
@@ -387,10 +405,12 @@ fn text(sql: &[u8]) -> Arc<str> {
     String::from_utf8_lossy(sql).into()
 }
 
-fn bind_fields(body: &[u8]) -> Option<(&[u8], &[u8], Vec<i16>)> {
+/// Portal, statement, result formats, and the parameters as they came.
+fn bind_fields(body: &[u8]) -> Option<(&[u8], &[u8], Vec<i16>, &[u8])> {
     let mut fields = Fields::new(body);
     let portal = fields.string()?;
     let statement = fields.string()?;
+    let before = fields.rest();
     let parameter_formats = usize::try_from(fields.int16()?).ok()?;
     fields.bytes(parameter_formats * 2)?;
     // The count is unsigned: 65535 parameters are allowed.
@@ -401,7 +421,8 @@ fn bind_fields(body: &[u8]) -> Option<(&[u8], &[u8], Vec<i16>)> {
             fields.bytes(usize::try_from(length).ok()?)?;
         }
     }
+    let parameters = &before[..before.len() - fields.rest().len()];
     let formats = usize::try_from(fields.int16()?).ok()?;
     let formats = (0..formats).map(|_| fields.int16()).collect::<Option<Vec<_>>>()?;
-    fields.is_empty().then_some((portal, statement, formats))
+    fields.is_empty().then_some((portal, statement, formats, parameters))
 }

@@ -7,6 +7,8 @@
 mod asides;
 /// The backend's half: rows, descriptions, errors.
 mod backend;
+/// COPY to the client.
+mod copy;
 /// Errors we write, and errors of the server with everything that may quote a cell taken out.
 mod error;
 /// Frames and the fields in them.

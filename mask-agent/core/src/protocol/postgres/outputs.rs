@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use super::frame::Fields;
+use super::{frame::Fields, queue::Analysed};
 use crate::{
     audit::MaskedColumn,
     catalog::{FIRST_USER_OID, RelationKind},
-    lineage::Trust,
+    lineage::ColumnId,
     masking::{CellPlan, CellRule, Format, RowPlan},
+    policy::{ColumnRuling, Rows},
     session::Snapshot,
 };
 
@@ -29,10 +30,30 @@ pub(super) struct Outputs {
 /// What happens to the rows of a shape.
 pub(super) struct Planned {
     shape: Arc<Shape>,
-    trust: Trust,
+    source: Option<Source>,
     formats: Option<Box<[i16]>>,
     pub(super) plan: Arc<RowPlan>,
     pub(super) columns: Arc<[MaskedColumn]>,
+}
+
+/// The statement rows come from: which of a string's.
+#[derive(Clone)]
+pub(super) struct Source {
+    pub(super) analysed: Arc<Analysed>,
+    pub(super) part: usize,
+}
+
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.analysed, &other.analysed) && self.part == other.part
+    }
+}
+
+impl Source {
+    /// What is ruled on its rows.
+    pub(super) fn rows(&self) -> Option<&Rows> {
+        self.analysed.parts.get(self.part).map(|part| &part.rows)
+    }
 }
 
 impl Outputs {
@@ -53,23 +74,26 @@ impl Outputs {
         Some(shape)
     }
 
-    /// What happens to the cells of each column; `formats` as Bind gave them, or `None` to believe the
+    /// What happens to the cells of each column, for rows of a source, or of none that is known; `makes` where this
+    /// transaction has made relations no snapshot knows. `formats` as Bind gave them, or `None` to believe the
     /// description (it says text for a described statement, whatever Bind asks later).
     pub(super) fn plan(
         &mut self,
         shape: &Arc<Shape>,
-        trust: Trust,
+        source: Option<&Source>,
         snapshot: &Snapshot,
         formats: Option<&[i16]>,
+        makes: bool,
     ) -> &Planned {
         let known = self.plans.iter().position(|known| {
-            Arc::ptr_eq(&known.shape, shape) && known.trust == trust && known.formats.as_deref() == formats
+            Arc::ptr_eq(&known.shape, shape) && known.source.as_ref() == source && known.formats.as_deref() == formats
         });
         let at = known.unwrap_or_else(|| {
-            let plan = Arc::new(shape.plan(trust, snapshot, formats));
-            let columns = shape.masked(&plan).into();
+            let rulings = Shape::rulings(source);
+            let plan = Arc::new(shape.plan(rulings, snapshot, formats, makes));
+            let columns = shape.masked(&plan, rulings).into();
             let formats = formats.map(Into::into);
-            let planned = Planned { shape: shape.clone(), trust, formats, plan, columns };
+            let planned = Planned { shape: shape.clone(), source: source.cloned(), formats, plan, columns };
             self.next = (self.next + 1) % KEPT_MAX;
             put(&mut self.plans, self.next, planned)
         });
@@ -133,7 +157,11 @@ impl Shape {
         })
     }
 
-    fn plan(&self, trust: Trust, snapshot: &Snapshot, formats: Option<&[i16]>) -> RowPlan {
+    fn rulings(source: Option<&Source>) -> Option<&Rows> {
+        source.and_then(Source::rows)
+    }
+
+    fn plan(&self, rows: Option<&Rows>, snapshot: &Snapshot, formats: Option<&[i16]>, makes: bool) -> RowPlan {
         let cells = self.columns.iter().enumerate().map(|(index, column)| {
             let format = match formats {
                 None => column.format,
@@ -145,7 +173,7 @@ impl Shape {
                 type_oid: column.type_oid,
                 type_modifier: column.type_modifier,
                 format: if format == 0 { Format::Text } else { Format::Binary },
-                rule: column.rule(trust, snapshot),
+                rule: column.rule(ruling(rows, index, self.columns.len()), snapshot, makes),
                 shape: snapshot.catalog.type_shape(column.type_oid).cloned(),
             }
         });
@@ -153,14 +181,18 @@ impl Shape {
     }
 
     /// The columns a plan masks, for the audit trail.
-    fn masked(&self, plan: &RowPlan) -> Vec<MaskedColumn> {
-        let pairs = self.columns.iter().zip(plan.cells());
-        pairs
-            .filter_map(|(column, cell)| {
+    fn masked(&self, plan: &RowPlan, rows: Option<&Rows>) -> Vec<MaskedColumn> {
+        let columns = self.columns.iter().zip(plan.cells()).enumerate();
+        columns
+            .filter_map(|(index, (column, cell))| {
                 let (rule, mask) = match &cell.rule {
                     CellRule::Clear => return None,
                     CellRule::Mask(rule) => (rule.rule.clone(), rule.mask.name()),
-                    CellRule::Redact => ("builtin:underivable".into(), "redact"),
+                    CellRule::Redact => {
+                        let ruling = ruling(rows, index, self.columns.len());
+                        let rule = ruling.filter(|ruling| matches!(ruling.cell, CellRule::Redact));
+                        (rule.map_or_else(|| "builtin:contradicted".into(), |ruling| ruling.rule.clone()), "redact")
+                    }
                 };
                 Some(MaskedColumn { name: String::from_utf8_lossy(&column.name).into_owned(), rule, mask })
             })
@@ -168,37 +200,46 @@ impl Shape {
     }
 }
 
+/// What is ruled on the column at a place, where there are as many as the server says.
+fn ruling(rows: Option<&Rows>, index: usize, count: usize) -> Option<&ColumnRuling> {
+    match rows? {
+        Rows::Columns(columns) if columns.len() == count => columns.get(index),
+        Rows::Each(column) => Some(column),
+        Rows::Columns(_) | Rows::Cursor(_) | Rows::None | Rows::Prepared(_) => None,
+    }
+}
+
 impl Column {
-    fn rule(&self, trust: Trust, snapshot: &Snapshot) -> CellRule {
-        let classified = snapshot.classes.column(self.relation, self.number);
-        match trust {
-            Trust::Plain => classified.map_or(CellRule::Clear, |rule| CellRule::Mask(rule.clone())),
-            Trust::Opaque => CellRule::Redact,
-            Trust::Origins => self.rule_by_origin(snapshot),
+    fn rule(&self, ruling: Option<&ColumnRuling>, snapshot: &Snapshot, makes: bool) -> CellRule {
+        match ruling {
+            Some(ruling) if !self.contradicts(ruling, snapshot, makes) => ruling.cell.clone(),
+            Some(_) | None => CellRule::Redact,
         }
     }
 
-    fn rule_by_origin(&self, snapshot: &Snapshot) -> CellRule {
-        let Some(relation) = snapshot.catalog.relation(self.relation) else { return CellRule::Redact };
-        let classified = snapshot.classes.column(self.relation, self.number);
-        let known = relation.columns.iter().any(|column| column.number == self.number);
+    /// Whether the server names another origin than was traced: a name then means something else than was
+    /// thought. That it names none says nothing.
+    fn contradicts(&self, ruling: &ColumnRuling, snapshot: &Snapshot, makes: bool) -> bool {
+        if self.relation == 0 || self.number < 0 || matches!(ruling.cell, CellRule::Redact) {
+            return false;
+        }
+        let Some(relation) = snapshot.catalog.relation(self.relation) else {
+            return !(makes && self.relation >= FIRST_USER_OID);
+        };
+        let id = ColumnId { relation: self.relation, number: self.number };
+        if self.number == 0 {
+            return snapshot.classes.is_sensitive(self.relation);
+        }
+        let origins = &ruling.origins;
+        let user = self.relation >= FIRST_USER_OID
+            && !matches!(&*relation.schema, "pg_catalog" | "information_schema");
         match relation.kind {
-            // A view's column names the view, not what it is made of.
-            RelationKind::View | RelationKind::MaterializedView
-                if self.relation >= FIRST_USER_OID || classified.is_some() =>
-            {
-                CellRule::Redact
-            }
-            RelationKind::Other => CellRule::Redact,
+            RelationKind::View | RelationKind::MaterializedView if user => !origins.views.contains(&id),
             RelationKind::Foreign
             | RelationKind::MaterializedView
+            | RelationKind::Other
             | RelationKind::Table
-            | RelationKind::View => match classified {
-                Some(rule) => CellRule::Mask(rule.clone()),
-                // Number 0 is the whole row, which carries every column.
-                None if known || self.number < 0 => CellRule::Clear,
-                None => CellRule::Redact,
-            },
+            | RelationKind::View => !origins.columns.contains(&id),
         }
     }
 }

@@ -6,14 +6,28 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{error::Fault, outputs::Shape};
-use crate::lineage::Trust;
+use crate::{
+    lineage::{ColumnId, Made},
+    policy::{Ruled, Taint},
+};
 
 /// What was found out about a statement.
 #[derive(Debug)]
 pub(super) struct Analysed {
     pub(super) command: &'static str,
     pub(super) relations: Arc<[String]>,
-    pub(super) trust: Trust,
+    /// What is ruled on each statement of the string.
+    pub(super) parts: Vec<Ruled>,
+    /// Whether what the server says of it may quote a masked value.
+    pub(super) withholds: bool,
+    /// Uses of masked columns that cost budget.
+    pub(super) budgeted: Vec<ColumnId>,
+    /// Columns that hold masked values once it has run.
+    pub(super) taints: Vec<Taint>,
+    /// Definitions it changes, which the snapshot does not know yet.
+    pub(super) made: Vec<Made>,
+    /// The search path it leaves; an inner none is one nobody knows.
+    pub(super) sets_path: Option<Option<Vec<String>>>,
     /// Whether what follows it must be analysed on a fresh catalog.
     pub(super) changes_catalog: bool,
     /// Whether it may change what names mean.
@@ -24,6 +38,24 @@ pub(super) struct Analysed {
 }
 
 impl Analysed {
+    /// Of a string without statements.
+    pub(super) fn nothing() -> Self {
+        Self {
+            command: "",
+            relations: Arc::default(),
+            parts: Vec::new(),
+            withholds: false,
+            budgeted: Vec::new(),
+            taints: Vec::new(),
+            made: Vec::new(),
+            sets_path: None,
+            changes_catalog: false,
+            changes_settings: false,
+            refusal: None,
+            code: "",
+        }
+    }
+
     /// Whether it never has rows, so that nobody needs to ask for their columns.
     pub(super) fn is_rowless(&self) -> bool {
         matches!(self.command, "TransactionStmt" | "VariableSetStmt")
@@ -46,14 +78,12 @@ pub(super) struct Statement {
 #[derive(Clone)]
 pub(super) struct Prepared {
     pub(super) statement: Statement,
+    /// Which statement of the string it is.
+    pub(super) part: usize,
+    /// When it was analysed.
+    pub(super) epoch: u64,
     /// Its output columns, once described.
     pub(super) shape: Option<Arc<Shape>>,
-}
-
-impl From<Statement> for Prepared {
-    fn from(statement: Statement) -> Self {
-        Self { statement, shape: None }
-    }
 }
 
 /// A bound statement.
@@ -64,6 +94,8 @@ pub(super) struct Portal {
     pub(super) name: Vec<u8>,
     /// Result formats as Bind gave them: none, one for all, or one each.
     pub(super) formats: Vec<i16>,
+    /// Whether it outlives its transaction.
+    pub(super) holds: bool,
 }
 
 /// Whose message an entry answers.
@@ -81,6 +113,9 @@ pub(super) enum Reply {
         /// The statement's name.
         name: Vec<u8>,
         formats: Vec<i16>,
+        /// What the statement is now, where it was prepared on this connection.
+        statement: Option<Statement>,
+        epoch: u64,
     },
     Close {
         kind: u8,
@@ -99,6 +134,7 @@ pub(super) enum Reply {
     Parse {
         name: Vec<u8>,
         statement: Statement,
+        epoch: u64,
     },
     /// A message that was replaced by one that fails; the server's error is replaced by this one.
     Refused {
@@ -113,6 +149,9 @@ pub(super) enum Reply {
     },
     Simple {
         statement: Statement,
+        /// Which statement of the string is being answered.
+        part: usize,
+        epoch: u64,
     },
     Sync,
 }

@@ -5,7 +5,6 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use super::{queue::Reply, session::PostgresSession};
 use crate::{
     audit::{Event, MaskedColumn},
-    lineage::Trust,
     masking::RowPlan,
     session::Outbox,
 };
@@ -68,7 +67,7 @@ impl PostgresSession {
                 None => ("allow", Cow::Borrowed("default")),
             },
         };
-        self.tainted |= !refused && analysed.is_some_and(|analysed| !matches!(analysed.trust, Trust::Plain));
+        self.tainted |= !refused && analysed.is_some_and(|analysed| analysed.withholds);
         out.events.push(Event::Statement {
             statement: self.statements,
             command: analysed.map_or("", |analysed| analysed.command),

@@ -4,14 +4,17 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sha2::{Digest, Sha256};
+
 use super::{
     error::{Fault, REFUSED, SYNTAX},
-    queue::Analysed,
+    queue::{Analysed, Statement},
     session::PostgresSession,
 };
 use crate::{
-    lineage::{self, Effect, Trust},
-    session::{Freshness, Outbox},
+    lineage::{self, Effect},
+    policy::{self, Taint},
+    session::{Freshness, Outbox, Snapshot, Want},
 };
 
 /// Decisions kept per connection; an agent repeats a few dozen statements.
@@ -50,6 +53,10 @@ impl PostgresSession {
 
     /// Looks a statement up, first with its literals left out; `key` ends as its exact text.
     fn decision(&self, sql: &str, key: &mut Vec<u8>) -> Option<Arc<Analysed>> {
+        if !self.overlay.is_empty() {
+            exact(sql, key);
+            return None;
+        }
         if lineage::template(sql, key)
             && let Some(known) = self.decisions.get(&**key)
         {
@@ -67,18 +74,14 @@ impl PostgresSession {
         out: &mut Outbox,
     ) -> Option<Arc<Analysed>> {
         let snapshot = self.snapshot.clone()?;
-        let (analysed, any_literals) = match lineage::analyse(sql, &snapshot.catalog, &snapshot.classes) {
-            Ok(statements) => {
-                let any_literals = statements.iter().all(|statement| !statement.needs_literals);
-                (summary(statements), any_literals)
-            }
-            Err(error) => (unreadable(&error), false),
-        };
-        let stranger = analysed.relations.iter().any(|name| {
-            let (schema, name) =
-                name.rsplit_once('.').map_or((None, &**name), |(schema, name)| (Some(schema), name));
-            snapshot.catalog.named(schema, name).next().is_none()
-        });
+        let path = self.path.clone();
+        let (analysed, any_literals) = ruled(sql, &snapshot, path, &self.overlay);
+        let stranger = self.overlay.is_empty()
+            && analysed.relations.iter().any(|name| {
+                let (schema, name) =
+                    name.rsplit_once('.').map_or((None, &**name), |(schema, name)| (Some(schema), name));
+                snapshot.catalog.named(schema, name).next().is_none()
+            });
         if stranger && age > STRANGER_SNAPSHOT_AGE_MAX && !self.in_transaction {
             self.waiting = true;
             self.ask_snapshot(Freshness::Fresh, out);
@@ -88,13 +91,86 @@ impl PostgresSession {
         if self.decisions.len() >= DECISIONS_MAX {
             self.decisions.clear();
         }
-        if sql.len() <= DECISION_SQL_BYTES_MAX && !stranger {
+        // What depends on what this transaction has made is worth nothing after it.
+        if sql.len() <= DECISION_SQL_BYTES_MAX && !stranger && self.overlay.is_empty() {
             if !(any_literals && lineage::template(sql, key)) {
                 exact(sql, key);
             }
             self.decisions.insert(key.as_slice().into(), analysed.clone());
         }
         Some(analysed)
+    }
+
+    /// What a statement kept under a name is now, wherever its names may lead.
+    pub(super) fn anew(&self, sql: &str) -> Option<Arc<Analysed>> {
+        let snapshot = self.snapshot.as_ref()?;
+        Some(Arc::new(ruled(sql, snapshot, None, &self.overlay).0))
+    }
+
+    /// Takes note of a statement that is about to be sent: false while what it puts where is not yet remembered
+    /// for good, so that it cannot be sent.
+    pub(super) fn remembers(&mut self, analysed: &Analysed, out: &mut Outbox) -> bool {
+        if !self.enforces() {
+            return true;
+        }
+        let new: Vec<Taint> =
+            analysed.taints.iter().filter(|taint| !self.remembered.contains(*taint)).cloned().collect();
+        if new.is_empty() {
+            return true;
+        }
+        self.remembered.extend(new.iter().cloned());
+        out.wants.push(Want::Taint(new));
+        self.waiting = true;
+        false
+    }
+
+    /// Whether the budget allows what a statement asks of masked columns; `parameters` are part of the question.
+    pub(super) fn affords(&self, statement: &Statement, parameters: &[u8], now: Duration) -> Result<(), Fault> {
+        let Some(snapshot) = self.snapshot.as_ref().filter(|_| self.enforces()) else { return Ok(()) };
+        for (index, column) in statement.analysed.budgeted.iter().enumerate() {
+            let question = question(&statement.sql, parameters, index);
+            if !snapshot.budget.take(*column, question, &snapshot.rules, now) {
+                let name = policy::column_name(&snapshot.catalog, *column);
+                let message = format!("too many different predicates on masked column {name}");
+                return Err(Fault::refusal(
+                    REFUSED,
+                    "predicate-budget",
+                    &message,
+                    "Wait, or filter by columns that are not masked.",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What tells one question from another.
+fn question(sql: &str, parameters: &[u8], index: usize) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    hash.update(sql.as_bytes());
+    hash.update([0]);
+    hash.update(parameters);
+    hash.update(index.to_be_bytes());
+    let digest = hash.finalize();
+    let mut question = [0; 16];
+    question.copy_from_slice(&digest[..16]);
+    question
+}
+
+/// Analyses a string and rules on it; whether its literals do not matter.
+fn ruled(
+    sql: &str,
+    snapshot: &Snapshot,
+    path: Option<Vec<String>>,
+    overlay: &lineage::Overlay,
+) -> (Analysed, bool) {
+    let env = lineage::Env { catalog: &snapshot.catalog, path, overlay };
+    match lineage::analyse(sql, &env, &snapshot.classes) {
+        Ok(statements) => {
+            let any_literals = statements.iter().all(|statement| !statement.needs_literals);
+            (summary(statements, snapshot), any_literals)
+        }
+        Err(error) => (unreadable(&error), false),
     }
 }
 
@@ -105,50 +181,37 @@ fn exact(sql: &str, key: &mut Vec<u8>) {
     key.push(0);
 }
 
-/// One ruling for all statements of a string: the least trusted decides, and any refusal refuses all.
-fn summary(statements: Vec<lineage::Statement>) -> Analysed {
+/// What is ruled on all statements of a string: any refusal refuses all.
+fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed {
     let mut relations = Vec::new();
-    let mut analysed = Analysed {
-        command: "",
-        relations: Arc::default(),
-        trust: Trust::Plain,
-        changes_catalog: false,
-        changes_settings: false,
-        refusal: None,
-        code: "",
-    };
+    let mut analysed = Analysed::nothing();
     for statement in statements {
-        // What a string creates in its first half is unknown in its second.
-        if analysed.changes_catalog
-            && matches!(statement.trust, Trust::Plain)
-            && !statement.relations.is_empty()
-        {
-            analysed.trust = worse(analysed.trust, Trust::Origins);
-        }
+        let ruled = policy::rule(&statement, &snapshot.catalog, &snapshot.classes, &snapshot.rules);
         if analysed.command.is_empty() {
             analysed.command = statement.command;
         }
-        analysed.trust = worse(analysed.trust, statement.trust);
         relations.extend(statement.relations);
         analysed.changes_catalog |= matches!(statement.effect, Effect::Catalog);
         analysed.changes_settings |= matches!(statement.effect, Effect::Settings);
-        if let Some(refusal) = statement.refusal
-            && analysed.refusal.is_none()
-        {
+        analysed.withholds |= ruled.withholds;
+        analysed.budgeted.extend_from_slice(&ruled.budgeted);
+        analysed.taints.extend_from_slice(&ruled.taints);
+        analysed.made.extend(statement.made);
+        if statement.sets_path.is_some() {
+            analysed.sets_path = statement.sets_path;
+        }
+        if let Some(refusal) = ruled.refusal.as_ref().filter(|_| analysed.refusal.is_none()) {
             analysed.code = refusal.code;
             analysed.refusal = Some(Fault::refusal(REFUSED, refusal.code, &refusal.message, refusal.hint));
         }
+        analysed.parts.push(ruled);
+    }
+    if analysed.parts.len() > 1 && analysed.sets_path.is_some() {
+        // It may fail halfway, and what it set is taken back.
+        analysed.sets_path = Some(None);
     }
     analysed.relations = relations.into();
     analysed
-}
-
-pub(super) fn worse(a: Trust, b: Trust) -> Trust {
-    match (a, b) {
-        (Trust::Opaque, _) | (_, Trust::Opaque) => Trust::Opaque,
-        (Trust::Origins, _) | (_, Trust::Origins) => Trust::Origins,
-        (Trust::Plain, Trust::Plain) => Trust::Plain,
-    }
 }
 
 fn unreadable(error: &lineage::LineageError) -> Analysed {
@@ -172,13 +235,5 @@ fn unsafe_lexer() -> Analysed {
 }
 
 fn refused(code: &'static str, fault: Fault) -> Analysed {
-    Analysed {
-        command: "",
-        relations: Arc::default(),
-        trust: Trust::Opaque,
-        changes_catalog: false,
-        changes_settings: false,
-        refusal: Some(fault),
-        code,
-    }
+    Analysed { refusal: Some(fault), code, withholds: true, ..Analysed::nothing() }
 }

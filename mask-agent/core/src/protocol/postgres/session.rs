@@ -4,18 +4,24 @@
 //! Opening ──Startup──▶ LoggingIn ──AuthenticationOk──▶ Starting ──snapshot, ReadyForQuery──▶ Ready
 //! ```
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     error::{Fault, OVERLOADED, SHUTDOWN, UNRECORDED},
     frontend::QUEUE_MAX,
     outputs::{Outputs, Shape},
     queue::{Analysed, Portal, Prepared, Queue, Statement},
+    copy::Copying,
     record::Current,
 };
 use crate::{
+    lineage::Overlay,
     masking::KeyRing,
-    policy::Mode,
+    policy::{Mode, Taint},
     session::{Freshness, Input, Login, Outbox, PasswordProof, Session, SessionError, Snapshot, Want},
 };
 
@@ -76,6 +82,18 @@ pub struct PostgresSession {
     pub(super) catalog_dirty: bool,
     /// Counts whatever may change what a statement's names mean.
     pub(super) epoch: u64,
+    /// The schemas unqualified names are looked up in; none where that is not known.
+    pub(super) path: Option<Vec<String>>,
+    /// The search path a statement has set, once nothing can take it back.
+    pub(super) next_path: Option<Vec<String>>,
+    /// The client asked for settings at start-up that may hold a search path.
+    pub(super) starts_with_path: bool,
+    /// Definitions the current transaction has changed.
+    pub(super) overlay: Overlay,
+    /// Columns the shell was told to remember.
+    pub(super) remembered: HashSet<Taint>,
+    /// The COPY whose rows are arriving.
+    pub(super) copy: Option<Copying>,
     /// Names were changed by what may still be rolled back.
     pub(super) unsettled: bool,
     pub(super) lexer_is_safe: bool,
@@ -116,6 +134,12 @@ impl PostgresSession {
             asked_at: None,
             catalog_dirty: false,
             epoch: 0,
+            path: None,
+            next_path: None,
+            starts_with_path: false,
+            overlay: Overlay::default(),
+            remembered: HashSet::new(),
+            copy: None,
             unsettled: false,
             lexer_is_safe: true,
             queue: Queue::default(),
@@ -196,6 +220,9 @@ impl PostgresSession {
 
     fn take_snapshot(&mut self, snapshot: Arc<Snapshot>, now: Duration) {
         let same = self.snapshot.as_ref().is_some_and(|held| Arc::ptr_eq(held, &snapshot));
+        if self.snapshot.is_none() && !self.starts_with_path {
+            self.path = snapshot.catalog.search_path().map(<[String]>::to_vec);
+        }
         if !same {
             self.snapshot = Some(snapshot);
             self.names_changed();

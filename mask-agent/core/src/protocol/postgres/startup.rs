@@ -23,6 +23,8 @@ pub(super) struct Startup {
     pub(super) user: Vec<u8>,
     pub(super) database: Vec<u8>,
     pub(super) replication: bool,
+    /// It may set a search path.
+    pub(super) has_path: bool,
     pub(super) client_encoding: Option<Vec<u8>>,
 }
 
@@ -59,7 +61,7 @@ fn cancel(mut fields: Fields<'_>) -> Result<Packet<'_>, &'static str> {
 
 fn startup(minor: u16, mut fields: Fields<'_>) -> Result<Startup, &'static str> {
     let mut startup =
-        Startup { minor, user: Vec::new(), database: Vec::new(), replication: false, client_encoding: None };
+        Startup { minor, user: Vec::new(), database: Vec::new(), replication: false, has_path: false, client_encoding: None };
     loop {
         let key = fields.string().ok_or("start-up packet has no terminator")?;
         if key.is_empty() {
@@ -72,6 +74,7 @@ fn startup(minor: u16, mut fields: Fields<'_>) -> Result<Startup, &'static str> 
             b"replication" => {
                 startup.replication = !matches!(value, b"false" | b"off" | b"no" | b"0" | b"f" | b"n");
             }
+            b"options" | b"search_path" => startup.has_path = true,
             b"client_encoding" => startup.client_encoding = Some(value.to_vec()),
             _ => {}
         }

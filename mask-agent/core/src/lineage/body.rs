@@ -1,0 +1,476 @@
+//! Bodies of functions users wrote: what a call returns, and what it writes on the way.
+//!
+//! SQL is read statement by statement with the arguments in place. Of PL/pgSQL every static statement and
+//! expression is read, in no order: all variables together are one value, made of whatever any of them is
+//! given. SQL that is put together while running, and every other language, is opaque.
+
+use std::borrow::Cow;
+
+use pg_query::{
+    NodeEnum,
+    protobuf::{self, CreateFunctionStmt, Node},
+};
+
+use super::{
+    ColumnId, Untraceable,
+    graph::NodeId,
+    names::{strings, text},
+    plpgsql::{self, Piece},
+    scope::{Columns, Item, Level},
+    trace::{Put, Query, Target, Tracer},
+};
+use crate::catalog::{Relation, Routine, RoutineKind};
+
+/// Functions that call each other; deeper is a loop, or nothing anybody wrote.
+const CALL_DEPTH_MAX: usize = 8;
+
+/// Variables every body has; those of triggers hold names, not values.
+const SPECIAL_VARIABLES: [&str; 10] = [
+    "found", "sqlstate", "tg_argv", "tg_level", "tg_name", "tg_nargs", "tg_op", "tg_relid", "tg_table_name",
+    "tg_when",
+];
+
+/// What names mean in a function's body besides columns.
+#[derive(Clone, Debug)]
+pub(super) struct Variables<'a> {
+    /// The function's name, which may stand before an argument's.
+    function: String,
+    positional: Vec<NodeId>,
+    named: Vec<(Cow<'a, str>, NodeId)>,
+}
+
+impl Tracer<'_> {
+    /// `$1`: an argument in a function's body, a constant in a client's statement.
+    pub(super) fn parameter(&mut self, number: i32) -> NodeId {
+        let at = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+        let known = self.variables.as_ref().and_then(|variables| variables.positional.get(at?).copied());
+        match known {
+            Some(node) => {
+                self.refs.push(node);
+                node
+            }
+            None => self.graph.made(Vec::new()),
+        }
+    }
+}
+
+impl<'a> Tracer<'a> {
+    pub(super) fn variable(&mut self, name: &str) -> Option<NodeId> {
+        let variables = self.variables.as_ref()?;
+        variables.named.iter().rev().find(|(known, _)| known == name).map(|(_, node)| *node)
+    }
+
+    /// `record.field`, or `function.argument`.
+    pub(super) fn field_of_variable(&mut self, record: &str, field: &str) -> Option<NodeId> {
+        if self.variables.as_ref().is_some_and(|variables| variables.function == record)
+            && let Some(node) = self.variable(field)
+        {
+            return Some(node);
+        }
+        self.variable(record).map(|node| self.graph.made(vec![node]))
+    }
+
+    /// The result of a function of users, and its columns where it returns a row.
+    pub(super) fn call_routine(
+        &mut self,
+        routine: &'a Routine,
+        arguments: &[NodeId],
+    ) -> (NodeId, Option<Columns<'a>>) {
+        if routine.harmless {
+            let node = self.graph.made(arguments.to_vec());
+            if routine.kind == RoutineKind::Aggregate {
+                self.depends_on_rows(node);
+            }
+            return (node, self.named_outputs(routine, &[], node));
+        }
+        self.facts.calls_user_code = true;
+        let deep = self.calling.len() >= CALL_DEPTH_MAX || self.calling.contains(&routine.oid);
+        let plain = matches!(routine.kind, RoutineKind::Function | RoutineKind::Procedure);
+        if deep || !plain {
+            return self.opaque(routine, arguments, Untraceable::OpaqueFunction);
+        }
+        self.calling.push(routine.oid);
+        let query = match (&*routine.language, routine.definition.as_deref()) {
+            ("sql", Some(text)) => self.sql_body(routine, text, arguments),
+            ("plpgsql", Some(text)) => self.plpgsql_body(routine, text, arguments),
+            _ => None,
+        };
+        self.calling.pop();
+        let Some(query) = query else { return self.opaque(routine, arguments, Untraceable::OpaqueFunction) };
+        let columns = query.columns.nodes();
+        let node = match *columns {
+            [node] if query.columns.open.is_none() => node,
+            _ => self.graph.made(columns),
+        };
+        let node = self.graph.copy(vec![node]);
+        self.graph.imply(node, &[query.rows]);
+        let row = self.named_outputs(routine, &query.columns.list, node);
+        (node, row)
+    }
+
+    fn opaque(
+        &mut self,
+        routine: &'a Routine,
+        arguments: &[NodeId],
+        why: Untraceable,
+    ) -> (NodeId, Option<Columns<'a>>) {
+        self.facts.calls_opaque_code = true;
+        let unknown = self.graph.unknown(why);
+        let node = self.graph.made([arguments, &[unknown]].concat());
+        (node, self.named_outputs(routine, &[], node))
+    }
+
+    /// The columns of a function's result, each made of `all` where it is not known by itself.
+    fn named_outputs(
+        &mut self,
+        routine: &'a Routine,
+        columns: &[(Cow<'a, str>, NodeId)],
+        all: NodeId,
+    ) -> Option<Columns<'a>> {
+        let names: Vec<Cow<'a, str>> = match &*routine.outputs {
+            [] => self.row_type(routine)?.columns.iter().map(|column| Cow::Borrowed(&*column.name)).collect(),
+            names => names.iter().map(|name| Cow::Borrowed(&**name)).collect(),
+        };
+        let exact = columns.len() == names.len();
+        let nodes = (0..names.len()).map(|at| if exact { columns[at].1 } else { all });
+        Some(Columns { list: names.into_iter().zip(nodes).collect(), open: None })
+    }
+
+    /// The relation whose row type a function returns.
+    fn row_type(&self, routine: &Routine) -> Option<&'a Relation> {
+        let created = created(routine.definition.as_deref()?)?;
+        let names = strings(&created.return_type.as_ref()?.names);
+        let [schema, name] = &*names else { return None };
+        let catalog = self.env.catalog;
+        catalog.named(None, name).find(|relation| relation.schema == *schema)
+    }
+
+    fn path_of(&self, routine: &Routine) -> Option<Vec<String>> {
+        match routine.search_path.as_deref() {
+            Some(path) => Some(super::setting::schemas(path)),
+            None => self.path.clone(),
+        }
+    }
+
+    fn sql_body(&mut self, routine: &'a Routine, text: &str, arguments: &[NodeId]) -> Option<Query<'a>> {
+        let created = created(text)?;
+        let statements = match created.sql_body.as_deref() {
+            Some(body) => vec![body.clone()],
+            None => {
+                let parsed = pg_query::parse(&body_text(&created)?, 0).ok()?;
+                parsed.protobuf.stmts.into_iter().filter_map(|raw| raw.stmt).map(|stmt| *stmt).collect()
+            }
+        };
+        let variables = Variables {
+            function: routine.name.clone(),
+            positional: arguments.to_vec(),
+            named: named_arguments(routine, arguments),
+        };
+        let path = self.path_of(routine);
+        let (query, _) = self.apart(Some(variables), path, |tracer| {
+            let mut last = None;
+            for statement in &statements {
+                last = Some(tracer.body_statement(statement));
+            }
+            last
+        });
+        query
+    }
+
+    /// One statement of a body in SQL; `RETURN` and `BEGIN ATOMIC` included.
+    fn body_statement(&mut self, statement: &Node) -> Query<'a> {
+        match statement.node.as_ref() {
+            Some(NodeEnum::ReturnStmt(returned)) => {
+                let rows = self.graph.made(Vec::new());
+                self.levels.push(Level { items: Vec::new(), rows });
+                let nodes = self.optional(returned.returnval.as_deref());
+                self.levels.pop();
+                let list = nodes.into_iter().map(|node| (Cow::Borrowed(""), node)).collect();
+                Query { columns: Columns { list, open: None }, rows }
+            }
+            Some(NodeEnum::List(list)) => {
+                let mut last = None;
+                for item in &list.items {
+                    last = Some(self.body_statement(item));
+                }
+                last.unwrap_or_else(|| self.nothing())
+            }
+            Some(
+                NodeEnum::SelectStmt(_)
+                | NodeEnum::InsertStmt(_)
+                | NodeEnum::UpdateStmt(_)
+                | NodeEnum::DeleteStmt(_)
+                | NodeEnum::MergeStmt(_),
+            ) => self.any_query(Some(statement)),
+            Some(NodeEnum::CallStmt(call)) => {
+                if let Some(call) = call.funccall.as_deref() {
+                    self.call(call);
+                }
+                self.nothing()
+            }
+            _ => {
+                // What else a body may hold moves no value, or is refused where it is sent by itself.
+                self.facts.calls_opaque_code = true;
+                self.unknown_query(Untraceable::OpaqueFunction)
+            }
+        }
+    }
+
+    pub(super) fn nothing(&mut self) -> Query<'a> {
+        let rows = self.graph.made(Vec::new());
+        Query { columns: Columns::default(), rows }
+    }
+
+    /// Reads a function's body in PL/pgSQL.
+    fn plpgsql_body(&mut self, routine: &'a Routine, text: &str, arguments: &[NodeId]) -> Option<Query<'a>> {
+        let body = readable(&body_text(&created(text)?)?)?;
+        let pool = self.graph.made(arguments.to_vec());
+        let mut named = named_arguments(routine, arguments);
+        // A variable may be given another value than its argument's.
+        for (_, node) in &mut named {
+            *node = pool;
+        }
+        named.extend(routine.outputs.iter().map(|name| (Cow::Borrowed(&**name), pool)));
+        let positional = vec![pool; arguments.len()];
+        let variables = Variables { function: routine.name.clone(), positional, named };
+        let path = self.path_of(routine);
+        let (returned, rows) = self.pieces(&body, pool, variables, path, None);
+        // OUT arguments are variables.
+        let mut columns = match returned {
+            Some(columns) if routine.outputs.is_empty() || columns.list.len() == routine.outputs.len() => columns,
+            _ => Columns { list: vec![(Cow::Borrowed(""), pool)], open: None },
+        };
+        for (_, node) in &mut columns.list {
+            if !routine.outputs.is_empty() && *node != pool {
+                self.graph.add(*node, &[pool]);
+            }
+            self.graph.imply(*node, &[pool]);
+        }
+        Some(Query { columns, rows })
+    }
+
+    /// A block sent by itself.
+    pub(super) fn do_block(&mut self, block: &protobuf::DoStmt) {
+        let option = |name: &str| {
+            block.args.iter().find_map(|option| match option.node.as_ref()? {
+                NodeEnum::DefElem(option) if option.defname == name => option.arg.as_deref().and_then(text),
+                _ => None,
+            })
+        };
+        let is_plpgsql = option("language").is_none_or(|language| language.eq_ignore_ascii_case("plpgsql"));
+        self.facts.calls_user_code = true;
+        match option("as").filter(|_| is_plpgsql).and_then(readable) {
+            Some(body) => {
+                let pool = self.graph.made(Vec::new());
+                let variables = Variables { function: String::new(), positional: Vec::new(), named: Vec::new() };
+                let path = self.path.clone();
+                self.pieces(&body, pool, variables, path, None);
+            }
+            None => self.facts.calls_opaque_code = true,
+        }
+    }
+
+    /// What a trigger's function does with the rows of a relation.
+    pub(super) fn trigger(&mut self, routine: &'a Routine, on: &'a Relation) -> Option<()> {
+        let text = routine.definition.as_deref().filter(|_| routine.language == "plpgsql")?;
+        let body = readable(&body_text(&created(text)?)?)?;
+        let pool = self.graph.made(Vec::new());
+        let variables =
+            Variables { function: routine.name.clone(), positional: Vec::new(), named: Vec::new() };
+        let path = self.path_of(routine);
+        self.pieces(&body, pool, variables, path, Some(on));
+        Some(())
+    }
+
+    /// Reads every piece of a body, with one value for all its variables.
+    fn pieces(
+        &mut self,
+        body: &plpgsql::Body,
+        pool: NodeId,
+        mut variables: Variables<'a>,
+        path: Option<Vec<String>>,
+        on: Option<&'a Relation>,
+    ) -> (Option<Columns<'a>>, NodeId) {
+        let declared = body.variables.iter().map(|name| Cow::Owned(name.clone()));
+        // The text of an error may quote any cell the body came across.
+        let quoted = self.graph.unknown(Untraceable::OpaqueFunction);
+        variables.named.push((Cow::Borrowed("sqlerrm"), quoted));
+        let special = SPECIAL_VARIABLES.into_iter().map(Cow::Borrowed);
+        variables.named.extend(declared.chain(special).map(|name| (name, pool)));
+        let (result, _) = self.apart(Some(variables), path, |tracer| {
+            let rows = tracer.graph.made(Vec::new());
+            tracer.levels.push(Level { items: Vec::new(), rows });
+            if let Some(relation) = on {
+                tracer.rows_of_trigger(relation);
+            }
+            let mut returned = None;
+            for piece in &body.pieces {
+                tracer.piece(piece, pool, on, &mut returned);
+            }
+            tracer.levels.pop();
+            (returned, rows)
+        });
+        result
+    }
+
+    fn piece(
+        &mut self,
+        piece: &Piece,
+        pool: NodeId,
+        on: Option<&'a Relation>,
+        returned: &mut Option<Columns<'a>>,
+    ) {
+        match piece {
+            Piece::Assign { target, value } => {
+                let value = self.value_of(value);
+                match (on, &**target) {
+                    (Some(relation), [row, column]) if row == "new" => {
+                        let number = relation.columns.iter().find(|known| known.name == *column);
+                        let number = number.map_or(0, |column| column.number);
+                        let target = Target::Column(ColumnId { relation: relation.oid, number });
+                        self.puts.push(Put { target, value });
+                    }
+                    (Some(relation), [row]) if row == "new" => {
+                        let target = Target::Column(ColumnId { relation: relation.oid, number: 0 });
+                        self.puts.push(Put { target, value });
+                    }
+                    _ => self.graph.add(pool, &[value]),
+                }
+            }
+            Piece::Dynamic => {
+                self.facts.calls_opaque_code = true;
+                let unknown = self.graph.unknown(Untraceable::DynamicSql);
+                self.graph.add(pool, &[unknown]);
+            }
+            Piece::Query { sql, into, returned: is_returned } => {
+                let Some(query) = self.parsed_query(sql) else {
+                    self.facts.calls_opaque_code = true;
+                    let unknown = self.graph.unknown(Untraceable::OpaqueFunction);
+                    self.graph.add(pool, &[unknown]);
+                    return;
+                };
+                let nodes = query.columns.nodes();
+                self.graph.imply(pool, &[query.rows]);
+                if *is_returned {
+                    self.return_columns(query.columns, returned);
+                } else {
+                    // FOR and FETCH fill variables that are not named with INTO.
+                    self.graph.add(pool, &nodes);
+                }
+                if let (Some(relation), true) =
+                    (on, into.iter().any(|target| target.first().is_some_and(|name| name == "new")))
+                {
+                    let value = self.graph.made(nodes);
+                    let target = Target::Column(ColumnId { relation: relation.oid, number: 0 });
+                    self.puts.push(Put { target, value });
+                }
+            }
+            Piece::Raise(values) => {
+                for value in values {
+                    let node = self.value_of(value);
+                    self.facts.raised.push(node);
+                }
+            }
+            Piece::Return(value) => {
+                let node = self.value_of(value);
+                if on.is_none() {
+                    let list = vec![(Cow::Borrowed(""), node)];
+                    self.return_columns(Columns { list, open: None }, returned);
+                }
+            }
+            Piece::Value(value) => {
+                let node = self.value_of(value);
+                self.graph.imply(pool, &[node]);
+            }
+        }
+    }
+
+    fn return_columns(&mut self, columns: Columns<'a>, returned: &mut Option<Columns<'a>>) {
+        match returned {
+            Some(known) if known.list.len() == columns.list.len() && columns.open.is_none() => {
+                for ((_, known), (_, node)) in known.list.iter().zip(&columns.list) {
+                    self.graph.add(*known, &[*node]);
+                }
+            }
+            Some(known) => {
+                let all = [known.nodes(), columns.nodes()].concat();
+                let all = self.graph.made(all);
+                known.list = vec![(Cow::Borrowed(""), all)];
+            }
+            None => {
+                let nodes = columns.nodes();
+                let list = if columns.open.is_some() {
+                    vec![(Cow::Borrowed(""), self.graph.made(nodes))]
+                } else {
+                    nodes.into_iter().map(|node| (Cow::Borrowed(""), self.graph.made(vec![node]))).collect()
+                };
+                *returned = Some(Columns { list, open: None });
+            }
+        }
+    }
+
+    /// NEW and OLD, which only qualified names reach.
+    fn rows_of_trigger(&mut self, relation: &'a Relation) {
+        for name in ["new", "old"] {
+            let mut item: Item<'a> = self.relation_item(&relation.schema, &relation.name);
+            item.name = Some(name.to_owned());
+            item.schema = None;
+            item.is_open = false;
+            self.bring(vec![item]);
+        }
+    }
+
+    fn value_of(&mut self, expression: &str) -> NodeId {
+        let query = self.parsed_query(&format!("select {expression}"));
+        match query {
+            Some(query) => {
+                let nodes = query.columns.nodes();
+                let node = self.graph.made(nodes);
+                self.graph.imply(node, &[query.rows]);
+                node
+            }
+            None => self.graph.unknown(Untraceable::OpaqueFunction),
+        }
+    }
+
+    fn parsed_query(&mut self, sql: &str) -> Option<Query<'a>> {
+        let parsed = pg_query::parse(sql, 0).ok()?;
+        let statement = parsed.protobuf.stmts.first()?.stmt.as_deref()?;
+        Some(self.body_statement(statement))
+    }
+}
+
+fn named_arguments<'a>(routine: &'a Routine, arguments: &[NodeId]) -> Vec<(Cow<'a, str>, NodeId)> {
+    let names = routine.inputs.iter().map(|name| Cow::Borrowed(&**name));
+    names.zip(arguments.iter().copied()).filter(|(name, _)| !name.is_empty()).collect()
+}
+
+/// A body of which every piece is known. GET STACKED DIAGNOSTICS gives variables the text of an error, which may
+/// quote any cell the body came across.
+fn readable(body: &str) -> Option<plpgsql::Body> {
+    let stacked = body.as_bytes().windows(7).any(|word| word.eq_ignore_ascii_case(b"stacked"));
+    plpgsql::read(body).filter(|_| !stacked)
+}
+
+/// The statement that makes a function.
+fn created(definition: &str) -> Option<CreateFunctionStmt> {
+    let parsed = pg_query::parse(definition, 0).ok()?;
+    let statement = parsed.protobuf.stmts.into_iter().next()?.stmt?.node?;
+    match statement {
+        NodeEnum::CreateFunctionStmt(created) => Some(*created),
+        _ => None,
+    }
+}
+
+/// The text of its body.
+fn body_text(created: &CreateFunctionStmt) -> Option<String> {
+    created.options.iter().find_map(|option| match option.node.as_ref()? {
+        NodeEnum::DefElem(option) if option.defname == "as" => {
+            match option.arg.as_deref()?.node.as_ref()? {
+                NodeEnum::List(list) => list.items.first().and_then(text).map(ToOwned::to_owned),
+                _ => None,
+            }
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,339 @@
+//! Calls: what a function's result is made of, and where else it carries its arguments.
+
+use std::borrow::Cow;
+
+use pg_query::{
+    NodeEnum,
+    protobuf::{self, Node},
+};
+
+use super::{
+    Untraceable,
+    builtins::{self, Class, Kind},
+    facts::Carried,
+    graph::{NodeId, Usage},
+    names::{literal, qualified},
+    scope::{Columns, Item},
+    setting,
+    trace::Tracer,
+};
+
+impl<'a> Tracer<'a> {
+    /// The result of a call and, where it is a row of known columns, these.
+    pub(super) fn call(&mut self, call: &protobuf::FuncCall) -> (NodeId, Option<Columns<'a>>) {
+        let (schema, name) = qualified(&call.funcname);
+        let arguments = self.arguments(&call.args);
+        if name == "set_config" {
+            self.set_config(&call.args);
+        }
+        if name == "generate_series" && self.levels.last().is_some() {
+            self.meet(arguments.clone(), Usage::RowCount, false);
+        }
+        self.condition(call.agg_filter.as_deref());
+        if call.agg_within_group {
+            // `percentile_disc(0.5) within group (order by salary)` returns a salary.
+            let ordered: Vec<NodeId> = call
+                .agg_order
+                .iter()
+                .filter_map(|sort| match sort.node.as_ref() {
+                    Some(NodeEnum::SortBy(sort)) => sort.node.as_deref(),
+                    _ => None,
+                })
+                .map(|node| self.expression(node))
+                .collect();
+            let (node, columns) = self.call_named(&schema, &name, [arguments, ordered].concat());
+            self.depends_on_rows(node);
+            return (node, columns);
+        }
+        self.order(&call.agg_order);
+        if let Some(window) = &call.over {
+            self.window(window);
+        }
+        let (node, columns) = self.call_named(&schema, &name, arguments);
+        if call.over.is_some() {
+            self.depends_on_rows(node);
+        }
+        (node, columns)
+    }
+
+    fn arguments(&mut self, arguments: &[Node]) -> Vec<NodeId> {
+        arguments.iter().map(|argument| self.expression(argument)).collect()
+    }
+
+    /// The result of a call written otherwise than with parentheses.
+    pub(super) fn call_by_name(&mut self, names: &[&str], arguments: Vec<NodeId>) -> NodeId {
+        let (schema, name) = match names {
+            [.., schema, name] => (*schema, *name),
+            [name] => ("", *name),
+            [] => ("", ""),
+        };
+        self.call_named(schema, name, arguments).0
+    }
+
+    pub(super) fn is_user_routine(&self, name: &str) -> bool {
+        self.env.catalog.routines(name).next().is_some() || self.env.overlay.has_function(name)
+    }
+
+    fn call_named(&mut self, schema: &str, name: &str, arguments: Vec<NodeId>) -> (NodeId, Option<Columns<'a>>) {
+        let mut results = Vec::new();
+        let mut columns = None;
+        let own = matches!(schema, "" | "pg_catalog" | "information_schema");
+        let builtin = own.then(|| builtins::builtin(self.env.catalog.major(), name)).flatten().copied();
+        if let Some(builtin) = builtin {
+            let (node, row) = self.call_builtin(name, builtin, &arguments);
+            results.push(node);
+            columns = row;
+        }
+        let routines: Vec<_> = self
+            .env
+            .catalog
+            .routines(name)
+            .filter(|routine| schema.is_empty() || routine.schema == schema)
+            .collect();
+        let found = builtin.is_some() || !routines.is_empty();
+        for routine in routines {
+            let (node, row) = self.call_routine(routine, &arguments);
+            results.push(node);
+            columns = if results.len() == 1 { row } else { None };
+        }
+        if !found || self.env.overlay.has_function(name) {
+            let node = match builtins::extension(name) {
+                Some(class) if !self.env.overlay.has_function(name) => self.by_class(name, class, &arguments),
+                _ if is_type(name) => self.graph.made(arguments),
+                _ => {
+                    self.facts.calls_user_code = true;
+                    self.facts.calls_opaque_code = true;
+                    let unknown = self.graph.unknown(Untraceable::UnknownFunction);
+                    self.graph.made([arguments, vec![unknown]].concat())
+                }
+            };
+            results.push(node);
+            columns = None;
+        }
+        match *results {
+            [node] => (node, columns),
+            _ => (self.graph.made(results), None),
+        }
+    }
+
+    fn call_builtin(
+        &mut self,
+        name: &str,
+        builtin: builtins::Builtin,
+        arguments: &[NodeId],
+    ) -> (NodeId, Option<Columns<'a>>) {
+        let node = self.by_class(name, builtin.class, arguments);
+        if matches!(builtin.kind, Kind::Aggregate) {
+            self.depends_on_rows(node);
+        }
+        if builtin.returns_set
+            && let Some(level) = self.levels.last()
+        {
+            // How many rows it makes is up to its arguments.
+            let rows = level.rows;
+            self.graph.imply(rows, &[node]);
+        }
+        if builtin.columns.is_empty() {
+            let open = builtin.returns_row.then(|| Columns::unknown(node));
+            return (node, open);
+        }
+        let list = builtin.columns.iter().map(|name| (Cow::Borrowed(*name), node)).collect();
+        (node, Some(Columns { list, open: None }))
+    }
+
+    fn by_class(&mut self, name: &str, class: Class, arguments: &[NodeId]) -> NodeId {
+        match class {
+            Class::Flows | Class::Metadata => self.graph.made(arguments.to_vec()),
+            Class::Constant => self.graph.made(Vec::new()),
+            Class::Setting => {
+                self.facts.reads_settings = true;
+                self.graph.made(arguments.to_vec())
+            }
+            Class::Channel => {
+                let carried = arguments.iter().map(|value| Carried { by: name.to_owned(), value: *value });
+                self.facts.carried.extend(carried);
+                // What a session keeps is no business of a statement that reads something else.
+                if let Some(level) = self.levels.last() {
+                    let value = level.rows;
+                    self.facts.carried.push(Carried { by: name.to_owned(), value });
+                }
+                self.graph.made(arguments.to_vec())
+            }
+            Class::Dangerous => {
+                self.facts.dangerous.get_or_insert_with(|| name.to_owned());
+                self.graph.unknown(Untraceable::Dangerous)
+            }
+        }
+    }
+
+    /// `set_config` is SET by another name.
+    fn set_config(&mut self, arguments: &[Node]) {
+        self.facts.sets = true;
+        if let [name, value, ..] = arguments {
+            let name = literal(name);
+            let value = literal(value);
+            self.facts.sets_lexer |=
+                name.as_deref().is_none_or(|name| setting::is_unsafe(name, value.as_deref()));
+        }
+    }
+
+    /// A function in FROM.
+    pub(super) fn range_function(&mut self, range: &protobuf::RangeFunction) -> Item<'a> {
+        let entry = self.graph.entry();
+        let mut columns = Columns::default();
+        let mut all = Vec::new();
+        for function in &range.functions {
+            let Some(NodeEnum::List(parts)) = function.node.as_ref() else { continue };
+            let outer = std::mem::take(&mut self.refs);
+            let (node, name, row) = match parts.items.first().map(|node| (node, node.node.as_ref())) {
+                Some((_, Some(NodeEnum::FuncCall(call)))) => {
+                    let (node, row) = self.call(call);
+                    (node, qualified(&call.funcname).1, row)
+                }
+                Some((node, _)) => {
+                    let name = super::names::output_name(node);
+                    (self.expression(node), name, None)
+                }
+                None => continue,
+            };
+            let named = std::mem::replace(&mut self.refs, outer);
+            all.push(node);
+            all.extend(named);
+            let definitions = parts.items.get(1).and_then(|list| match list.node.as_ref() {
+                Some(NodeEnum::List(list)) => Some(&list.items),
+                _ => None,
+            });
+            let definitions = definitions.filter(|list| !list.is_empty()).unwrap_or(&range.coldeflist);
+            self.function_columns(node, &name, row, definitions, &mut columns, entry);
+        }
+        // How many rows there are is up to the arguments.
+        let rows = self.graph.rows(entry);
+        self.graph.imply(rows, &all);
+        if range.ordinality {
+            let node = self.graph.column(entry, Vec::new());
+            columns.list.push((Cow::Borrowed("ordinality"), node));
+        }
+        if let ([_], Some(alias)) = (&*columns.list, &range.alias)
+            && alias.colnames.is_empty()
+            && range.functions.len() == 1
+            && range.coldeflist.is_empty()
+            && columns.open.is_none()
+        {
+            // A single column takes the alias of its function.
+            columns.list[0].0 = Cow::Owned(alias.aliasname.clone());
+        }
+        let nodes = columns.nodes();
+        let whole = self.graph.made(nodes);
+        let name = range.functions.first().and_then(|function| match function.node.as_ref() {
+            Some(NodeEnum::List(parts)) => parts.items.first().map(super::names::output_name),
+            _ => None,
+        });
+        let mut item = Item::new(name, columns, whole, entry);
+        Self::alias(&mut item, range.alias.as_ref());
+        item
+    }
+
+    fn function_columns(
+        &mut self,
+        node: NodeId,
+        name: &str,
+        row: Option<Columns<'a>>,
+        definitions: &[Node],
+        columns: &mut Columns<'a>,
+        entry: super::graph::EntryId,
+    ) {
+        if !definitions.is_empty() {
+            for definition in definitions {
+                if let Some(NodeEnum::ColumnDef(definition)) = definition.node.as_ref() {
+                    let column = self.graph.column(entry, vec![node]);
+                    let column = self.graph.made(vec![column]);
+                    columns.list.push((Cow::Owned(definition.colname.clone()), column));
+                }
+            }
+            return;
+        }
+        match row {
+            Some(row) => {
+                for (name, from) in row.list {
+                    let column = self.graph.column(entry, vec![from]);
+                    columns.list.push((name, column));
+                }
+                if let Some(open) = row.open {
+                    let both: Vec<NodeId> = columns.open.into_iter().chain([open]).collect();
+                    let open = self.graph.column(entry, both);
+                    columns.open = Some(self.graph.made(vec![open]));
+                }
+            }
+            None => {
+                let column = self.graph.column(entry, vec![node]);
+                columns.list.push((Cow::Owned(name.to_owned()), column));
+            }
+        }
+    }
+
+    pub(super) fn xml_table(&mut self, table: &protobuf::RangeTableFunc) -> Item<'a> {
+        let mut from = self.optional(table.docexpr.as_deref());
+        from.extend(self.optional(table.rowexpr.as_deref()));
+        from.extend(self.all(&table.namespaces));
+        let mut names = Vec::new();
+        for column in &table.columns {
+            let Some(NodeEnum::RangeTableFuncCol(column)) = column.node.as_ref() else { continue };
+            from.extend(self.optional(column.colexpr.as_deref()));
+            from.extend(self.optional(column.coldefexpr.as_deref()));
+            names.push(column.colname.clone());
+        }
+        self.table_of(names, from, "xmltable", table.alias.as_ref())
+    }
+
+    pub(super) fn json_table(&mut self, table: &protobuf::JsonTable) -> Item<'a> {
+        let mut from = self.json_value(table.context_item.as_deref());
+        from.extend(self.all(&table.passing));
+        let mut names = Vec::new();
+        self.json_columns(&table.columns, &mut names, &mut from);
+        self.table_of(names, from, "json_table", table.alias.as_ref())
+    }
+
+    fn json_columns(&mut self, columns: &[Node], names: &mut Vec<String>, from: &mut Vec<NodeId>) {
+        for column in columns {
+            let Some(NodeEnum::JsonTableColumn(column)) = column.node.as_ref() else { continue };
+            for behavior in [&column.on_empty, &column.on_error].into_iter().flatten() {
+                from.extend(self.optional(behavior.expr.as_deref()));
+            }
+            if column.columns.is_empty() {
+                names.push(column.name.clone());
+            }
+            self.json_columns(&column.columns, names, from);
+        }
+    }
+
+    /// A table whose every column is made of the same values.
+    fn table_of(
+        &mut self,
+        names: Vec<String>,
+        from: Vec<NodeId>,
+        name: &str,
+        alias: Option<&protobuf::Alias>,
+    ) -> Item<'a> {
+        let entry = self.graph.entry();
+        let rows = self.graph.rows(entry);
+        self.graph.imply(rows, &from);
+        let made = self.graph.made(from);
+        let mut columns = Columns::default();
+        for name in names {
+            let column = self.graph.column(entry, vec![made]);
+            columns.list.push((Cow::Owned(name), column));
+        }
+        let mut item = Item::new(Some(name.to_owned()), columns, made, entry);
+        Self::alias(&mut item, alias);
+        item
+    }
+}
+
+/// Names of types, which may be called like a function.
+fn is_type(name: &str) -> bool {
+    matches!(
+        name,
+        "bit" | "bool" | "bpchar" | "date" | "float4" | "float8" | "int2" | "int4" | "int8" | "interval" | "name"
+            | "numeric" | "oid" | "text" | "time" | "timestamp" | "timestamptz" | "timetz" | "varbit" | "varchar"
+    )
+}

@@ -1,0 +1,327 @@
+//! INSERT, UPDATE, DELETE and MERGE: what is put where, and what RETURNING shows.
+
+use pg_query::{
+    NodeEnum,
+    protobuf::{self, Node},
+};
+
+use super::{
+    ColumnId, Untraceable,
+    facts::Name,
+    graph::NodeId,
+    names::strings,
+    scope::{Columns, Item, Level},
+    trace::{Put, Query, Target, Tracer},
+};
+
+impl<'a> Tracer<'a> {
+    /// Opens a level for a statement that writes; `leave` gives what RETURNING returns.
+    fn enter_write(&mut self) -> NodeId {
+        let rows = self.graph.made(Vec::new());
+        self.levels.push(Level { items: Vec::new(), rows });
+        rows
+    }
+
+    /// The relation that is written to, which is never a common table expression.
+    fn target(&mut self, relation: Option<&protobuf::RangeVar>) -> Item<'a> {
+        let relation = relation.cloned().unwrap_or_default();
+        let mut item = self.relation_item(&relation.schemaname, &relation.relname);
+        Self::alias(&mut item, relation.alias.as_ref());
+        for oid in &item.relations {
+            self.facts.written.push(ColumnId { relation: *oid, number: 0 });
+            if let Some(known) = self.env.catalog.relation(*oid) {
+                self.facts.meets_rules |= known.has_rules;
+                self.facts.meets_user_code |= known.has_user_code;
+            }
+        }
+        item
+    }
+
+    /// Puts a value into a column of the target by name, under every relation it may be.
+    fn put(&mut self, item: &Item<'a>, column: &str, value: NodeId, rows: NodeId) {
+        // That a row was changed may tell something as well.
+        let value = self.graph.made(vec![value]);
+        self.graph.imply(value, &[rows]);
+        for oid in &item.relations {
+            let relation = self.env.catalog.relation(*oid);
+            let number = relation
+                .and_then(|relation| relation.columns.iter().find(|known| known.name == column))
+                .map_or(0, |column| column.number);
+            self.puts.push(Put { target: Target::Column(ColumnId { relation: *oid, number }), value });
+        }
+        if self.env.overlay.has_relation(&item.source.name) || item.relations.is_empty() {
+            let target = Target::New { relation: item.source.clone(), column: column.to_owned() };
+            self.puts.push(Put { target, value });
+        }
+    }
+
+    /// The target as RETURNING sees it: its columns, and what was just put into them.
+    fn written_item(&mut self, item: &Item<'a>, written: &[(String, NodeId)]) -> Item<'a> {
+        let mut seen = item.clone();
+        for (name, node) in &mut seen.columns.list {
+            let values: Vec<NodeId> =
+                written.iter().filter(|(column, _)| column == name).map(|(_, value)| *value).collect();
+            if values.is_empty() {
+                continue;
+            }
+            *node = self.graph.copy([&[*node][..], &values].concat());
+        }
+        let nodes: Vec<NodeId> = written.iter().map(|(_, value)| *value).chain([item.whole]).collect();
+        seen.whole = self.graph.made(nodes);
+        seen
+    }
+
+    fn returning(
+        &mut self,
+        clause: Option<&protobuf::ReturningClause>,
+        item: &Item<'a>,
+        written: &[(String, NodeId)],
+        rows: NodeId,
+    ) -> Query<'a> {
+        let Some(clause) = clause.filter(|clause| !clause.exprs.is_empty()) else {
+            return Query { columns: Columns::default(), rows };
+        };
+        let seen = self.written_item(item, written);
+        let (mut old, mut new) = ("old".to_owned(), "new".to_owned());
+        for option in &clause.options {
+            if let Some(NodeEnum::ReturningOption(option)) = option.node.as_ref() {
+                match option.option() {
+                    protobuf::ReturningOptionKind::ReturningOptionOld => old.clone_from(&option.value),
+                    protobuf::ReturningOptionKind::ReturningOptionNew => new.clone_from(&option.value),
+                    protobuf::ReturningOptionKind::Undefined => {}
+                }
+            }
+        }
+        if let Some(level) = self.levels.last_mut() {
+            // The target comes first, as the server has it; old and new show no column by itself.
+            match level.items.iter_mut().find(|known| known.entry == item.entry) {
+                Some(known) => *known = seen.clone(),
+                None => level.items.insert(0, seen.clone()),
+            }
+            for name in [old, new] {
+                let is_free = level.items.iter().all(|known| known.name.as_deref() != Some(&name));
+                if is_free {
+                    let alias = Item { name: Some(name), schema: None, is_open: false, ..seen.clone() };
+                    level.items.push(alias);
+                }
+            }
+        }
+        let (columns, _) = self.targets(&clause.exprs);
+        Query { columns, rows }
+    }
+
+    pub(super) fn insert(&mut self, insert: &protobuf::InsertStmt) -> Query<'a> {
+        let before = self.enter_common(insert.with_clause.as_ref());
+        let rows = self.enter_write();
+        let mut item = self.target(insert.relation.as_ref());
+        let source = match insert.select_stmt.as_deref() {
+            Some(select) => self.any_query(Some(select)),
+            None => self.nothing(),
+        };
+        self.graph.imply(rows, &[source.rows]);
+        let mut names: Vec<String> = insert
+            .cols
+            .iter()
+            .filter_map(|column| match column.node.as_ref() {
+                Some(NodeEnum::ResTarget(target)) => Some(target.name.clone()),
+                _ => None,
+            })
+            .collect();
+        if names.is_empty() {
+            names = item.columns.list.iter().map(|(name, _)| name.to_string()).collect();
+        }
+        let mut written = Vec::new();
+        for (index, name) in names.into_iter().enumerate() {
+            if source.columns.open.is_none() && index >= source.columns.list.len() {
+                break;
+            }
+            let from = self.at(&source.columns, index);
+            let value = self.graph.copy(from);
+            self.put(&item, &name, value, source.rows);
+            written.push((name, value));
+        }
+        if let Some(conflict) = insert.on_conflict_clause.as_deref() {
+            self.conflict(conflict, &item, &mut written, rows);
+        }
+        if let (Some(level), true) = (self.levels.last_mut(), insert.returning_clause.is_some()) {
+            level.items.clear();
+        }
+        item.is_open = true;
+        let query = self.returning(insert.returning_clause.as_ref(), &item, &written, rows);
+        self.levels.pop();
+        self.leave_common(before);
+        query
+    }
+
+    fn conflict(
+        &mut self,
+        conflict: &protobuf::OnConflictClause,
+        item: &Item<'a>,
+        written: &mut Vec<(String, NodeId)>,
+        rows: NodeId,
+    ) {
+        let mut excluded = self.written_item(item, &[]);
+        excluded.name = Some("excluded".to_owned());
+        excluded.schema = None;
+        excluded.is_open = false;
+        for (name, node) in &mut excluded.columns.list {
+            let values: Vec<NodeId> =
+                written.iter().filter(|(column, _)| column == name).map(|(_, value)| *value).collect();
+            *node = self.graph.copy(values);
+        }
+        excluded.whole = self.graph.made(excluded.columns.nodes());
+        self.bring(vec![item.clone(), excluded]);
+        self.assign(&conflict.target_list, item, written, rows);
+        self.condition(conflict.where_clause.as_deref());
+        if let Some(infer) = conflict.infer.as_deref() {
+            self.condition(infer.where_clause.as_deref());
+        }
+    }
+
+    /// `SET a = …, (b, c) = …`.
+    fn assign(
+        &mut self,
+        list: &[Node],
+        item: &Item<'a>,
+        written: &mut Vec<(String, NodeId)>,
+        rows: NodeId,
+    ) {
+        for target in list {
+            let Some(NodeEnum::ResTarget(target)) = target.node.as_ref() else { continue };
+            let value = target.val.as_deref();
+            let node = match value.and_then(|value| value.node.as_ref()) {
+                Some(NodeEnum::MultiAssignRef(part)) => self.part_of_row(part),
+                _ => {
+                    let nodes = self.optional(value);
+                    match *nodes {
+                        [node] => node,
+                        _ => self.graph.made(nodes),
+                    }
+                }
+            };
+            let node = if target.indirection.is_empty() { node } else { self.graph.made(vec![node]) };
+            self.put(item, &target.name, node, rows);
+            written.push((target.name.clone(), node));
+        }
+    }
+
+    /// One column of `(a, b) = (x, y)` or `(a, b) = (select …)`.
+    fn part_of_row(&mut self, part: &protobuf::MultiAssignRef) -> NodeId {
+        let at = usize::try_from(part.colno).ok().and_then(|number| number.checked_sub(1)).unwrap_or(0);
+        match part.source.as_deref().and_then(|source| source.node.as_ref()) {
+            Some(NodeEnum::RowExpr(row)) => {
+                let nodes = self.optional(row.args.get(at));
+                match *nodes {
+                    [node] => node,
+                    _ => self.graph.made(nodes),
+                }
+            }
+            Some(NodeEnum::SubLink(link)) => {
+                let query = self.any_query(link.subselect.as_deref());
+                let from = self.at(&query.columns, at);
+                let node = self.graph.copy(from);
+                self.graph.imply(node, &[query.rows]);
+                node
+            }
+            _ => {
+                let nodes = self.optional(part.source.as_deref());
+                self.graph.made(nodes)
+            }
+        }
+    }
+
+    pub(super) fn update(&mut self, update: &protobuf::UpdateStmt) -> Query<'a> {
+        let before = self.enter_common(update.with_clause.as_ref());
+        let rows = self.enter_write();
+        let item = self.target(update.relation.as_ref());
+        self.bring(vec![item.clone()]);
+        self.from(&update.from_clause);
+        self.condition(update.where_clause.as_deref());
+        let mut written = Vec::new();
+        self.assign(&update.target_list, &item, &mut written, rows);
+        let query = self.returning(update.returning_clause.as_ref(), &item, &written, rows);
+        self.levels.pop();
+        self.leave_common(before);
+        query
+    }
+
+    pub(super) fn delete(&mut self, delete: &protobuf::DeleteStmt) -> Query<'a> {
+        let before = self.enter_common(delete.with_clause.as_ref());
+        let rows = self.enter_write();
+        let item = self.target(delete.relation.as_ref());
+        self.bring(vec![item.clone()]);
+        self.from(&delete.using_clause);
+        self.condition(delete.where_clause.as_deref());
+        self.put_rows(&item, rows);
+        let query = self.returning(delete.returning_clause.as_ref(), &item, &[], rows);
+        self.levels.pop();
+        self.leave_common(before);
+        query
+    }
+
+    /// Which rows are left tells by what they were chosen.
+    fn put_rows(&mut self, item: &Item<'a>, rows: NodeId) {
+        let value = self.graph.made(Vec::new());
+        self.graph.imply(value, &[rows]);
+        for oid in &item.relations {
+            self.puts.push(Put { target: Target::Column(ColumnId { relation: *oid, number: 0 }), value });
+        }
+    }
+
+    pub(super) fn merge_into(&mut self, merge: &protobuf::MergeStmt) -> Query<'a> {
+        let before = self.enter_common(merge.with_clause.as_ref());
+        let rows = self.enter_write();
+        let item = self.target(merge.relation.as_ref());
+        self.bring(vec![item.clone()]);
+        self.from(merge.source_relation.as_deref().map(std::slice::from_ref).unwrap_or_default());
+        self.condition(merge.join_condition.as_deref());
+        let mut written = Vec::new();
+        for when in &merge.merge_when_clauses {
+            let Some(NodeEnum::MergeWhenClause(when)) = when.node.as_ref() else { continue };
+            self.condition(when.condition.as_deref());
+            if when.values.is_empty() {
+                self.assign(&when.target_list, &item, &mut written, rows);
+                continue;
+            }
+            let mut names: Vec<String> = when
+                .target_list
+                .iter()
+                .filter_map(|target| match target.node.as_ref() {
+                    Some(NodeEnum::ResTarget(target)) => Some(target.name.clone()),
+                    _ => None,
+                })
+                .collect();
+            if names.is_empty() {
+                names = item.columns.list.iter().map(|(name, _)| name.to_string()).collect();
+            }
+            for (name, value) in names.into_iter().zip(&when.values) {
+                let node = self.expression(value);
+                self.put(&item, &name, node, rows);
+                written.push((name, node));
+            }
+        }
+        self.put_rows(&item, rows);
+        let query = self.returning(merge.returning_clause.as_ref(), &item, &written, rows);
+        self.levels.pop();
+        self.leave_common(before);
+        query
+    }
+
+    /// A relation made of a query's rows.
+    pub(super) fn make(&mut self, relation: &Name, names: &[Node], query: &Query<'a>) {
+        let names = strings(names);
+        let mut columns = query.columns.clone();
+        columns.rename(&names);
+        for (column, node) in &columns.list {
+            let value = self.graph.copy(vec![*node]);
+            self.graph.imply(value, &[query.rows]);
+            let target = Target::New { relation: relation.clone(), column: column.to_string() };
+            self.puts.push(Put { target, value });
+        }
+        if columns.open.is_some() {
+            let value = self.graph.unknown(Untraceable::UnknownColumn);
+            let target = Target::New { relation: relation.clone(), column: "*".to_owned() };
+            self.puts.push(Put { target, value });
+        }
+    }
+}

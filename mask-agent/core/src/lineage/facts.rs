@@ -1,0 +1,54 @@
+//! What a statement does besides returning rows, noted while it is read.
+
+use super::{ColumnId, graph::NodeId};
+
+/// A name of a relation as a statement writes it; no schema is an empty one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Name {
+    pub(super) schema: String,
+    pub(super) name: String,
+}
+
+impl Name {
+    pub(super) fn written(&self) -> String {
+        if self.schema.is_empty() { self.name.clone() } else { format!("{}.{}", self.schema, self.name) }
+    }
+}
+
+/// A value that leaves by another way than the result.
+#[derive(Clone, Debug)]
+pub(super) struct Carried {
+    /// The function or command that carries it.
+    pub(super) by: String,
+    pub(super) value: NodeId,
+}
+
+/// Everything noted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Facts {
+    /// Relations named, by the statement itself or by what it calls.
+    pub(super) relations: Vec<Name>,
+    /// OIDs of those the catalog knows.
+    pub(super) oids: Vec<u32>,
+    /// It calls code of users, which may do anything that is not followed here.
+    pub(super) calls_user_code: bool,
+    /// It calls code of users that cannot be read: another language, or SQL put together while running.
+    pub(super) calls_opaque_code: bool,
+    /// A function that reaches values nobody named, by name.
+    pub(super) dangerous: Option<String>,
+    pub(super) carried: Vec<Carried>,
+    /// Values that errors of the statement, or of code it calls, may quote on purpose.
+    pub(super) raised: Vec<NodeId>,
+    /// It changes a setting by function, such as the search path.
+    pub(super) sets: bool,
+    /// It changes how statements and values are read.
+    pub(super) sets_lexer: bool,
+    /// It reads settings, where a session may have kept a value.
+    pub(super) reads_settings: bool,
+    /// It writes to a relation on which rules may do something else.
+    pub(super) meets_rules: bool,
+    /// It writes to a relation whose triggers, rules or defaults run code of users.
+    pub(super) meets_user_code: bool,
+    /// Relations written to, with number 0, or their columns.
+    pub(super) written: Vec<ColumnId>,
+}

@@ -1,0 +1,310 @@
+//! Where values come from, as a graph that is built while a statement is read and asked once it is complete.
+//!
+//! A node is a value that has as many instances as its part of the statement has rows: a column of a relation
+//! in FROM, an output of a subquery, an expression. It is made `from` other nodes. What decides only whether a
+//! row is there at all, or which of its neighbours are, is kept apart as `implied`: it names no value, but may
+//! tell one.
+//!
+//! Because edges may be added until the end, nothing depends on the order in which clauses are read, and a
+//! recursive query is just a cycle.
+
+use super::{ColumnId, Untraceable};
+
+/// One value of the graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct NodeId(u32);
+
+/// One relation in FROM, as often as it stands there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct EntryId(u32);
+
+#[derive(Debug, Default)]
+struct Node {
+    from: Vec<NodeId>,
+    implied: Vec<NodeId>,
+    /// It is one of `from` as it is, not something made of them.
+    is_copy: bool,
+    base: Option<ColumnId>,
+    /// A view's column: what it is made of stands in `from`, and is what counts as its origin.
+    is_view: bool,
+    entry: Option<EntryId>,
+    untraceable: Option<Untraceable>,
+    type_oid: u32,
+}
+
+/// A predicate, or another place where values meet.
+#[derive(Debug)]
+pub(super) struct Meeting {
+    pub(super) nodes: Vec<NodeId>,
+    pub(super) usage: Usage,
+    /// Whether each side is a column as it is, so that only equal values meet.
+    pub(super) is_plain: bool,
+}
+
+/// How a statement uses a column without showing it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Usage {
+    /// Compared for equality with a constant or another column.
+    Equality,
+    /// Put into a function or expression that is then compared.
+    Function,
+    /// GROUP BY, DISTINCT, PARTITION BY, set operations.
+    Grouping,
+    /// ORDER BY.
+    Ordering,
+    /// LIKE, SIMILAR TO, regular expressions, full text.
+    Pattern,
+    /// `<`, `>`, BETWEEN.
+    Range,
+    /// It says how many rows there are: LIMIT, OFFSET, TABLESAMPLE, `generate_series`.
+    RowCount,
+}
+
+impl Usage {
+    /// Its name in policies, explanations and the audit trail.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Equality => "equality",
+            Self::Function => "function",
+            Self::Grouping => "grouping",
+            Self::Ordering => "ordering",
+            Self::Pattern => "pattern",
+            Self::Range => "range",
+            Self::RowCount => "row-count",
+        }
+    }
+}
+
+/// What a value was made from, as far as that can be told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins {
+    /// Base columns, sorted; number 0 is the whole row.
+    pub columns: Vec<ColumnId>,
+    /// Columns of views on the way, sorted: they may be classified by themselves.
+    pub views: Vec<ColumnId>,
+    /// Columns that a row's being there tells about, sorted.
+    pub implied: Vec<ColumnId>,
+    /// Whether the value is one of these columns' as it is.
+    pub is_identity: bool,
+    /// Why more may be in it.
+    pub untraceable: Option<Untraceable>,
+}
+
+/// The values of one statement.
+#[derive(Debug, Default)]
+pub(super) struct Graph {
+    nodes: Vec<Node>,
+    /// For each relation in FROM, the node that says which of its rows are there.
+    entries: Vec<NodeId>,
+    pub(super) meetings: Vec<Meeting>,
+}
+
+impl Graph {
+    fn push(&mut self, node: Node) -> NodeId {
+        let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
+        self.nodes.push(node);
+        id
+    }
+
+    fn at(&mut self, id: NodeId) -> &mut Node {
+        &mut self.nodes[id.0 as usize]
+    }
+
+    fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+
+    /// A value made of others; of none, a constant.
+    pub(super) fn made(&mut self, from: Vec<NodeId>) -> NodeId {
+        self.push(Node { from, ..Node::default() })
+    }
+
+    /// A value that is another one, or one of several, as it is.
+    pub(super) fn copy(&mut self, from: Vec<NodeId>) -> NodeId {
+        let type_oid = from.first().map_or(0, |first| self.node(*first).type_oid);
+        self.push(Node { from, is_copy: true, type_oid, ..Node::default() })
+    }
+
+    /// A value nobody can tell anything about.
+    pub(super) fn unknown(&mut self, why: Untraceable) -> NodeId {
+        self.push(Node { untraceable: Some(why), ..Node::default() })
+    }
+
+    /// A relation in FROM.
+    pub(super) fn entry(&mut self) -> EntryId {
+        let rows = self.made(Vec::new());
+        let id = EntryId(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+        self.entries.push(rows);
+        id
+    }
+
+    /// The node that says which rows of an entry are there.
+    pub(super) fn rows(&self, entry: EntryId) -> NodeId {
+        self.entries[entry.0 as usize]
+    }
+
+    /// A column of a relation the server stores.
+    pub(super) fn base(&mut self, entry: EntryId, column: ColumnId, type_oid: u32) -> NodeId {
+        self.push(Node { base: Some(column), entry: Some(entry), type_oid, ..Node::default() })
+    }
+
+    /// A column of a view.
+    pub(super) fn view(&mut self, entry: EntryId, column: ColumnId, from: NodeId, type_oid: u32) -> NodeId {
+        let base = Some(column);
+        let from = vec![from];
+        self.push(Node { base, is_view: true, is_copy: true, from, entry: Some(entry), type_oid, ..Node::default() })
+    }
+
+    /// A column of something else in FROM: a subquery, a function, VALUES.
+    pub(super) fn column(&mut self, entry: EntryId, from: Vec<NodeId>) -> NodeId {
+        let id = self.copy(from);
+        self.at(id).entry = Some(entry);
+        id
+    }
+
+    pub(super) fn add(&mut self, to: NodeId, from: &[NodeId]) {
+        self.at(to).from.extend_from_slice(from);
+    }
+
+    pub(super) fn imply(&mut self, to: NodeId, from: &[NodeId]) {
+        self.at(to).implied.extend_from_slice(from);
+    }
+
+    pub(super) fn is_copy(&self, id: NodeId) -> bool {
+        let node = self.node(id);
+        node.is_copy || node.base.is_some()
+    }
+
+    pub(super) fn type_oid(&self, id: NodeId) -> u32 {
+        self.node(id).type_oid
+    }
+
+    /// Everything a value was made from.
+    pub(super) fn origins(&self, id: NodeId) -> Origins {
+        let mut origins = Origins { is_identity: true, ..Origins::default() };
+        let mut seen = vec![false; self.nodes.len()];
+        let mut implied = Vec::new();
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            if std::mem::replace(&mut seen[id.0 as usize], true) {
+                continue;
+            }
+            let node = self.node(id);
+            match node.base {
+                Some(column) if node.is_view => origins.views.push(column),
+                Some(column) => origins.columns.push(column),
+                None => origins.is_identity &= node.is_copy && !node.from.is_empty(),
+            }
+            if origins.untraceable.is_none() {
+                origins.untraceable = node.untraceable;
+            }
+            implied.extend_from_slice(&node.implied);
+            implied.extend(node.entry.map(|entry| self.rows(entry)));
+            open.extend_from_slice(&node.from);
+        }
+        self.implied(implied, &mut seen, &mut origins);
+        let Origins { columns, views, implied, .. } = &mut origins;
+        for list in [columns, views, implied] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        origins.is_identity &= origins.untraceable.is_none() && !origins.columns.is_empty();
+        origins
+    }
+
+    fn implied(&self, mut open: Vec<NodeId>, seen: &mut [bool], origins: &mut Origins) {
+        while let Some(id) = open.pop() {
+            if std::mem::replace(&mut seen[id.0 as usize], true) {
+                continue;
+            }
+            let node = self.node(id);
+            origins.implied.extend(node.base);
+            if origins.untraceable.is_none() {
+                origins.untraceable = node.untraceable;
+            }
+            open.extend(node.from.iter().chain(&node.implied));
+            open.extend(node.entry.map(|entry| self.rows(entry)));
+        }
+    }
+
+    /// The relations in FROM that a value's leaves belong to.
+    fn leaves(&self, id: NodeId) -> Vec<EntryId> {
+        let mut leaves = Vec::new();
+        let mut seen = vec![false; self.nodes.len()];
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            if std::mem::replace(&mut seen[id.0 as usize], true) {
+                continue;
+            }
+            let node = self.node(id);
+            if node.from.is_empty() || node.is_view {
+                leaves.extend(node.entry);
+            }
+            open.extend_from_slice(&node.from);
+        }
+        leaves.sort_unstable();
+        leaves.dedup();
+        leaves
+    }
+
+    /// Follows what meets: a value that was compared with a masked one tells it by being there, unless it is a
+    /// constant, which tells one bit.
+    ///
+    /// `where n.i <= c.salary` lets every `n.i` up to the salary through; the last one, or their number, is the
+    /// salary. So the other relation's rows are implied by what they were compared with.
+    pub(super) fn spread(&mut self, is_sensitive: &dyn Fn(ColumnId) -> bool) {
+        let meetings = std::mem::take(&mut self.meetings);
+        for _round in 0..=meetings.len() {
+            let mut changed = false;
+            for meeting in meetings.iter().filter(|meeting| meeting.nodes.len() > 1) {
+                changed |= self.spread_one(meeting, is_sensitive);
+            }
+            if !changed {
+                break;
+            }
+        }
+        self.meetings = meetings;
+    }
+
+    fn spread_one(&mut self, meeting: &Meeting, is_sensitive: &dyn Fn(ColumnId) -> bool) -> bool {
+        let mut telling = Vec::new();
+        let mut others = Vec::new();
+        for id in &meeting.nodes {
+            let origins = self.origins(*id);
+            let by_value = origins.columns.iter().chain(&origins.views).any(|column| is_sensitive(*column));
+            if by_value || origins.untraceable.is_some() || origins.implied.iter().any(|column| is_sensitive(*column)) {
+                telling.push(*id);
+            }
+            if !by_value && origins.untraceable.is_none() {
+                others.push(*id);
+            }
+        }
+        let own: Vec<EntryId> = telling.iter().flat_map(|id| self.leaves(*id)).collect();
+        let mut changed = false;
+        for id in others {
+            let mut rows: Vec<EntryId> = self.leaves(id);
+            let same_row = !rows.is_empty() && rows.iter().all(|entry| own.contains(entry));
+            if same_row {
+                // Two columns of one row: only their being equal says what the other is.
+                if meeting.usage == Usage::Equality && meeting.is_plain && !telling.contains(&id) {
+                    changed |= self.imply_new(id, &telling);
+                }
+                continue;
+            }
+            rows.extend(self.node(id).entry);
+            let targets: Vec<NodeId> = rows.iter().map(|entry| self.rows(*entry)).chain([id]).collect();
+            for target in targets {
+                let sources: Vec<NodeId> = telling.iter().copied().filter(|source| *source != target).collect();
+                changed |= self.imply_new(target, &sources);
+            }
+        }
+        changed
+    }
+
+    fn imply_new(&mut self, to: NodeId, from: &[NodeId]) -> bool {
+        let known = &self.node(to).implied;
+        let new: Vec<NodeId> = from.iter().copied().filter(|id| !known.contains(id)).collect();
+        self.imply(to, &new);
+        !new.is_empty()
+    }
+}

@@ -1,0 +1,114 @@
+//! Definitions a transaction has changed, which no snapshot knows before it is committed.
+
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
+
+use super::{
+    Origins, Untraceable,
+    graph::{EntryId, NodeId},
+    scope::Columns,
+    trace::Tracer,
+};
+
+/// What a statement makes or changes by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// Anything, of any name: a type, an operator, a cast.
+    Anything,
+    /// A function.
+    Function(String),
+    /// A relation with these columns, which hold what others held.
+    Relation {
+        /// Its name, without schema.
+        name: String,
+        /// Its columns, and what is in each.
+        columns: Vec<(String, Origins)>,
+    },
+    /// A relation of which nothing is known.
+    Unknown(String),
+}
+
+/// Names that may mean something else than the snapshot says.
+#[derive(Clone, Debug, Default)]
+pub struct Overlay {
+    relations: HashMap<String, Vec<Vec<(String, Origins)>>>,
+    unknown: HashSet<String>,
+    functions: HashSet<String>,
+    is_all: bool,
+}
+
+impl Overlay {
+    /// Whether the snapshot says all there is.
+    pub fn is_empty(&self) -> bool {
+        self.relations.is_empty() && self.unknown.is_empty() && self.functions.is_empty() && !self.is_all
+    }
+
+    /// Takes note of a statement that is sent. Nothing is taken back before the transaction ends, because a part
+    /// of it may be: a name then means what it meant or what it was given.
+    pub fn learn(&mut self, made: &Made) {
+        match made {
+            Made::Anything => self.is_all = true,
+            Made::Function(name) => drop(self.functions.insert(name.clone())),
+            Made::Relation { name, columns } => {
+                self.relations.entry(name.clone()).or_default().push(columns.clone());
+            }
+            Made::Unknown(name) => drop(self.unknown.insert(name.clone())),
+        }
+    }
+
+    pub(super) fn has_function(&self, name: &str) -> bool {
+        self.is_all || self.functions.contains(name)
+    }
+
+    pub(super) fn has_relation(&self, name: &str) -> bool {
+        self.relations.contains_key(name) || self.unknown.contains(name)
+    }
+}
+
+impl<'a> Tracer<'a> {
+    /// The columns a relation of this name has in this transaction.
+    pub(super) fn overlay_columns(
+        &mut self,
+        name: &str,
+        entry: EntryId,
+        wholes: &mut Vec<NodeId>,
+    ) -> Option<Columns<'a>> {
+        let overlay = self.env.overlay;
+        if overlay.unknown.contains(name) {
+            let node = self.graph.unknown(Untraceable::Uncommitted);
+            wholes.push(node);
+            return Some(Columns::unknown(node));
+        }
+        let lists = overlay.relations.get(name)?;
+        let mut columns = Columns::default();
+        for (name, origins) in lists.iter().flatten() {
+            let node = self.node_of(entry, origins);
+            wholes.push(node);
+            match columns.list.iter().find(|(known, _)| known == name) {
+                Some((_, known)) => {
+                    let known = *known;
+                    self.graph.add(known, &[node]);
+                }
+                None => {
+                    let node = self.graph.column(entry, vec![node]);
+                    columns.list.push((Cow::Owned(name.clone()), node));
+                }
+            }
+        }
+        Some(columns)
+    }
+
+    /// A value that was traced before.
+    fn node_of(&mut self, entry: EntryId, origins: &Origins) -> NodeId {
+        let columns = origins.columns.iter().chain(&origins.views).chain(&origins.implied);
+        let from: Vec<NodeId> = columns.map(|column| self.graph.base(entry, *column, 0)).collect();
+        let node = if origins.is_identity { self.graph.copy(from) } else { self.graph.made(from) };
+        if let Some(why) = origins.untraceable {
+            let unknown = self.graph.unknown(why);
+            self.graph.add(node, &[unknown]);
+        }
+        node
+    }
+}

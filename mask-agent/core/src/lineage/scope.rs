@@ -1,0 +1,325 @@
+//! What a name in a statement means: relations in FROM, their columns, and those of the queries around.
+
+use std::borrow::Cow;
+
+use super::{
+    ColumnId, Untraceable,
+    facts::Name,
+    graph::{EntryId, NodeId},
+    trace::Tracer,
+};
+use crate::catalog::{Relation, RelationKind};
+
+/// Columns of a relation or a query.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Columns<'a> {
+    pub(super) list: Vec<(Cow<'a, str>, NodeId)>,
+    /// Where there are more, nobody knows how many: what any of them is made of.
+    pub(super) open: Option<NodeId>,
+}
+
+impl<'a> Columns<'a> {
+    /// Columns of which nothing is known.
+    pub(super) fn unknown(node: NodeId) -> Self {
+        Self { list: Vec::new(), open: Some(node) }
+    }
+
+    /// Those of this name; more than one where it may mean any of them.
+    pub(super) fn named(&self, name: &str) -> Vec<NodeId> {
+        self.list.iter().filter(|(known, _)| known == name).map(|(_, node)| *node).collect()
+    }
+
+    /// Every node in it.
+    pub(super) fn nodes(&self) -> Vec<NodeId> {
+        self.list.iter().map(|(_, node)| *node).chain(self.open).collect()
+    }
+
+    /// Gives the first columns other names, as `t (a, b)` does.
+    pub(super) fn rename(&mut self, names: &[String]) {
+        // Which columns are renamed is unknown where their number is.
+        if let Some(open) = self.open.filter(|_| names.len() > self.list.len()) {
+            self.list.resize(names.len(), (Cow::Borrowed(""), open));
+        }
+        for ((name, _), new) in self.list.iter_mut().zip(names) {
+            *name = Cow::Owned(new.clone());
+        }
+    }
+}
+
+/// One name in FROM.
+#[derive(Clone, Debug)]
+pub(super) struct Item<'a> {
+    /// Its name or alias; none for a join or subquery without one.
+    pub(super) name: Option<String>,
+    /// The schema, where one was written and there is no alias.
+    pub(super) schema: Option<String>,
+    /// What it is called where it is a relation, whatever its alias.
+    pub(super) source: Name,
+    pub(super) columns: Columns<'a>,
+    /// All of the row: a whole-row reference.
+    pub(super) whole: NodeId,
+    /// Relations it may be; the server's own columns such as `ctid` belong to them.
+    pub(super) relations: Vec<u32>,
+    pub(super) entry: EntryId,
+    /// Whether its columns can be named without it.
+    pub(super) is_open: bool,
+}
+
+impl<'a> Item<'a> {
+    /// A relation that is no stored one.
+    pub(super) fn new(name: Option<String>, columns: Columns<'a>, whole: NodeId, entry: EntryId) -> Self {
+        let relations = Vec::new();
+        Self { name, schema: None, source: Name::default(), columns, whole, relations, entry, is_open: true }
+    }
+}
+
+/// One query's FROM.
+#[derive(Debug)]
+pub(super) struct Level<'a> {
+    pub(super) items: Vec<Item<'a>>,
+    /// Which of its rows are there.
+    pub(super) rows: NodeId,
+}
+
+/// Columns every table has.
+const SYSTEM_COLUMNS: [(&str, i16); 6] =
+    [("ctid", -1), ("xmin", -2), ("cmin", -3), ("xmax", -4), ("cmax", -5), ("tableoid", -6)];
+
+/// Views that stand in for each other: deeper is a loop, or nothing anybody wrote.
+const VIEW_DEPTH_MAX: usize = 32;
+
+impl<'a> Tracer<'a> {
+    /// Relations a name may mean: the first on the search path, where that is known.
+    pub(super) fn candidates(&mut self, schema: &str, name: &str) -> Vec<&'a Relation> {
+        let catalog = self.env.catalog;
+        if !schema.is_empty() {
+            let temporary = schema == "pg_temp";
+            let fits = |relation: &&Relation| {
+                if temporary { relation.schema.starts_with("pg_temp") } else { relation.schema == schema }
+            };
+            return catalog.named(None, name).filter(fits).collect();
+        }
+        let all: Vec<&Relation> = catalog.named(None, name).collect();
+        let Some(path) = &self.path else { return all };
+        if all.len() < 2 {
+            // Where it stands alone it is what is meant, or an error.
+            return all;
+        }
+        // Temporary relations come first, and whose they are is not known from here.
+        let mut found: Vec<&Relation> =
+            all.iter().copied().filter(|relation| relation.schema.starts_with("pg_temp_")).collect();
+        let explicit = path.iter().any(|schema| schema == "pg_catalog");
+        let implied = ["pg_catalog"].into_iter().filter(|_| !explicit);
+        let first = implied
+            .chain(path.iter().map(String::as_str))
+            .find_map(|schema| all.iter().copied().find(|relation| relation.schema == schema));
+        match first {
+            Some(first) => found.push(first),
+            None => return all,
+        }
+        found
+    }
+
+    /// The columns of a stored relation or a view, all that the name may mean together.
+    pub(super) fn relation_item(&mut self, schema: &str, name: &str) -> Item<'a> {
+        let entry = self.graph.entry();
+        let candidates = self.candidates(schema, name);
+        self.facts.relations.push(Name { schema: schema.to_owned(), name: name.to_owned() });
+        self.facts.oids.extend(candidates.iter().map(|relation| relation.oid));
+        let mut columns = Columns::default();
+        let mut wholes = Vec::new();
+        let overlaid = self.overlay_columns(name, entry, &mut wholes);
+        match (&*candidates, overlaid) {
+            ([], None) => columns.open = Some(self.graph.unknown(Untraceable::UnknownRelation)),
+            (candidates, overlaid) => {
+                let mut lists: Vec<Columns<'a>> = overlaid.into_iter().collect();
+                for relation in candidates {
+                    lists.push(self.relation_columns(relation, entry, &mut wholes));
+                }
+                columns = self.merge(lists);
+            }
+        }
+        let relations = candidates.iter().map(|relation| relation.oid).collect();
+        wholes.extend(columns.open);
+        let whole = self.graph.made(wholes);
+        let source = Name { schema: schema.to_owned(), name: name.to_owned() };
+        let schema = (!schema.is_empty()).then(|| schema.to_owned());
+        Item { name: Some(name.to_owned()), schema, source, columns, whole, relations, entry, is_open: true }
+    }
+
+    /// Columns of relations of which any may be meant.
+    fn merge(&mut self, mut lists: Vec<Columns<'a>>) -> Columns<'a> {
+        if lists.len() == 1 {
+            return lists.pop().unwrap_or_default();
+        }
+        let same = lists.windows(2).all(|pair| {
+            let [one, other] = pair else { return true };
+            one.list.len() == other.list.len()
+                && one.list.iter().zip(&other.list).all(|((a, _), (b, _))| a == b)
+                && one.open.is_none()
+                && other.open.is_none()
+        });
+        let mut merged = Columns::default();
+        let mut opens = Vec::new();
+        for list in lists {
+            opens.extend(list.open);
+            for (name, node) in list.list {
+                match merged.list.iter().find(|(known, _)| *known == name) {
+                    Some((_, known)) => self.graph.add(*known, &[node]),
+                    None => {
+                        let node = self.graph.copy(vec![node]);
+                        merged.list.push((name, node));
+                    }
+                }
+            }
+        }
+        if !same {
+            // A star means other columns in each of them.
+            let all: Vec<NodeId> = merged.nodes();
+            opens.extend(all);
+            merged.open = Some(self.graph.made(opens));
+        }
+        merged
+    }
+
+    fn relation_columns(
+        &mut self,
+        relation: &'a Relation,
+        entry: EntryId,
+        wholes: &mut Vec<NodeId>,
+    ) -> Columns<'a> {
+        let column = |number| ColumnId { relation: relation.oid, number };
+        let user = !matches!(&*relation.schema, "pg_catalog" | "information_schema");
+        let derived = matches!(relation.kind, RelationKind::View | RelationKind::MaterializedView) && user;
+        let made = derived.then(|| self.view_columns(relation, entry));
+        let mut columns = Columns::default();
+        for (index, known) in relation.columns.iter().enumerate() {
+            let node = match &made {
+                Some(made) => {
+                    let from = made.open.or_else(|| made.list.get(index).map(|(_, node)| *node));
+                    let from =
+                        from.unwrap_or_else(|| self.graph.unknown(Untraceable::UnreadableView));
+                    self.graph.view(entry, column(known.number), from, known.type_oid)
+                }
+                None => self.graph.base(entry, column(known.number), known.type_oid),
+            };
+            columns.list.push((Cow::Borrowed(&*known.name), node));
+        }
+        if derived {
+            wholes.extend(columns.nodes());
+        } else {
+            let whole = self.graph.base(entry, column(0), 0);
+            wholes.push(whole);
+        }
+        columns
+    }
+
+    /// What the columns of a view are made of.
+    fn view_columns(&mut self, relation: &'a Relation, entry: EntryId) -> Columns<'a> {
+        if self.depth >= VIEW_DEPTH_MAX {
+            return Columns::unknown(self.graph.unknown(Untraceable::TooDeep));
+        }
+        match relation.definition.as_deref().and_then(|text| self.foreign_query(text)) {
+            Some(query) => {
+                let rows = self.graph.rows(entry);
+                self.graph.imply(rows, &[query.rows]);
+                query.columns
+            }
+            None => Columns::unknown(self.graph.unknown(Untraceable::UnreadableView)),
+        }
+    }
+
+    /// A column by the names it is written with.
+    pub(super) fn column(&mut self, names: &[&str]) -> NodeId {
+        let node = match names {
+            [name] => self.bare_column(name),
+            [relation, name] => self.qualified_column(None, relation, name),
+            [schema, relation, name] | [_, schema, relation, name] => {
+                self.qualified_column(Some(schema), relation, name)
+            }
+            _ => None,
+        };
+        let node = node.unwrap_or_else(|| self.graph.unknown(Untraceable::UnknownColumn));
+        self.refs.push(node);
+        node
+    }
+
+    fn bare_column(&mut self, name: &str) -> Option<NodeId> {
+        for level in (0..self.levels.len()).rev() {
+            let found = self.column_at(level, name);
+            if let Some(node) = found {
+                return Some(node);
+            }
+        }
+        // A relation's name by itself is its whole row; a variable's is its value.
+        if let Some(item) = self.find_item(None, name) {
+            return Some(item.whole);
+        }
+        self.variable(name)
+    }
+
+    fn column_at(&mut self, level: usize, name: &str) -> Option<NodeId> {
+        let items = &self.levels.get(level)?.items;
+        let mut found: Vec<NodeId> = Vec::new();
+        let mut open = Vec::new();
+        for item in items.iter().filter(|item| item.is_open) {
+            let named = item.columns.named(name);
+            if named.is_empty() {
+                open.extend(item.columns.open);
+            }
+            found.extend(named);
+        }
+        if found.is_empty() {
+            let system = SYSTEM_COLUMNS.iter().find(|(known, _)| *known == name);
+            if let Some((_, number)) = system
+                && let Some(item) = items.iter().find(|item| !item.relations.is_empty())
+            {
+                let (entry, relation) = (item.entry, item.relations[0]);
+                return Some(self.graph.base(entry, ColumnId { relation, number: *number }, 0));
+            }
+            // A relation of unknown columns may have it, or else a query around has.
+            if open.is_empty() {
+                return None;
+            }
+            return Some(self.graph.made(open));
+        }
+        match *found {
+            [node] => Some(node),
+            _ => Some(self.graph.copy(found)),
+        }
+    }
+
+    /// The nearest relation of this name.
+    pub(super) fn find_item(&self, schema: Option<&str>, name: &str) -> Option<&Item<'a>> {
+        self.levels.iter().rev().find_map(|level| {
+            level.items.iter().find(|item| {
+                item.name.as_deref() == Some(name)
+                    && schema.is_none_or(|schema| {
+                        item.schema.as_deref().is_none_or(|known| known == schema) && !item.relations.is_empty()
+                    })
+            })
+        })
+    }
+
+    fn qualified_column(&mut self, schema: Option<&str>, relation: &str, name: &str) -> Option<NodeId> {
+        let Some(item) = self.find_item(schema, relation) else { return self.field_of_variable(relation, name) };
+        let found = item.columns.named(name);
+        let (entry, whole, open) = (item.entry, item.whole, item.columns.open);
+        let system = item.relations.first().copied();
+        match *found {
+            [node] => return Some(node),
+            [_, _, ..] => return Some(self.graph.copy(found)),
+            [] => {}
+        }
+        if let (Some(relation), Some((_, number))) =
+            (system, SYSTEM_COLUMNS.iter().find(|(known, _)| *known == name))
+        {
+            return Some(self.graph.base(entry, ColumnId { relation, number: *number }, 0));
+        }
+        if let Some(open) = open {
+            return Some(open);
+        }
+        // `c.label` calls `label(c)` where c has no such column.
+        Some(self.call_by_name(&[name], vec![whole]))
+    }
+}

@@ -1,0 +1,65 @@
+//! Settings that change what a statement means.
+
+/// Whether a setting would change how statements and values are read; no value means an unknown one.
+pub(super) fn is_unsafe(name: &str, value: Option<&str>) -> bool {
+    match &*name.to_lowercase() {
+        "client_encoding" => value.is_none_or(|value| {
+            let value = value.to_lowercase();
+            let value: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
+            // One byte means one character of ASCII in these as well.
+            !(matches!(&*value, "unicode" | "utf8" | "sqlascii") || value.starts_with("latin"))
+        }),
+        "standard_conforming_strings" => {
+            let value = value.map(str::to_lowercase);
+            !matches!(value.as_deref(), Some("on" | "true" | "yes" | "1"))
+        }
+        _ => false,
+    }
+}
+
+/// The schemas of a `search_path` as the server writes it.
+pub(crate) fn schemas(path: &str) -> Vec<String> {
+    let mut schemas = Vec::new();
+    let mut rest = path.trim_start();
+    while !rest.is_empty() {
+        let (name, after) = if let Some(quoted) = rest.strip_prefix('"') {
+            quoted_name(quoted)
+        } else {
+            let end = rest.find(',').unwrap_or(rest.len());
+            (rest[..end].trim().to_lowercase(), &rest[end..])
+        };
+        schemas.push(name);
+        rest = after.trim_start().trim_start_matches(',').trim_start();
+    }
+    schemas
+}
+
+/// A name behind its opening quote, and what follows the closing one.
+fn quoted_name(text: &str) -> (String, &str) {
+    let mut name = String::new();
+    let mut rest = text;
+    loop {
+        let Some(end) = rest.find('"') else { return (name + rest, "") };
+        name.push_str(&rest[..end]);
+        rest = &rest[end + 1..];
+        match rest.strip_prefix('"') {
+            Some(after) => {
+                name.push('"');
+                rest = after;
+            }
+            None => return (name, rest),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::schemas;
+
+    #[test]
+    fn a_search_path_is_split_where_the_server_splits_it() {
+        assert_eq!(schemas(r#""$user", public"#), ["$user", "public"]);
+        assert_eq!(schemas(r#"App, "a "",b" ,c"#), ["app", "a \",b", "c"]);
+        assert_eq!(schemas(""), [""; 0]);
+    }
+}

@@ -1,0 +1,606 @@
+//! One statement: which of the readers it takes, and what they found put together.
+
+use pg_query::{
+    NodeEnum,
+    protobuf::{self, Node, ObjectType},
+};
+
+use super::{
+    Channel, ColumnId, CopyOut, Effect, Env, Keeps, LineageError, Made, Origins, Output, Outputs, Predicate,
+    Refusal, Statement, Untraceable, Write, WriteTarget,
+    facts::Name,
+    names::{literal, qualified, strings},
+    scope::Columns,
+    trace::{Query, Target, Tracer},
+    tree, utility,
+};
+use crate::policy::Classification;
+
+/// Reads one statement.
+///
+/// # Errors
+/// When its tree cannot be walked.
+pub(super) fn read(node: &Node, env: &Env<'_>, classes: &Classification) -> Result<Statement, LineageError> {
+    let mut reader = Reader {
+        tracer: Tracer::new(env),
+        statement: Statement::new(command(node)),
+        needs_literals: false,
+    };
+    let query = reader.query(node, classes)?;
+    Ok(reader.finish(query, classes))
+}
+
+impl Statement {
+    fn new(command: &'static str) -> Self {
+        Self {
+            command,
+            outputs: Outputs::None,
+            keeps: None,
+            copy: None,
+            effect: Effect::None,
+            relations: Vec::new(),
+            touched: Vec::new(),
+            predicates: Vec::new(),
+            writes: Vec::new(),
+            channels: Vec::new(),
+            made: Vec::new(),
+            sets_path: None,
+            is_opaque: false,
+            may_quote: false,
+            calls_user_code: false,
+            meets_rules: false,
+            refusal: None,
+            needs_literals: false,
+        }
+    }
+}
+
+struct Reader<'a> {
+    tracer: Tracer<'a>,
+    statement: Statement,
+    needs_literals: bool,
+}
+
+/// What a statement returns, before its origins are known.
+enum Returned<'a> {
+    Cursor(String),
+    Each(super::graph::NodeId),
+    Nothing,
+    Prepared(String),
+    Rows(Query<'a>),
+}
+
+impl<'a> Reader<'a> {
+    fn query(&mut self, node: &Node, classes: &Classification) -> Result<Returned<'a>, LineageError> {
+        let Some(kind) = node.node.as_ref() else { return Ok(Returned::Nothing) };
+        Ok(match kind {
+            NodeEnum::SelectStmt(select) => match into_clause(select) {
+                Some(into) => {
+                    let query = self.tracer.select(select);
+                    self.makes(into, &query);
+                    Returned::Nothing
+                }
+                None => {
+                    self.needs_literals = sorts_by_number(select);
+                    Returned::Rows(self.tracer.select(select))
+                }
+            },
+            NodeEnum::InsertStmt(_)
+            | NodeEnum::UpdateStmt(_)
+            | NodeEnum::DeleteStmt(_)
+            | NodeEnum::MergeStmt(_) => self.written(node),
+            NodeEnum::CreateTableAsStmt(create) => self.create_as(create, node, classes)?,
+            NodeEnum::CopyStmt(copy) => self.copy(copy, node, classes)?,
+            NodeEnum::ExplainStmt(explain) => self.explain(explain, classes)?,
+            NodeEnum::DeclareCursorStmt(declare) => {
+                /// `CURSOR_OPT_HOLD`.
+                const HOLD: i32 = 0x20;
+                self.needs_literals = true;
+                let (name, holds) = (declare.portalname.clone(), declare.options & HOLD != 0);
+                self.statement.keeps = Some(Keeps::Cursor { name, holds });
+                Returned::Rows(self.tracer.any_query(declare.query.as_deref()))
+            }
+            NodeEnum::FetchStmt(fetch) if fetch.ismove => Returned::Nothing,
+            NodeEnum::FetchStmt(fetch) => Returned::Cursor(fetch.portalname.clone()),
+            NodeEnum::PrepareStmt(prepare) => {
+                self.needs_literals = true;
+                self.statement.keeps = Some(Keeps::Prepared(prepare.name.clone()));
+                match prepare.query.as_deref() {
+                    Some(query) => match query.node.as_ref() {
+                        Some(NodeEnum::SelectStmt(select)) if into_clause(select).is_none() => {
+                            Returned::Rows(self.tracer.select(select))
+                        }
+                        _ => self.query(query, classes)?,
+                    },
+                    None => Returned::Nothing,
+                }
+            }
+            NodeEnum::ExecuteStmt(execute) => self.execute(execute),
+            NodeEnum::CallStmt(call) => {
+                self.needs_literals = true;
+                match call.funccall.as_deref() {
+                    Some(call) => {
+                        let (node, _) = self.tracer.call(call);
+                        Returned::Each(node)
+                    }
+                    None => Returned::Nothing,
+                }
+            }
+            NodeEnum::DoStmt(block) => {
+                self.needs_literals = true;
+                self.tracer.do_block(block);
+                Returned::Nothing
+            }
+            _ => self.other(kind, node, classes)?,
+        })
+    }
+
+    fn written(&mut self, node: &Node) -> Returned<'a> {
+        let query = self.tracer.any_query(Some(node));
+        if query.columns.list.is_empty() && query.columns.open.is_none() {
+            return Returned::Nothing;
+        }
+        if self.tracer.facts.meets_rules {
+            return Returned::Each(self.tracer.graph.unknown(Untraceable::UserRule));
+        }
+        Returned::Rows(query)
+    }
+
+    fn create_as(
+        &mut self,
+        create: &protobuf::CreateTableAsStmt,
+        node: &Node,
+        classes: &Classification,
+    ) -> Result<Returned<'a>, LineageError> {
+        self.needs_literals = true;
+        self.judged(node, classes)?;
+        let query = match create.query.as_deref().and_then(|query| query.node.as_ref()) {
+            Some(NodeEnum::ExecuteStmt(_)) => self.tracer.unknown_query(Untraceable::UnknownStatement),
+            _ => self.tracer.any_query(create.query.as_deref()),
+        };
+        if let Some(into) = create.into.as_deref() {
+            self.makes(into, &query);
+        }
+        Ok(Returned::Nothing)
+    }
+
+    fn makes(&mut self, into: &protobuf::IntoClause, query: &Query<'a>) {
+        self.statement.effect = Effect::Catalog;
+        self.needs_literals = true;
+        let relation = into.rel.as_ref();
+        let relation = relation.map(|relation| Name {
+            schema: relation.schemaname.clone(),
+            name: relation.relname.clone(),
+        });
+        let relation = relation.unwrap_or_default();
+        self.tracer.make(&relation, &into.col_names, query);
+        // What it is made of is known once the graph is complete; until then the puts hold it.
+        self.statement.made.push(Made::Relation { name: relation.name, columns: Vec::new() });
+    }
+
+    fn copy(
+        &mut self,
+        copy: &protobuf::CopyStmt,
+        node: &Node,
+        classes: &Classification,
+    ) -> Result<Returned<'a>, LineageError> {
+        self.needs_literals = true;
+        self.judged(node, classes)?;
+        if copy.is_from {
+            if let Some(relation) = &copy.relation {
+                let item = self.tracer.range_var(relation);
+                for oid in item.relations {
+                    let known = self.tracer.env.catalog.relation(oid);
+                    self.tracer.facts.meets_user_code |= known.is_some_and(|known| known.has_user_code);
+                }
+            }
+            return Ok(Returned::Nothing);
+        }
+        self.statement.copy = Some(copy_out(copy));
+        if copy.query.is_some() {
+            let query = self.tracer.any_query(copy.query.as_deref());
+            if self.tracer.facts.meets_rules {
+                return Ok(Returned::Each(self.tracer.graph.unknown(Untraceable::UserRule)));
+            }
+            return Ok(Returned::Rows(query));
+        }
+        let Some(relation) = &copy.relation else { return Ok(Returned::Nothing) };
+        let item = self.tracer.range_var(relation);
+        let rows = self.tracer.graph.rows(item.entry);
+        let names = strings(&copy.attlist);
+        let catalog = self.tracer.env.catalog;
+        let generated = |name: &str| {
+            item.relations.iter().filter_map(|oid| catalog.relation(*oid)).any(|relation| {
+                relation.columns.iter().any(|column| column.name == name && column.generated.is_some())
+            })
+        };
+        let mut columns = Columns { list: Vec::new(), open: item.columns.open };
+        if names.is_empty() {
+            // A generated column is only written where it is named.
+            columns.list.extend(item.columns.list.iter().filter(|(name, _)| !generated(name)).cloned());
+        } else {
+            for name in names {
+                let node = match *item.columns.named(&name) {
+                    [node] => node,
+                    _ => self.tracer.graph.unknown(Untraceable::UnknownColumn),
+                };
+                columns.list.push((name.into(), node));
+            }
+        }
+        Ok(Returned::Rows(Query { columns, rows }))
+    }
+
+    fn explain(
+        &mut self,
+        explain: &protobuf::ExplainStmt,
+        classes: &Classification,
+    ) -> Result<Returned<'a>, LineageError> {
+        self.needs_literals = true;
+        if let Some(query) = explain.query.as_deref() {
+            match query.node.as_ref() {
+                Some(NodeEnum::SelectStmt(select)) => drop(self.tracer.select(select)),
+                _ => drop(self.query(query, classes)?),
+            }
+        }
+        self.statement.keeps = None;
+        self.statement.copy = None;
+        let prepared = matches!(
+            explain.query.as_deref().and_then(|query| query.node.as_ref()),
+            Some(NodeEnum::ExecuteStmt(_))
+        );
+        // The planner runs functions that are declared immutable, and shows what they return.
+        let runs = self.tracer.facts.calls_user_code || prepared && self.tracer.env.catalog.has_user_code();
+        let node = if runs {
+            self.tracer.graph.unknown(Untraceable::UserCode)
+        } else {
+            self.tracer.graph.made(Vec::new())
+        };
+        Ok(Returned::Each(node))
+    }
+
+    fn execute(&mut self, execute: &protobuf::ExecuteStmt) -> Returned<'a> {
+        self.needs_literals = true;
+        let arguments = self.tracer.all(&execute.params);
+        if self.tracer.facts.calls_user_code {
+            // A function may hand a value to the statement, in which it is a constant.
+            return Returned::Each(self.tracer.graph.made(arguments));
+        }
+        Returned::Prepared(execute.name.clone())
+    }
+
+    /// Statements that are no query.
+    fn other(
+        &mut self,
+        kind: &NodeEnum,
+        node: &Node,
+        classes: &Classification,
+    ) -> Result<Returned<'a>, LineageError> {
+        self.needs_literals = true;
+        self.judged(node, classes)?;
+        self.made_by(kind);
+        match kind {
+            NodeEnum::VariableSetStmt(set) => self.sets_path(set),
+            NodeEnum::VariableShowStmt(_) => return Ok(Returned::Each(self.tracer.graph.made(Vec::new()))),
+            NodeEnum::DiscardStmt(_) => self.statement.sets_path = Some(None),
+            _ => {}
+        }
+        Ok(Returned::Nothing)
+    }
+
+    fn sets_path(&mut self, set: &protobuf::VariableSetStmt) {
+        let all = set.name.is_empty();
+        if !all && set.name != "search_path" {
+            // A role may have a path of its own, but only sessions start with it.
+            return;
+        }
+        let values: Option<Vec<String>> = set.args.iter().map(literal).collect();
+        let path = values.filter(|values| !values.is_empty() && !set.is_local).and_then(|values| {
+            let known = !values.iter().any(|schema| schema == "$user");
+            known.then(|| values.into_iter().filter(|schema| !schema.is_empty()).collect())
+        });
+        self.statement.sets_path = Some(path);
+    }
+
+    /// What the rest of the transaction may find changed.
+    fn made_by(&mut self, kind: &NodeEnum) {
+        let made = match kind {
+            NodeEnum::CreateStmt(create) => {
+                let plain = create.inh_relations.is_empty() && create.of_typename.is_none();
+                let mut columns = Vec::new();
+                for element in &create.table_elts {
+                    match element.node.as_ref() {
+                        Some(NodeEnum::ColumnDef(column)) => {
+                            columns.push((column.colname.clone(), Origins::constant()));
+                        }
+                        Some(NodeEnum::Constraint(_)) => {}
+                        _ => {
+                            self.unknown(create.relation.as_ref());
+                            return;
+                        }
+                    }
+                }
+                let name = create.relation.as_ref().map(|name| name.relname.clone()).unwrap_or_default();
+                if plain { Made::Relation { name, columns } } else { Made::Unknown(name) }
+            }
+            NodeEnum::ViewStmt(view) => return self.unknown(view.view.as_ref()),
+            NodeEnum::AlterTableStmt(alter) => return self.altered(alter),
+            NodeEnum::RenameStmt(rename) => {
+                self.unknown(rename.relation.as_ref());
+                if rename.relation.is_none()
+                    || !matches!(
+                        rename.rename_type(),
+                        ObjectType::ObjectColumn | ObjectType::ObjectTable | ObjectType::ObjectView
+                            | ObjectType::ObjectMatview | ObjectType::ObjectIndex | ObjectType::ObjectSequence
+                            | ObjectType::ObjectTabconstraint
+                    )
+                {
+                    Made::Anything
+                } else {
+                    Made::Unknown(rename.newname.clone())
+                }
+            }
+            NodeEnum::CreateFunctionStmt(create) => Made::Function(qualified(&create.funcname).1),
+            NodeEnum::CreateForeignTableStmt(create) => {
+                let relation = create.base_stmt.as_ref().and_then(|base| base.relation.as_ref());
+                return self.unknown(relation);
+            }
+            NodeEnum::AlterObjectSchemaStmt(moved) => {
+                self.unknown(moved.relation.as_ref());
+                Made::Anything
+            }
+            NodeEnum::CreateCastStmt(_)
+            | NodeEnum::CreateDomainStmt(_)
+            | NodeEnum::AlterDomainStmt(_)
+            | NodeEnum::CreateExtensionStmt(_)
+            | NodeEnum::AlterExtensionStmt(_)
+            | NodeEnum::ImportForeignSchemaStmt(_)
+            | NodeEnum::DefineStmt(_) => Made::Anything,
+            _ => return,
+        };
+        self.statement.made.push(made);
+    }
+
+    fn unknown(&mut self, relation: Option<&protobuf::RangeVar>) {
+        if let Some(relation) = relation {
+            self.statement.made.push(Made::Unknown(relation.relname.clone()));
+        }
+    }
+
+    /// New columns hold nothing yet; what else ALTER TABLE does is not followed.
+    fn altered(&mut self, alter: &protobuf::AlterTableStmt) {
+        use protobuf::AlterTableType::{AtAddColumn, AtAddConstraint, AtColumnDefault, AtDropNotNull, AtSetNotNull};
+        let mut columns = Vec::new();
+        for command in &alter.cmds {
+            let Some(NodeEnum::AlterTableCmd(command)) = command.node.as_ref() else { continue };
+            match (command.subtype(), command.def.as_deref().and_then(|def| def.node.as_ref())) {
+                (AtAddColumn, Some(NodeEnum::ColumnDef(column))) => {
+                    columns.push((column.colname.clone(), Origins::constant()));
+                }
+                (AtAddConstraint | AtColumnDefault | AtDropNotNull | AtSetNotNull, _) => {}
+                _ => return self.unknown(alter.relation.as_ref()),
+            }
+        }
+        if let (Some(relation), false) = (&alter.relation, columns.is_empty()) {
+            self.statement.made.push(Made::Relation { name: relation.relname.clone(), columns });
+        }
+    }
+
+    /// Lets the walk over the whole tree judge it.
+    fn judged(&mut self, node: &Node, classes: &Classification) -> Result<(), LineageError> {
+        let tree = serde_json::to_value(node).map_err(|error| LineageError::Syntax(error.to_string()))?;
+        let facts = tree::facts(&tree);
+        let judged = utility::judge(&facts, self.tracer.env.catalog, classes);
+        if self.statement.command == "other" {
+            self.statement.command = facts.command;
+        }
+        self.statement.refusal = self.statement.refusal.take().or(judged.refusal);
+        if self.statement.effect == Effect::None {
+            self.statement.effect = judged.effect;
+        }
+        self.statement.may_quote |= !judged.is_plain;
+        self.statement.relations.extend(judged.relations);
+        Ok(())
+    }
+
+    fn finish(mut self, returned: Returned<'a>, classes: &Classification) -> Statement {
+        let sensitive = |column: ColumnId| classes.is_masked(column.relation, column.number);
+        self.tracer.graph.spread(&sensitive);
+        let Self { tracer, mut statement, needs_literals } = self;
+        let graph = &tracer.graph;
+        statement.outputs = match returned {
+            Returned::Cursor(name) => Outputs::Cursor(name),
+            Returned::Each(node) => Outputs::Each(Box::new(graph.origins(node))),
+            Returned::Nothing => Outputs::None,
+            Returned::Prepared(name) => Outputs::Prepared(name),
+            Returned::Rows(query) => outputs(&tracer, &query),
+        };
+        statement.predicates = predicates(&tracer);
+        statement.writes = tracer
+            .puts
+            .iter()
+            .map(|put| {
+                let target = match &put.target {
+                    Target::Column(column) => WriteTarget::Column(*column),
+                    Target::New { relation, column } => WriteTarget::New {
+                        schema: relation.schema.clone(),
+                        relation: relation.name.clone(),
+                        column: column.clone(),
+                    },
+                };
+                Write { target, origins: graph.origins(put.value) }
+            })
+            .collect();
+        statement.channels = tracer
+            .facts
+            .carried
+            .iter()
+            .map(|carried| Channel { by: carried.by.clone(), origins: graph.origins(carried.value) })
+            .collect();
+        for made in &mut statement.made {
+            let Made::Relation { name, columns } = made else { continue };
+            for write in &statement.writes {
+                if let WriteTarget::New { relation, column, .. } = &write.target
+                    && relation == name
+                {
+                    columns.push((column.clone(), write.origins.clone()));
+                }
+            }
+        }
+        finish_facts(&mut statement, &tracer);
+        statement.needs_literals = needs_literals || statement.needs_literals;
+        statement
+    }
+}
+
+impl Origins {
+    /// What a constant is made of.
+    pub(super) fn constant() -> Self {
+        Self::default()
+    }
+}
+
+fn finish_facts(statement: &mut Statement, tracer: &Tracer<'_>) {
+    let facts = &tracer.facts;
+    for relation in facts.relations.iter().map(Name::written) {
+        if !statement.relations.contains(&relation) {
+            statement.relations.push(relation);
+        }
+    }
+    statement.touched.clone_from(&facts.oids);
+    statement.touched.sort_unstable();
+    statement.touched.dedup();
+    statement.is_opaque |= facts.calls_opaque_code;
+    statement.may_quote |= facts.calls_opaque_code || facts.meets_user_code;
+    statement.calls_user_code = facts.calls_user_code || facts.meets_user_code;
+    statement.meets_rules = facts.meets_rules;
+    if statement.effect == Effect::None && (facts.sets || statement.calls_user_code) {
+        statement.effect = Effect::Settings;
+    }
+    if facts.sets || statement.calls_user_code {
+        // What users wrote may set the search path, as it does where each tenant has a schema.
+        statement.sets_path.get_or_insert(None);
+    }
+    statement.needs_literals |= facts.sets;
+    if let Some(name) = &facts.dangerous {
+        statement.refusal.get_or_insert_with(|| Refusal {
+            code: "dangerous-function",
+            message: format!("function {name} is refused, because it reaches past the statement"),
+            hint: "Query the tables themselves.",
+        });
+    }
+    if facts.sets_lexer {
+        statement.refusal.get_or_insert_with(|| Refusal {
+            code: "unsafe-setting",
+            message: "this setting would change how statements and values are read".to_owned(),
+            hint: "Keep client_encoding at UTF8 and standard_conforming_strings on; change others by SET.",
+        });
+    }
+}
+
+fn outputs(tracer: &Tracer<'_>, query: &Query<'_>) -> Outputs {
+    let graph = &tracer.graph;
+    if query.columns.open.is_some() {
+        let mut all = Origins::default();
+        for node in query.columns.nodes() {
+            all.join(graph.origins(node));
+        }
+        return Outputs::Each(Box::new(all));
+    }
+    let columns = query.columns.list.iter();
+    Outputs::Columns(
+        columns.map(|(name, node)| Output { name: name.to_string(), origins: graph.origins(*node) }).collect(),
+    )
+}
+
+impl Origins {
+    fn join(&mut self, other: Self) {
+        self.columns.extend(other.columns);
+        self.views.extend(other.views);
+        self.implied.extend(other.implied);
+        for list in [&mut self.columns, &mut self.views, &mut self.implied] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        self.untraceable = self.untraceable.or(other.untraceable);
+        self.is_identity = false;
+    }
+}
+
+fn predicates(tracer: &Tracer<'_>) -> Vec<Predicate> {
+    let mut predicates = Vec::new();
+    for meeting in &tracer.graph.meetings {
+        for node in &meeting.nodes {
+            let origins = tracer.graph.origins(*node);
+            let columns = origins.columns.iter().chain(&origins.views);
+            predicates.extend(columns.map(|column| Predicate { column: *column, usage: meeting.usage }));
+        }
+    }
+    predicates.sort_unstable();
+    predicates
+}
+
+fn into_clause(select: &protobuf::SelectStmt) -> Option<&protobuf::IntoClause> {
+    let mut select = select;
+    while let Some(left) = select.larg.as_deref() {
+        select = left;
+    }
+    select.into_clause.as_deref()
+}
+
+/// `ORDER BY 1` is a literal that means a column.
+fn sorts_by_number(select: &protobuf::SelectStmt) -> bool {
+    let constant = |node: &Node| match node.node.as_ref() {
+        Some(NodeEnum::SortBy(sort)) => {
+            matches!(sort.node.as_deref().and_then(|node| node.node.as_ref()), Some(NodeEnum::AConst(_)))
+        }
+        Some(NodeEnum::AConst(_)) => true,
+        _ => false,
+    };
+    select.sort_clause.iter().chain(&select.group_clause).any(constant)
+}
+
+fn copy_out(copy: &protobuf::CopyStmt) -> CopyOut {
+    let mut out = CopyOut { options: Vec::new(), force_quote: Vec::new() };
+    for option in &copy.options {
+        let Some(NodeEnum::DefElem(option)) = option.node.as_ref() else { continue };
+        let argument = option.arg.as_deref();
+        let value = argument.and_then(|node| match node.node.as_ref()? {
+            NodeEnum::String(text) => Some(text.sval.clone()),
+            NodeEnum::Integer(number) => Some(number.ival.to_string()),
+            NodeEnum::Boolean(value) => Some(value.boolval.to_string()),
+            NodeEnum::AStar(_) => Some("*".to_owned()),
+            NodeEnum::List(list) => {
+                out.force_quote.extend(strings(&list.items));
+                None
+            }
+            _ => literal(node),
+        });
+        out.options.push((option.defname.to_lowercase(), value));
+    }
+    out
+}
+
+/// The grammar's name for a statement.
+fn command(node: &Node) -> &'static str {
+    let Some(node) = node.node.as_ref() else { return "" };
+    match node {
+        NodeEnum::SelectStmt(_) => "SelectStmt",
+        NodeEnum::InsertStmt(_) => "InsertStmt",
+        NodeEnum::UpdateStmt(_) => "UpdateStmt",
+        NodeEnum::DeleteStmt(_) => "DeleteStmt",
+        NodeEnum::MergeStmt(_) => "MergeStmt",
+        NodeEnum::CreateTableAsStmt(_) => "CreateTableAsStmt",
+        NodeEnum::TransactionStmt(_) => "TransactionStmt",
+        NodeEnum::VariableSetStmt(_) => "VariableSetStmt",
+        NodeEnum::VariableShowStmt(_) => "VariableShowStmt",
+        NodeEnum::CopyStmt(_) => "CopyStmt",
+        NodeEnum::ExplainStmt(_) => "ExplainStmt",
+        NodeEnum::DeclareCursorStmt(_) => "DeclareCursorStmt",
+        NodeEnum::FetchStmt(_) => "FetchStmt",
+        NodeEnum::PrepareStmt(_) => "PrepareStmt",
+        NodeEnum::ExecuteStmt(_) => "ExecuteStmt",
+        NodeEnum::CallStmt(_) => "CallStmt",
+        NodeEnum::DoStmt(_) => "DoStmt",
+        _ => "other",
+    }
+}

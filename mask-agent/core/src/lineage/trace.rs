@@ -1,0 +1,698 @@
+//! Reads a query: FROM, WHERE, what is selected, and how it is combined with others.
+
+use std::borrow::Cow;
+
+use pg_query::{
+    NodeEnum,
+    protobuf::{self, Alias, Node, SelectStmt, SetOperation},
+};
+
+use super::{
+    ColumnId, Env, Untraceable,
+    body::Variables,
+    facts::{Facts, Name},
+    graph::{Graph, NodeId, Usage},
+    names::{output_name, strings, text},
+    scope::{Columns, Item, Level},
+};
+
+/// What a query returns.
+#[derive(Clone, Debug)]
+pub(super) struct Query<'a> {
+    pub(super) columns: Columns<'a>,
+    /// Which of its rows are there.
+    pub(super) rows: NodeId,
+}
+
+/// A common table expression in scope.
+#[derive(Clone, Debug)]
+struct Common<'a> {
+    name: String,
+    query: Query<'a>,
+}
+
+/// A value put into a column that stays.
+#[derive(Clone, Debug)]
+pub(super) struct Put {
+    pub(super) target: Target,
+    pub(super) value: NodeId,
+}
+
+/// Where a value is put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// A column of a relation the catalog knows; number 0 is any of them.
+    Column(ColumnId),
+    /// A column of a relation this transaction makes, by name.
+    New { relation: Name, column: String },
+}
+
+/// Reads one statement.
+pub(super) struct Tracer<'a> {
+    pub(super) env: &'a Env<'a>,
+    pub(super) graph: Graph,
+    /// The schemas names without one are looked up in; none where that is unknown.
+    pub(super) path: Option<Vec<String>>,
+    pub(super) levels: Vec<Level<'a>>,
+    common: Vec<Common<'a>>,
+    /// Variables of the function whose body is being read.
+    pub(super) variables: Option<Variables<'a>>,
+    /// Columns named since the last predicate began.
+    pub(super) refs: Vec<NodeId>,
+    pub(super) puts: Vec<Put>,
+    pub(super) facts: Facts,
+    /// Views and functions being read at this moment, one inside the other.
+    pub(super) depth: usize,
+    /// Functions whose bodies are being read.
+    pub(super) calling: Vec<u32>,
+}
+
+impl<'a> Tracer<'a> {
+    pub(super) fn new(env: &'a Env<'a>) -> Self {
+        Self {
+            env,
+            graph: Graph::default(),
+            path: env.path.clone(),
+            levels: Vec::new(),
+            common: Vec::new(),
+            variables: None,
+            refs: Vec::new(),
+            puts: Vec::new(),
+            facts: Facts::default(),
+            depth: 0,
+            calling: Vec::new(),
+        }
+    }
+
+    /// A query that stands elsewhere, such as a view's: nothing around it is in scope.
+    pub(super) fn foreign_query(&mut self, sql: &str) -> Option<Query<'a>> {
+        let parsed = pg_query::parse(sql, 0).ok()?;
+        let statement = parsed.protobuf.stmts.first()?.stmt.as_ref()?.node.as_ref()?;
+        let NodeEnum::SelectStmt(select) = statement else { return None };
+        // The definition was written with an empty search path.
+        let path = self.path.replace(Vec::new());
+        let levels = std::mem::take(&mut self.levels);
+        let common = std::mem::take(&mut self.common);
+        let variables = self.variables.take();
+        let refs = std::mem::take(&mut self.refs);
+        self.depth += 1;
+        let query = self.select(select);
+        self.depth -= 1;
+        self.refs = refs;
+        self.variables = variables;
+        self.common = common;
+        self.levels = levels;
+        self.path = path;
+        Some(query)
+    }
+
+    /// Runs with nothing of the statement around in scope but the variables given.
+    pub(super) fn apart<T>(
+        &mut self,
+        variables: Option<Variables<'a>>,
+        path: Option<Vec<String>>,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> (T, Option<Variables<'a>>) {
+        let levels = std::mem::take(&mut self.levels);
+        let common = std::mem::take(&mut self.common);
+        let refs = std::mem::take(&mut self.refs);
+        let variables = std::mem::replace(&mut self.variables, variables);
+        let path = std::mem::replace(&mut self.path, path);
+        self.depth += 1;
+        let result = read(self);
+        self.depth -= 1;
+        self.path = path;
+        let used = std::mem::replace(&mut self.variables, variables);
+        self.refs = refs;
+        self.common = common;
+        self.levels = levels;
+        (result, used)
+    }
+
+    /// Any statement that may stand in parentheses or behind WITH.
+    pub(super) fn any_query(&mut self, node: Option<&Node>) -> Query<'a> {
+        match node.and_then(|node| node.node.as_ref()) {
+            Some(NodeEnum::SelectStmt(select)) => self.select(select),
+            Some(NodeEnum::InsertStmt(insert)) => self.insert(insert),
+            Some(NodeEnum::UpdateStmt(update)) => self.update(update),
+            Some(NodeEnum::DeleteStmt(delete)) => self.delete(delete),
+            Some(NodeEnum::MergeStmt(merge)) => self.merge_into(merge),
+            _ => self.unknown_query(Untraceable::UnknownStatement),
+        }
+    }
+
+    pub(super) fn unknown_query(&mut self, why: Untraceable) -> Query<'a> {
+        let node = self.graph.unknown(why);
+        Query { columns: Columns::unknown(node), rows: node }
+    }
+
+    /// Reads what stands behind WITH; `leave_common` with the result takes it out of scope.
+    pub(super) fn enter_common(&mut self, with: Option<&protobuf::WithClause>) -> usize {
+        let before = self.common.len();
+        let Some(with) = with else { return before };
+        for table in &with.ctes {
+            let Some(NodeEnum::CommonTableExpr(table)) = table.node.as_ref() else { continue };
+            let names = strings(&table.aliascolnames);
+            let mut query = match table.ctequery.as_deref().and_then(|query| query.node.as_ref()) {
+                Some(NodeEnum::SelectStmt(select))
+                    if with.recursive && select.op() == SetOperation::SetopUnion =>
+                {
+                    self.recursive(&table.ctename, &names, select)
+                }
+                _ => {
+                    let refs = std::mem::take(&mut self.refs);
+                    let query = self.any_query(table.ctequery.as_deref());
+                    self.refs = refs;
+                    query
+                }
+            };
+            query.columns.rename(&names);
+            self.more_columns(table, &mut query);
+            self.common.push(Common { name: table.ctename.clone(), query });
+        }
+        before
+    }
+
+    pub(super) fn leave_common(&mut self, before: usize) {
+        self.common.truncate(before);
+    }
+
+    /// SEARCH and CYCLE add columns made of others.
+    fn more_columns(&mut self, table: &protobuf::CommonTableExpr, query: &mut Query<'a>) {
+        let mut add = |tracer: &mut Self, name: &str, of: &[Node]| {
+            let from = strings(of).iter().flat_map(|name| query.columns.named(name)).collect();
+            let node = tracer.graph.made(from);
+            query.columns.list.push((Cow::Owned(name.to_owned()), node));
+        };
+        if let Some(search) = &table.search_clause {
+            add(self, &search.search_seq_column, &search.search_col_list);
+        }
+        if let Some(cycle) = &table.cycle_clause {
+            add(self, &cycle.cycle_mark_column, &cycle.cycle_col_list);
+            add(self, &cycle.cycle_path_column, &cycle.cycle_col_list);
+        }
+    }
+
+    /// `first UNION again`, in which the name stands for both.
+    fn recursive(&mut self, name: &str, names: &[String], select: &SelectStmt) -> Query<'a> {
+        let before = self.enter_common(select.with_clause.as_ref());
+        let first = select.larg.as_deref().map(|first| self.select(first));
+        let Some(first) = first else { return self.unknown_query(Untraceable::UnknownStatement) };
+        let rows = self.graph.made(Vec::new());
+        self.graph.imply(rows, &[first.rows]);
+        let mut columns = Columns::default();
+        for (name, node) in &first.columns.list {
+            columns.list.push((name.clone(), self.graph.copy(vec![*node])));
+        }
+        columns.open = first.columns.open.map(|open| self.graph.made(vec![open]));
+        let mut known = columns.clone();
+        known.rename(names);
+        self.common.push(Common { name: name.to_owned(), query: Query { columns: known, rows } });
+        let again = select.rarg.as_deref().map(|again| self.select(again));
+        self.common.pop();
+        if let Some(again) = again {
+            self.graph.imply(rows, &[again.rows]);
+            for (index, (_, node)) in columns.list.iter().enumerate() {
+                let more = self.at(&again.columns, index);
+                self.graph.add(*node, &more);
+            }
+            if let Some(open) = columns.open {
+                let more = again.columns.nodes();
+                self.graph.add(open, &more);
+            }
+        }
+        self.leave_common(before);
+        Query { columns, rows }
+    }
+
+    /// What the column at a place is made of.
+    pub(super) fn at(&mut self, columns: &Columns<'a>, index: usize) -> Vec<NodeId> {
+        match (columns.open, columns.list.get(index)) {
+            (None, Some((_, node))) => vec![*node],
+            (Some(_), _) => columns.nodes(),
+            (None, None) => vec![self.graph.unknown(Untraceable::UnknownColumn)],
+        }
+    }
+
+    /// A SELECT in any form.
+    pub(super) fn select(&mut self, select: &SelectStmt) -> Query<'a> {
+        let before = self.enter_common(select.with_clause.as_ref());
+        let query = match select.op() {
+            SetOperation::SetopUnion | SetOperation::SetopIntersect | SetOperation::SetopExcept => {
+                self.set_operation(select)
+            }
+            _ if !select.values_lists.is_empty() => self.values(select),
+            _ => self.plain_select(select),
+        };
+        self.leave_common(before);
+        query
+    }
+
+    fn set_operation(&mut self, select: &SelectStmt) -> Query<'a> {
+        let (Some(left), Some(right)) = (select.larg.as_deref(), select.rarg.as_deref()) else {
+            return self.unknown_query(Untraceable::UnknownStatement);
+        };
+        let left = self.select(left);
+        let right = self.select(right);
+        let rows = self.graph.made(Vec::new());
+        self.graph.imply(rows, &[left.rows, right.rows]);
+        let mut columns = Columns::default();
+        if left.columns.open.is_some() || right.columns.open.is_some() {
+            let all = [left.columns.nodes(), right.columns.nodes()].concat();
+            columns.open = Some(self.graph.made(all));
+        } else {
+            for (index, (name, node)) in left.columns.list.iter().enumerate() {
+                let other = self.at(&right.columns, index);
+                let both = [&[*node][..], &other].concat();
+                if select.op() != SetOperation::SetopUnion {
+                    self.meet(both.clone(), Usage::Equality, true);
+                    // A row is there because all its columns are in the other query, too.
+                    let others = right.columns.nodes();
+                    self.graph.imply(rows, &others);
+                }
+                columns.list.push((name.clone(), self.graph.copy(both)));
+            }
+        }
+        if !select.all {
+            for node in columns.nodes() {
+                self.meet(vec![node], Usage::Grouping, true);
+            }
+        }
+        let level = Level { items: Vec::new(), rows };
+        self.levels.push(level);
+        let refs = vec![Vec::new(); columns.list.len()];
+        self.sort(&select.sort_clause, &columns, &refs);
+        self.limits(select);
+        self.levels.pop();
+        if select.op() != SetOperation::SetopUnion {
+            for node in columns.nodes() {
+                self.graph.imply(node, &[rows]);
+            }
+        }
+        Query { columns, rows }
+    }
+
+    fn values(&mut self, select: &SelectStmt) -> Query<'a> {
+        let rows = self.graph.made(Vec::new());
+        self.levels.push(Level { items: Vec::new(), rows });
+        let mut columns = Columns::default();
+        for row in &select.values_lists {
+            let Some(NodeEnum::List(row)) = row.node.as_ref() else { continue };
+            for (index, value) in row.items.iter().enumerate() {
+                let node = self.expression(value);
+                match columns.list.get(index) {
+                    Some((_, column)) => {
+                        let column = *column;
+                        self.graph.add(column, &[node]);
+                    }
+                    None => {
+                        let column = self.graph.copy(vec![node]);
+                        columns.list.push((Cow::Owned(format!("column{}", index + 1)), column));
+                    }
+                }
+            }
+        }
+        let refs = vec![Vec::new(); columns.list.len()];
+        self.sort(&select.sort_clause, &columns, &refs);
+        self.limits(select);
+        self.levels.pop();
+        Query { columns, rows }
+    }
+
+    fn plain_select(&mut self, select: &SelectStmt) -> Query<'a> {
+        let outer = std::mem::take(&mut self.refs);
+        let rows = self.graph.made(Vec::new());
+        self.levels.push(Level { items: Vec::new(), rows });
+        self.from(&select.from_clause);
+        self.condition(select.where_clause.as_deref());
+        self.refs.clear();
+        let (columns, refs) = self.targets(&select.target_list);
+        for group in &select.group_clause {
+            self.group(group, &columns, &refs);
+        }
+        self.condition(select.having_clause.as_deref());
+        for window in &select.window_clause {
+            if let Some(NodeEnum::WindowDef(window)) = window.node.as_ref() {
+                self.window(window);
+            }
+        }
+        for distinct in &select.distinct_clause {
+            match distinct.node {
+                Some(_) => self.group(distinct, &columns, &refs),
+                // DISTINCT by itself is a list of one empty node.
+                None => {
+                    for node in columns.nodes() {
+                        self.meet(vec![node], Usage::Grouping, true);
+                    }
+                }
+            }
+        }
+        self.sort(&select.sort_clause, &columns, &refs);
+        self.limits(select);
+        self.levels.pop();
+        self.refs = outer;
+        self.refs.extend(refs.into_iter().flatten());
+        Query { columns, rows }
+    }
+
+    /// What is selected, and the columns each output names.
+    pub(super) fn targets(&mut self, list: &[Node]) -> (Columns<'a>, Vec<Vec<NodeId>>) {
+        let mut columns = Columns::default();
+        let mut refs = Vec::new();
+        let outer = std::mem::take(&mut self.refs);
+        for target in list {
+            let Some(NodeEnum::ResTarget(target)) = target.node.as_ref() else { continue };
+            let Some(value) = target.val.as_deref() else { continue };
+            if let Some(stars) = self.star(value) {
+                for (name, node) in stars.list {
+                    columns.list.push((name, node));
+                    refs.push(vec![node]);
+                }
+                if let Some(open) = stars.open {
+                    columns.open = Some(match columns.open {
+                        Some(before) => self.graph.made(vec![before, open]),
+                        None => open,
+                    });
+                }
+                continue;
+            }
+            let node = self.expression(value);
+            let name = if target.name.is_empty() { output_name(value) } else { target.name.clone() };
+            columns.list.push((Cow::Owned(name), self.graph.copy(vec![node])));
+            refs.push(std::mem::take(&mut self.refs));
+        }
+        self.refs = outer;
+        (columns, refs)
+    }
+
+    /// `*`, `c.*` and `(row).*`.
+    pub(super) fn star(&mut self, value: &Node) -> Option<Columns<'a>> {
+        match value.node.as_ref()? {
+            NodeEnum::ColumnRef(reference) => {
+                let last = reference.fields.last()?.node.as_ref()?;
+                if !matches!(last, NodeEnum::AStar(_)) {
+                    return None;
+                }
+                let names = strings(&reference.fields);
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                Some(self.star_of(&names))
+            }
+            NodeEnum::AIndirection(indirection) => {
+                let last = indirection.indirection.last()?.node.as_ref()?;
+                matches!(last, NodeEnum::AStar(_)).then(|| self.expand(indirection))
+            }
+            _ => None,
+        }
+    }
+
+    fn star_of(&mut self, names: &[&str]) -> Columns<'a> {
+        let item = match names {
+            [] => {
+                let mut all = Columns::default();
+                let items = self.levels.last().map(|level| level.items.clone()).unwrap_or_default();
+                for item in items.into_iter().filter(|item| item.is_open) {
+                    all.list.extend(item.columns.list);
+                    if let Some(open) = item.columns.open {
+                        let both: Vec<NodeId> = all.open.into_iter().chain([open]).collect();
+                        all.open = Some(self.graph.made(both));
+                    }
+                }
+                return all;
+            }
+            [.., relation] => self.find_item(names.len().checked_sub(2).map(|at| names[at]), relation),
+        };
+        match item {
+            Some(item) => item.columns.clone(),
+            None => Columns::unknown(self.column(names)),
+        }
+    }
+
+    /// The fields of a row value.
+    fn expand(&mut self, indirection: &protobuf::AIndirection) -> Columns<'a> {
+        let argument = indirection.arg.as_deref();
+        if let [_] = *indirection.indirection {
+            match argument.and_then(|argument| argument.node.as_ref()) {
+                Some(NodeEnum::ColumnRef(reference)) => {
+                    let names = strings(&reference.fields);
+                    if let [name] = &*names
+                        && !(0..self.levels.len()).any(|level| self.column_exists(level, name))
+                        && let Some(item) = self.find_item(None, name)
+                    {
+                        return item.columns.clone();
+                    }
+                }
+                Some(NodeEnum::FuncCall(call)) => {
+                    let (node, columns) = self.call(call);
+                    if let Some(columns) = columns {
+                        return columns;
+                    }
+                    return Columns::unknown(node);
+                }
+                _ => {}
+            }
+        }
+        let node = argument.map(|argument| self.expression(argument));
+        let node = node.unwrap_or_else(|| self.graph.unknown(Untraceable::UnknownColumn));
+        Columns::unknown(node)
+    }
+
+    fn column_exists(&self, level: usize, name: &str) -> bool {
+        let items = self.levels.get(level).map_or(&[][..], |level| &level.items);
+        items.iter().filter(|item| item.is_open).any(|item| !item.columns.named(name).is_empty())
+    }
+
+    /// Reads FROM into the innermost level.
+    pub(super) fn from(&mut self, list: &[Node]) {
+        for node in list {
+            let items = self.from_item(node);
+            self.bring(items);
+        }
+    }
+
+    /// Puts relations into the innermost level's scope.
+    pub(super) fn bring(&mut self, items: Vec<Item<'a>>) {
+        let Some(level) = self.levels.last_mut() else { return };
+        let rows: Vec<NodeId> = items.iter().map(|item| self.graph.rows(item.entry)).collect();
+        self.graph.imply(level.rows, &rows);
+        level.items.extend(items);
+    }
+
+    fn from_item(&mut self, node: &Node) -> Vec<Item<'a>> {
+        match node.node.as_ref() {
+            Some(NodeEnum::RangeVar(relation)) => vec![self.range_var(relation)],
+            Some(NodeEnum::RangeSubselect(subselect)) => {
+                let query = if subselect.lateral {
+                    self.any_query(subselect.subquery.as_deref())
+                } else {
+                    // Its neighbours are out of its sight, though what stands around is not.
+                    let items = self.levels.last_mut().map(|level| std::mem::take(&mut level.items));
+                    let query = self.any_query(subselect.subquery.as_deref());
+                    if let (Some(level), Some(items)) = (self.levels.last_mut(), items) {
+                        level.items = items;
+                    }
+                    query
+                };
+                vec![self.item_of(query, subselect.alias.as_ref())]
+            }
+            Some(NodeEnum::RangeFunction(function)) => vec![self.range_function(function)],
+            Some(NodeEnum::RangeTableFunc(table)) => vec![self.xml_table(table)],
+            Some(NodeEnum::JsonTable(table)) => vec![self.json_table(table)],
+            Some(NodeEnum::RangeTableSample(sample)) => {
+                let items = sample.relation.as_deref().map(|node| self.from_item(node)).unwrap_or_default();
+                for argument in sample.args.iter().chain(sample.repeatable.as_deref()) {
+                    self.row_count(argument);
+                }
+                items
+            }
+            Some(NodeEnum::JoinExpr(join)) => self.join(join),
+            _ => {
+                let query = self.unknown_query(Untraceable::UnknownStatement);
+                vec![self.item_of(query, None)]
+            }
+        }
+    }
+
+    /// A relation, or a common table expression where one has its name.
+    pub(super) fn range_var(&mut self, relation: &protobuf::RangeVar) -> Item<'a> {
+        let common = self.common.iter().rev().find(|common| common.name == relation.relname);
+        let common = common.filter(|_| relation.schemaname.is_empty()).map(|common| common.query.clone());
+        let mut item = match common {
+            Some(query) => {
+                let mut item = self.item_of(query, None);
+                item.name = Some(relation.relname.clone());
+                item
+            }
+            None => self.relation_item(&relation.schemaname, &relation.relname),
+        };
+        Self::alias(&mut item, relation.alias.as_ref());
+        item
+    }
+
+    pub(super) fn alias(item: &mut Item<'a>, alias: Option<&Alias>) {
+        if let Some(alias) = alias {
+            item.name = Some(alias.aliasname.clone());
+            item.schema = None;
+            item.columns.rename(&strings(&alias.colnames));
+        }
+    }
+
+    /// A query's outputs as a relation in FROM.
+    pub(super) fn item_of(&mut self, query: Query<'a>, alias: Option<&Alias>) -> Item<'a> {
+        let entry = self.graph.entry();
+        let entry_rows = self.graph.rows(entry);
+        self.graph.imply(entry_rows, &[query.rows]);
+        let mut columns = Columns::default();
+        for (name, node) in query.columns.list {
+            columns.list.push((name, self.graph.column(entry, vec![node])));
+        }
+        columns.open = query.columns.open.map(|open| {
+            let open = self.graph.made(vec![open]);
+            self.graph.imply(open, &[entry_rows]);
+            open
+        });
+        let nodes = columns.nodes();
+        let whole = self.graph.made(nodes);
+        let mut item = Item::new(None, columns, whole, entry);
+        Self::alias(&mut item, alias);
+        item
+    }
+
+    fn join(&mut self, join: &protobuf::JoinExpr) -> Vec<Item<'a>> {
+        let left = join.larg.as_deref().map(|node| self.from_item(node)).unwrap_or_default();
+        // The right side may name the left one, if it is LATERAL.
+        let mark = self.levels.last().map_or(0, |level| level.items.len());
+        if let Some(level) = self.levels.last_mut() {
+            level.items.extend(left);
+        }
+        let right = join.rarg.as_deref().map(|node| self.from_item(node)).unwrap_or_default();
+        let left = self.levels.last_mut().map(|level| level.items.split_off(mark)).unwrap_or_default();
+        let names = if join.is_natural { shared_names(&left, &right) } else { strings(&join.using_clause) };
+        let merges = join.is_natural || !join.using_clause.is_empty();
+        let merged = merges.then(|| self.merge_join(join, &left, &right, &names));
+        let both: Vec<Item<'a>> = left.into_iter().chain(right).collect();
+        let around =
+            self.levels.last_mut().map(|level| std::mem::replace(&mut level.items, both)).unwrap_or_default();
+        self.condition(join.quals.as_deref());
+        let mut items = self.levels.last_mut().map(|level| std::mem::replace(&mut level.items, around));
+        let mut items = items.take().unwrap_or_default();
+        if let Some(alias) = &join.alias {
+            let columns = merged.unwrap_or_else(|| all_columns(&mut self.graph, &items));
+            let entry = self.graph.entry();
+            let rows: Vec<NodeId> = items.iter().map(|item| self.graph.rows(item.entry)).collect();
+            let entry_rows = self.graph.rows(entry);
+            self.graph.imply(entry_rows, &rows);
+            let nodes = columns.nodes();
+            let whole = self.graph.made(nodes);
+            let mut item = Item::new(None, columns, whole, entry);
+            Self::alias(&mut item, Some(alias));
+            return vec![item];
+        }
+        if let Some(columns) = merged {
+            for item in &mut items {
+                item.is_open = false;
+            }
+            let entry = items.first().map_or_else(|| self.graph.entry(), |item| item.entry);
+            let nodes = columns.nodes();
+            let whole = self.graph.made(nodes);
+            let name = join.join_using_alias.as_ref().map(|alias| alias.aliasname.clone());
+            items.insert(0, Item::new(name, columns, whole, entry));
+        }
+        items
+    }
+
+    /// The columns of a join that merges some: these first, then the others of both sides.
+    fn merge_join(
+        &mut self,
+        join: &protobuf::JoinExpr,
+        left: &[Item<'a>],
+        right: &[Item<'a>],
+        names: &[String],
+    ) -> Columns<'a> {
+        let one = all_columns(&mut self.graph, left);
+        let other = all_columns(&mut self.graph, right);
+        let mut columns = Columns::default();
+        for name in names {
+            let (a, b) = (one.named(name), other.named(name));
+            let (a, b) = (
+                if a.is_empty() { one.open.into_iter().collect() } else { a },
+                if b.is_empty() { other.open.into_iter().collect() } else { b },
+            );
+            let both = [&*a, &*b].concat();
+            self.meet(both.clone(), Usage::Equality, true);
+            let node = match join.jointype() {
+                protobuf::JoinType::JoinInner | protobuf::JoinType::JoinLeft if !a.is_empty() => {
+                    self.graph.copy(a)
+                }
+                protobuf::JoinType::JoinRight if !b.is_empty() => self.graph.copy(b),
+                _ => self.graph.made(both),
+            };
+            columns.list.push((Cow::Owned(name.clone()), node));
+        }
+        let rest = |list: Vec<(Cow<'a, str>, NodeId)>| {
+            list.into_iter().filter(|(known, _)| !names.iter().any(|name| name == known)).collect::<Vec<_>>()
+        };
+        columns.list.extend(rest(one.list));
+        columns.list.extend(rest(other.list));
+        let open: Vec<NodeId> = one.open.into_iter().chain(other.open).collect();
+        columns.open = (!open.is_empty()).then(|| self.graph.made(open));
+        columns
+    }
+
+    /// Notes that values meet.
+    pub(super) fn meet(&mut self, nodes: Vec<NodeId>, usage: Usage, is_plain: bool) {
+        if !nodes.is_empty() {
+            self.graph.meetings.push(super::graph::Meeting { nodes, usage, is_plain });
+        }
+    }
+
+    fn limits(&mut self, select: &SelectStmt) {
+        for limit in [&select.limit_count, &select.limit_offset].into_iter().filter_map(Option::as_deref) {
+            self.row_count(limit);
+        }
+    }
+
+    /// An expression that says how many rows there are.
+    pub(super) fn row_count(&mut self, node: &Node) {
+        let outer = std::mem::take(&mut self.refs);
+        let value = self.expression(node);
+        let mut nodes = std::mem::replace(&mut self.refs, outer);
+        nodes.push(value);
+        if let Some(level) = self.levels.last() {
+            let rows = level.rows;
+            self.graph.imply(rows, &nodes);
+        }
+        self.meet(nodes, Usage::RowCount, false);
+    }
+}
+
+/// Columns of several relations side by side, those that can be named without them.
+fn all_columns<'a>(graph: &mut Graph, items: &[Item<'a>]) -> Columns<'a> {
+    let mut all = Columns::default();
+    let mut open = Vec::new();
+    for item in items.iter().filter(|item| item.is_open) {
+        all.list.extend(item.columns.list.iter().cloned());
+        open.extend(item.columns.open);
+    }
+    all.open = (!open.is_empty()).then(|| graph.made(open));
+    all
+}
+
+fn shared_names(left: &[Item<'_>], right: &[Item<'_>]) -> Vec<String> {
+    let names = |items: &[Item<'_>]| -> Vec<String> {
+        let open = items.iter().filter(|item| item.is_open);
+        open.flat_map(|item| item.columns.list.iter().map(|(name, _)| name.to_string())).collect()
+    };
+    let other = names(right);
+    let mut shared = Vec::new();
+    for name in names(left) {
+        if other.contains(&name) && !shared.contains(&name) {
+            shared.push(name);
+        }
+    }
+    shared
+}
+
+/// The text of a String node, for callers that have just one.
+pub(super) fn only_text(node: &Node) -> Option<&str> {
+    text(node)
+}

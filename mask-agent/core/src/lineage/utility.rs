@@ -1,0 +1,239 @@
+//! Statements that are no query: what they do, judged by what stands in them.
+//!
+//! Values are traced where a statement holds a query; everything else here is about definitions, settings and
+//! files, and refuses what would move values where nobody looks.
+
+use super::{
+    Effect, Refusal, functions,
+    tree::{self, Facts},
+};
+use crate::{
+    catalog::{Catalog, RelationKind},
+    policy::Classification,
+};
+
+/// What was found out about a statement that is no query.
+pub(super) struct Judged {
+    pub(super) refusal: Option<Refusal>,
+    pub(super) effect: Effect,
+    pub(super) relations: Vec<String>,
+    /// Whether it names nothing sensitive and nothing unknown.
+    pub(super) is_plain: bool,
+}
+
+/// Judges one statement's node in its serialised form.
+pub(super) fn judge(facts: &Facts, catalog: &Catalog, classes: &Classification) -> Judged {
+    let mut reads = Reads::default();
+    for relation in &facts.relations {
+        reads.relation(relation, catalog, classes);
+    }
+    for function in &facts.functions {
+        let foreign = function.schema.as_deref().is_some_and(|schema| schema != "pg_catalog");
+        if foreign && function.schema.as_deref() != Some("information_schema")
+            || catalog.has_user_function(&function.name)
+        {
+            reads.calls(function.in_flow);
+        }
+    }
+    for field in facts.fields.iter().filter(|field| catalog.has_user_function(&field.name)) {
+        reads.calls(field.in_flow);
+    }
+    let is_plain = !reads.sensitive && !reads.unknown;
+    let refusal = refusal(facts, is_plain, &reads, catalog, classes);
+    let effect = match effect(facts) {
+        // What users wrote may set the search path, as it does where each tenant has a schema.
+        Effect::None if reads.runs_user_code(facts) => Effect::Settings,
+        effect @ (Effect::Catalog | Effect::None | Effect::Settings) => effect,
+    };
+    let relations = facts.relations.iter().chain(&facts.created).map(tree::Name::written).collect();
+    Judged { refusal, effect, relations, is_plain }
+}
+
+/// What the named relations amount to.
+#[derive(Default)]
+struct Reads {
+    sensitive: bool,
+    unknown: bool,
+    /// A relation with triggers, rules or defaults that run code of users.
+    user_code: bool,
+    calls_user_code: bool,
+    /// A view, whose text is not looked at, where users have functions that it may call.
+    hides_calls: bool,
+    /// What is put into a relation is read from a sensitive one.
+    flow_sensitive: bool,
+    /// What is put into a relation comes from where nobody knows.
+    flow_unknown: bool,
+}
+
+impl Reads {
+    fn relation(&mut self, name: &tree::Name, catalog: &Catalog, classes: &Classification) {
+        let mut found = false;
+        for relation in catalog.named(name.schema.as_deref(), &name.name) {
+            found = true;
+            let system = matches!(&*relation.schema, "pg_catalog" | "information_schema");
+            let derived = match relation.kind {
+                RelationKind::Foreign | RelationKind::MaterializedView | RelationKind::View => !system,
+                RelationKind::Other | RelationKind::Table => false,
+            };
+            let sensitive = classes.is_sensitive(relation.oid);
+            self.sensitive |= sensitive;
+            self.flow_sensitive |= name.in_flow && sensitive;
+            // Triggers run on what is written, so only a derived relation is unknown to a reader.
+            self.flow_unknown |= name.in_flow && derived;
+            self.unknown |= derived || relation.has_user_code && !system;
+            self.hides_calls |= derived && catalog.has_user_code();
+            self.user_code |= relation.has_user_code && !system;
+        }
+        self.unknown |= !found;
+        self.flow_unknown |= name.in_flow && !found;
+    }
+
+    /// Whether code of users may run, by a call, in a view or on what is written.
+    fn runs_user_code(&self, facts: &Facts) -> bool {
+        let writes = |command: &&str| {
+            matches!(*command, "CopyStmt" | "DeleteStmt" | "InsertStmt" | "MergeStmt" | "UpdateStmt")
+        };
+        self.calls_user_code || self.hides_calls || self.user_code && facts.commands.iter().any(writes)
+    }
+
+    fn calls(&mut self, in_flow: bool) {
+        self.unknown = true;
+        self.calls_user_code = true;
+        self.flow_unknown |= in_flow;
+    }
+}
+
+/// What is not known to leave definitions alone counts as changing them.
+fn effect(facts: &Facts) -> Effect {
+    match facts.command {
+        _ if !facts.created.is_empty() => Effect::Catalog,
+        "DiscardStmt" | "VariableSetStmt" => Effect::Settings,
+        _ if facts.sets_lexer || facts.functions.iter().any(|function| function.name == "set_config") => {
+            Effect::Settings
+        }
+        "CheckPointStmt" | "ClosePortalStmt" | "ClusterStmt" | "CommentStmt" | "ConstraintsSetStmt"
+        | "CopyStmt" | "DeallocateStmt" | "DeclareCursorStmt" | "DeleteStmt" | "ExplainStmt"
+        | "FetchStmt" | "GrantRoleStmt" | "GrantStmt" | "IndexStmt" | "InsertStmt" | "ListenStmt"
+        | "LockStmt" | "MergeStmt" | "NotifyStmt" | "ReindexStmt" | "SelectStmt" | "TransactionStmt"
+        | "TruncateStmt" | "UnlistenStmt" | "UpdateStmt" | "VacuumStmt" | "VariableShowStmt" => Effect::None,
+        _ => Effect::Catalog,
+    }
+}
+
+fn refusal(
+    facts: &Facts,
+    plain: bool,
+    reads: &Reads,
+    catalog: &Catalog,
+    classes: &Classification,
+) -> Option<Refusal> {
+    facts
+        .commands
+        .iter()
+        .find_map(|command| refusal_by_command(command, facts, reads))
+        .or_else(|| refusal_by_setting(facts))
+        .or_else(|| refusal_by_function(facts, plain))
+        .or_else(|| refusal_by_name(facts, reads, catalog, classes))
+        .or_else(|| refusal_by_flow(facts, reads, classes))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "every caller returns it as it is")]
+fn refuse(code: &'static str, message: String, hint: &'static str) -> Option<Refusal> {
+    Some(Refusal { code, message, hint })
+}
+
+/// Statements that hide what they do, at any depth.
+fn refusal_by_command(command: &str, facts: &Facts, reads: &Reads) -> Option<Refusal> {
+    match command {
+        "CopyStmt" if facts.copies_file => refuse(
+            "copy-file",
+            "COPY from or to a file or program of the server is refused".to_owned(),
+            "Use COPY … FROM STDIN or TO STDOUT.",
+        ),
+        "CreateEventTrigStmt" | "CreateTrigStmt" | "RuleStmt" => refuse(
+            "hidden-flow",
+            "triggers and rules are refused, because they can move masked values unseen".to_owned(),
+            "Let an operator create it past mask-agent.",
+        ),
+        "CreateFunctionStmt" if facts.makes_writer => refuse(
+            "hidden-flow",
+            "a function that might write is refused, because it can move masked values unseen".to_owned(),
+            "Let it only read, in SQL or PL/pgSQL without EXECUTE, or let an operator create it past mask-agent.",
+        ),
+        "CreateStmt" | "AlterTableStmt" if reads.calls_user_code => refuse(
+            "hidden-flow",
+            "a default or expression that calls a function of users is refused".to_owned(),
+            "Let an operator create it past mask-agent.",
+        ),
+        _ => None,
+    }
+}
+
+fn refusal_by_setting(facts: &Facts) -> Option<Refusal> {
+    if !facts.sets_lexer {
+        return None;
+    }
+    refuse(
+        "unsafe-setting",
+        "this setting would change how statements and values are read".to_owned(),
+        "Keep client_encoding at UTF8 and standard_conforming_strings on; change others by SET.",
+    )
+}
+
+fn refusal_by_function(facts: &Facts, plain: bool) -> Option<Refusal> {
+    let called = |matches: fn(&str) -> bool| facts.functions.iter().find(|function| matches(&function.name));
+    if let Some(function) = called(functions::is_dangerous) {
+        return refuse(
+            "dangerous-function",
+            format!("function {} is refused, because it reaches past the statement", function.name),
+            "Query the tables themselves.",
+        );
+    }
+    let function = called(functions::has_side_channel).filter(|_| !plain)?;
+    refuse(
+        "side-channel",
+        format!("function {} is refused beside masked columns", function.name),
+        "Call it in a statement of its own.",
+    )
+}
+
+/// Columns are classified by their names, their relations' and their schemas'.
+fn refusal_by_name(
+    facts: &Facts,
+    reads: &Reads,
+    catalog: &Catalog,
+    classes: &Classification,
+) -> Option<Refusal> {
+    let column = reads.sensitive || reads.unknown;
+    let renames = column && facts.renamed.iter().any(|column| classes.names_column(column));
+    let schema = facts.moved_schema.as_ref().is_some_and(|schema| {
+        catalog.relations().any(|relation| relation.schema == *schema && classes.is_sensitive(relation.oid))
+    });
+    if !(renames || schema || facts.moves && reads.sensitive) {
+        return None;
+    }
+    refuse(
+        "reclassify",
+        "renaming what holds masked columns is refused, because columns are classified by name".to_owned(),
+        "Let an operator rename it and adapt the policy.",
+    )
+}
+
+/// Expressions of a definition move values between columns; what a query puts is traced.
+fn refusal_by_flow(facts: &Facts, reads: &Reads, classes: &Classification) -> Option<Refusal> {
+    if !matches!(facts.command, "AlterTableStmt" | "CreateStmt") {
+        return None;
+    }
+    let names_value = || facts.flow_columns.iter().any(|column| classes.names_column(column));
+    let carries = reads.flow_unknown
+        || reads.flow_sensitive && (facts.flow_is_wide || names_value())
+        || facts.generates && names_value();
+    if !facts.writes_values || !carries {
+        return None;
+    }
+    refuse(
+        "write-from-sensitive",
+        "writing values read from masked columns is refused".to_owned(),
+        "Name the columns to copy, without the masked ones.",
+    )
+}

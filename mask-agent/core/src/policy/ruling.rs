@@ -1,0 +1,337 @@
+//! What the policy says of one statement: how each output is shown, what is refused, what is remembered.
+
+use std::sync::Arc;
+
+use super::{
+    Classification, ColumnRule,
+    rules::{Admission, Derived, Rules, Use, Written},
+};
+use crate::{
+    catalog::{Catalog, RelationKind},
+    lineage::{ColumnId, CopyOut, Effect, Keeps, Origins, Output, Outputs, Refusal, Statement, Usage, WriteTarget},
+    masking::CellRule,
+};
+
+/// What happens to one output column, and why.
+#[derive(Clone, Debug)]
+pub struct ColumnRuling {
+    /// Its name.
+    pub name: String,
+    /// What happens.
+    pub cell: CellRule,
+    /// The rule that said so.
+    pub rule: Arc<str>,
+    /// Columns the server may name as its origin; another one contradicts.
+    pub origins: Origins,
+    /// Its type, where it is a column's as it is.
+    pub type_oid: u32,
+}
+
+/// What happens to the rows of a statement.
+#[derive(Clone, Debug)]
+pub enum Rows {
+    /// These columns.
+    Columns(Vec<ColumnRuling>),
+    /// Those of a cursor, by its name.
+    Cursor(String),
+    /// Any number of columns, each like this.
+    Each(Box<ColumnRuling>),
+    /// None are expected; any that come are redacted.
+    None,
+    /// Those of a prepared statement, by its name.
+    Prepared(String),
+}
+
+/// A column that holds masked values from now on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Taint {
+    /// Its relation's schema; empty for any.
+    pub schema: String,
+    /// Its relation's name.
+    pub relation: String,
+    /// Its name; `*` for any of the relation's.
+    pub column: String,
+}
+
+/// What is ruled on one statement.
+#[derive(Clone, Debug)]
+pub struct Ruled {
+    /// Its rows.
+    pub rows: Rows,
+    /// The name it gives to its query.
+    pub keeps: Option<Keeps>,
+    /// Set where its rows leave as COPY data.
+    pub copy: Option<CopyOut>,
+    /// Whether its errors and notices may quote a masked value.
+    pub withholds: bool,
+    /// Uses of masked columns that cost budget, each as often as it stands there.
+    pub budgeted: Vec<ColumnId>,
+    /// Columns it puts masked values into.
+    pub taints: Vec<Taint>,
+    /// Why it is not sent.
+    pub refusal: Option<Refusal>,
+}
+
+/// Rules on one statement.
+pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, rules: &Rules) -> Ruled {
+    let judge = Judge { catalog, classes };
+    let rows = match &statement.outputs {
+        Outputs::Columns(columns) => Rows::Columns(columns.iter().map(|output| judge.output(output)).collect()),
+        Outputs::Cursor(name) => Rows::Cursor(name.clone()),
+        Outputs::Each(origins) => Rows::Each(Box::new(judge.column(String::new(), origins))),
+        Outputs::None => Rows::None,
+        Outputs::Prepared(name) => Rows::Prepared(name.clone()),
+    };
+    let touches = statement.touched.iter().any(|oid| classes.is_sensitive(*oid));
+    let taints = judge.taints(statement);
+    let used = judge.used(statement);
+    let budgeted =
+        used.iter().filter(|(_, usage)| rules.of(*usage) == Use::Budget).map(|(column, _)| *column).collect();
+    let refusal = statement
+        .refusal
+        .clone()
+        .or_else(|| judge.refusal(statement, &rows, &taints, &used, rules));
+    Ruled {
+        rows,
+        keeps: statement.keeps.clone(),
+        copy: statement.copy.clone(),
+        withholds: touches || statement.may_quote || statement.is_opaque,
+        budgeted,
+        taints,
+        refusal,
+    }
+}
+
+struct Judge<'a> {
+    catalog: &'a Catalog,
+    classes: &'a Classification,
+}
+
+impl Judge<'_> {
+    fn is_masked(&self, column: ColumnId) -> bool {
+        self.classes.is_masked(column.relation, column.number)
+    }
+
+    /// Whether a value tells anything of a masked column, or of what nobody knows.
+    fn tells(&self, origins: &Origins) -> bool {
+        let all = origins.columns.iter().chain(&origins.views).chain(&origins.implied);
+        origins.untraceable.is_some() || all.into_iter().any(|column| self.is_masked(*column))
+    }
+
+    fn output(&self, output: &Output) -> ColumnRuling {
+        self.column(output.name.clone(), &output.origins)
+    }
+
+    fn column(&self, name: String, origins: &Origins) -> ColumnRuling {
+        let (cell, rule) = self.cell(origins);
+        let type_oid = match *origins.columns {
+            [column] if origins.is_identity => self.type_oid(column),
+            _ => 0,
+        };
+        ColumnRuling { name, cell, rule, origins: origins.clone(), type_oid }
+    }
+
+    fn type_oid(&self, column: ColumnId) -> u32 {
+        let relation = self.catalog.relation(column.relation);
+        let found = relation.and_then(|relation| relation.columns.iter().find(|known| known.number == column.number));
+        found.map_or(0, |column| column.type_oid)
+    }
+
+    fn cell(&self, origins: &Origins) -> (CellRule, Arc<str>) {
+        if origins.untraceable.is_some() {
+            return (CellRule::Redact, "builtin:untraceable".into());
+        }
+        if !self.tells(origins) {
+            return (CellRule::Clear, "default".into());
+        }
+        let implied = origins.implied.iter().any(|column| self.is_masked(*column));
+        match self.identity(origins).filter(|_| !implied) {
+            Some(rule) => (CellRule::Mask(rule.clone()), rule.rule.clone()),
+            None if implied => (CellRule::Redact, "builtin:implied".into()),
+            None => (CellRule::Redact, "builtin:derived".into()),
+        }
+    }
+
+    /// The rule of the columns a value is one of, where they all have the same.
+    fn identity(&self, origins: &Origins) -> Option<&ColumnRule> {
+        if !origins.is_identity {
+            return None;
+        }
+        let rule_of = |column: &ColumnId| self.classes.column(column.relation, column.number);
+        let mut rules = origins.columns.iter().map(rule_of);
+        let first = rules.next()?;
+        let Some(first) = first else {
+            // Only a view on the way is classified.
+            return match *origins.columns {
+                [_] => origins.views.iter().find_map(rule_of),
+                _ => None,
+            };
+        };
+        let same = |rule: Option<&ColumnRule>| {
+            rule.is_some_and(|rule| rule.rule == first.rule && rule.mask == first.mask)
+        };
+        rules.all(same).then_some(first)
+    }
+
+    /// Masked columns that are used without being shown, and how.
+    fn used(&self, statement: &Statement) -> Vec<(ColumnId, Usage)> {
+        let uses = statement.predicates.iter();
+        uses.filter(|use_| self.is_masked(use_.column)).map(|use_| (use_.column, use_.usage)).collect()
+    }
+
+    /// Columns that are given masked values and are not masked themselves.
+    fn taints(&self, statement: &Statement) -> Vec<Taint> {
+        let mut taints = Vec::new();
+        for write in &statement.writes {
+            let target = match &write.target {
+                WriteTarget::Column(column) => Some(*column),
+                WriteTarget::New { .. } => None,
+            };
+            if target.is_some_and(|column| column.number > 0 && self.is_masked(column)) || !self.tells(&write.origins)
+            {
+                continue;
+            }
+            match &write.target {
+                WriteTarget::New { schema, relation, column } => taints.push(Taint {
+                    schema: schema.clone(),
+                    relation: relation.clone(),
+                    column: column.clone(),
+                }),
+                WriteTarget::Column(column) => taints.extend(self.taint(*column)),
+            }
+        }
+        taints.sort();
+        taints.dedup();
+        taints
+    }
+
+    fn taint(&self, target: ColumnId) -> Vec<Taint> {
+        let Some(relation) = self.catalog.relation(target.relation) else { return Vec::new() };
+        let columns = relation.columns.iter().filter(|column| {
+            (target.number == 0 || column.number == target.number)
+                && self.classes.column(relation.oid, column.number).is_none()
+        });
+        // Temporary schemas are numbered anew for each session.
+        let temporary = relation.schema.starts_with("pg_temp");
+        let schema = if temporary { "pg_temp" } else { &*relation.schema };
+        columns
+            .map(|column| Taint {
+                schema: schema.to_owned(),
+                relation: relation.name.clone(),
+                column: column.name.clone(),
+            })
+            .collect()
+    }
+
+    fn refusal(
+        &self,
+        statement: &Statement,
+        rows: &Rows,
+        taints: &[Taint],
+        used: &[(ColumnId, Usage)],
+        rules: &Rules,
+    ) -> Option<Refusal> {
+        self.by_channel(statement)
+            .or_else(|| self.by_use(used, rules))
+            .or_else(|| by_kind(statement, rules))
+            .or_else(|| by_rows(rows, rules))
+            .or_else(|| self.by_write(statement, taints, rules))
+    }
+
+    fn by_channel(&self, statement: &Statement) -> Option<Refusal> {
+        let channel = statement.channels.iter().find(|channel| self.tells(&channel.origins))?;
+        Some(Refusal {
+            code: "side-channel",
+            message: format!("function {} is refused with values of masked columns", channel.by),
+            hint: "Give it constants, or values of columns that are not masked.",
+        })
+    }
+
+    fn by_use(&self, used: &[(ColumnId, Usage)], rules: &Rules) -> Option<Refusal> {
+        let (column, usage) = used.iter().find(|(_, usage)| rules.of(*usage) == Use::Refuse)?;
+        Some(Refusal {
+            code: "predicate",
+            message: format!("{} on masked column {} is refused", usage.name(), self.name(*column)),
+            hint: "Filter, sort and count by columns that are not masked.",
+        })
+    }
+
+    fn name(&self, column: ColumnId) -> String {
+        column_name(self.catalog, column)
+    }
+
+    fn by_write(&self, statement: &Statement, taints: &[Taint], rules: &Rules) -> Option<Refusal> {
+        let first = taints.first()?;
+        let foreign = statement.writes.iter().any(|write| match write.target {
+            WriteTarget::Column(column) => {
+                let relation = self.catalog.relation(column.relation);
+                relation.is_some_and(|relation| relation.kind == RelationKind::Foreign) && self.tells(&write.origins)
+            }
+            WriteTarget::New { .. } => false,
+        });
+        if rules.written != Written::Refuse && !statement.meets_rules && !foreign {
+            return None;
+        }
+        Some(Refusal {
+            code: "write-from-sensitive",
+            message: format!("writing values of masked columns into {}.{} is refused", first.relation, first.column),
+            hint: "Name the columns to copy, without the masked ones.",
+        })
+    }
+}
+
+fn by_kind(statement: &Statement, rules: &Rules) -> Option<Refusal> {
+    let procedure = matches!(statement.command, "DoStmt" | "CallStmt");
+    if procedure && (rules.procedures == Admission::Refuse || statement.is_opaque && statement.command == "DoStmt") {
+        return Some(Refusal {
+            code: "procedure",
+            message: "what this block runs cannot be followed, so it is refused".to_owned(),
+            hint: "Send the statements themselves.",
+        });
+    }
+    let defines = statement.effect == Effect::Catalog && !procedure;
+    if defines && rules.definitions == Admission::Refuse {
+        return Some(Refusal {
+            code: "definition",
+            message: "statements that change definitions are refused".to_owned(),
+            hint: "Let an operator make the change.",
+        });
+    }
+    None
+}
+
+fn by_rows(rows: &Rows, rules: &Rules) -> Option<Refusal> {
+    let columns = match rows {
+        Rows::Columns(columns) => columns.as_slice(),
+        Rows::Each(column) => std::slice::from_ref(&**column),
+        Rows::Cursor(_) | Rows::None | Rows::Prepared(_) => &[],
+    };
+    let redacted = columns.iter().filter(|column| matches!(column.cell, CellRule::Redact));
+    for column in redacted {
+        let unknown = column.origins.untraceable;
+        let refuses = if unknown.is_some() { rules.opaque } else { rules.derived };
+        if refuses == Derived::Refuse {
+            let why = unknown.map_or("it is made of masked columns", |why| why.reason());
+            return Some(Refusal {
+                code: "derived",
+                message: format!("output column \"{}\" is refused: {why}", column.name),
+                hint: "Select the columns you need directly; masked columns come back masked.",
+            });
+        }
+    }
+    None
+}
+
+/// A column's name with its relation's and its schema's.
+pub fn column_name(catalog: &Catalog, column: ColumnId) -> String {
+    let Some(relation) = catalog.relation(column.relation) else { return format!("{}.?", column.relation) };
+    let name = match column.number {
+        0 => "*",
+        number => relation
+            .columns
+            .iter()
+            .find(|known| known.number == number)
+            .map_or("?", |column| column.name.as_str()),
+    };
+    format!("{}.{}.{name}", relation.schema, relation.name)
+}
