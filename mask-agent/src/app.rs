@@ -28,6 +28,7 @@ use crate::{
     cli::{self, Cli, Command},
     config::Config,
     control,
+    ledger::Ledger,
     intercept::{self, Interceptor, Options},
     keys, refusals,
     server::{self, DRAIN_DEADLINE, Shared},
@@ -109,7 +110,7 @@ async fn serve(config: Config) -> Result<()> {
     let peers = interceptor.peers()?;
     let shared = Arc::new(Shared::new(
         peers.clone(),
-        Catalogs::new(peers, policy),
+        Catalogs::new(peers, policy, Ledger::open(&config.state_dir)?),
         spool,
         keys,
         config.max_connections,

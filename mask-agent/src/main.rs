@@ -9,6 +9,7 @@ mod connection;
 mod control;
 mod intercept;
 mod keys;
+mod ledger;
 mod refusals;
 mod server;
 mod upstream;

@@ -15,14 +15,14 @@ use std::{
 use anyhow::Context;
 use mask_core::{
     catalog::Catalog,
-    policy::Policy,
+    policy::{Budget, Policy, Taint},
     session::{Login, Snapshot},
 };
 use tokio::sync::watch;
 use tokio_postgres::NoTls;
 
 use self::read::Known;
-use crate::{intercept::Peers, upstream};
+use crate::{intercept::Peers, ledger::Ledger, upstream};
 
 /// How long a shared snapshot serves new connections and statements.
 const REFRESH: Duration = Duration::from_secs(5);
@@ -38,6 +38,8 @@ struct Shelf {
     /// Held while loading, so that many who ask at once load once.
     loading: tokio::sync::Mutex<()>,
     held: watch::Sender<Option<Held>>,
+    /// What its connections have asked of masked columns lately.
+    budget: Arc<Budget>,
 }
 
 #[derive(Clone)]
@@ -75,21 +77,54 @@ pub(crate) struct Catalogs {
     peers: Peers,
     policy: RwLock<Arc<Policy>>,
     shelves: Mutex<HashMap<Key, Arc<Shelf>>>,
+    ledger: Ledger,
 }
 
 impl Catalogs {
-    pub(crate) fn new(peers: Peers, policy: Policy) -> Self {
-        Self { peers, policy: RwLock::new(Arc::new(policy)), shelves: Mutex::default() }
+    pub(crate) fn new(peers: Peers, policy: Policy, ledger: Ledger) -> Self {
+        Self { peers, policy: RwLock::new(Arc::new(policy)), shelves: Mutex::default(), ledger }
+    }
+
+    /// Remembers columns for good, and masks them for every connection to their database.
+    pub(crate) fn taint(
+        &self,
+        upstream: SocketAddr,
+        login: &Login,
+        taints: &[Taint],
+    ) -> std::io::Result<Option<Arc<Snapshot>>> {
+        let database = (upstream, login.database.clone());
+        self.ledger.add(&database, taints)?;
+        let taints = self.ledger.of(&database);
+        for ((_, _, user), shelf) in self.shelves_of(&database) {
+            tracing::debug!(%user, database = %database.1, "columns that hold masked values are masked");
+            shelf.held.send_modify(|held| {
+                if let Some(held) = held {
+                    let (catalog, budget) = (held.snapshot.catalog.clone(), shelf.budget.clone());
+                    held.snapshot = Arc::new(Snapshot::new(catalog, &held.policy, &taints, budget));
+                }
+            });
+        }
+        Ok(self.shelf(upstream, login).held.borrow().as_ref().map(|held| held.snapshot.clone()))
+    }
+
+    fn shelves_of(&self, database: &(SocketAddr, String)) -> Vec<(Key, Arc<Shelf>)> {
+        let shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = shelves.iter().filter(|((upstream, name, _), _)| (upstream, name) == (&database.0, &database.1));
+        own.map(|(key, shelf)| (key.clone(), shelf.clone())).collect()
     }
 
     /// Puts another policy in force, for connections that are open as well.
     pub(crate) fn set_policy(&self, policy: Policy) {
         let policy = Arc::new(policy);
         *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy.clone();
-        for shelf in self.shelves.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        for ((upstream, database, _), shelf) in
+            &*self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            let taints = self.ledger.of(&(*upstream, database.clone()));
             shelf.held.send_modify(|held| {
                 if let Some(held) = held {
-                    held.snapshot = Arc::new(Snapshot::new(held.snapshot.catalog.clone(), &policy));
+                    let (catalog, budget) = (held.snapshot.catalog.clone(), shelf.budget.clone());
+                    held.snapshot = Arc::new(Snapshot::new(catalog, &policy, &taints, budget));
                     held.policy = policy.clone();
                 }
             });
@@ -140,6 +175,7 @@ impl Catalogs {
             read::News::Reading(reading) => (Some(Catalog::new(reading.contents)), reading.known),
         };
         let mut loaded = None;
+        let database = (upstream, login.database.clone());
         // Within, because a policy that comes now finds what is kept as it is afterwards.
         kept.held.send_modify(|held| {
             let policy = self.policy();
@@ -160,7 +196,7 @@ impl Catalogs {
                 {
                     before.snapshot
                 }
-                _ => Arc::new(Snapshot::new(catalog, &policy)),
+                _ => Arc::new(Snapshot::new(catalog, &policy, &self.ledger.of(&database), kept.budget.clone())),
             };
             loaded = Some(snapshot.clone());
             *held = Some(Held { snapshot, policy, begun, known });

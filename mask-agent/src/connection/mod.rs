@@ -9,7 +9,7 @@ use std::{
     future::poll_fn,
     io,
     pin::pin,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -37,6 +37,12 @@ use crate::{
 const CANCEL_DEADLINE: Duration = Duration::from_secs(10);
 /// For the last bytes to a client whose connection ends.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Time since the first connection, for all of them.
+fn clock() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
+}
 
 #[derive(Clone, Copy)]
 enum From {
@@ -73,7 +79,6 @@ struct Connection<'a> {
     /// Who is asked first for bytes, in turn.
     server_first: bool,
     out: Outbox,
-    started: Instant,
     cancel: Option<CancelKey>,
 }
 
@@ -94,7 +99,6 @@ pub(crate) async fn serve(
         server: None,
         server_first: false,
         out: Outbox::default(),
-        started: Instant::now(),
         cancel: None,
     };
     let started = tokio::select! {
@@ -263,7 +267,7 @@ impl Connection<'_> {
             return Err(Ending::Audit);
         }
         self.out.clear();
-        self.out.now = self.started.elapsed();
+        self.out.now = clock();
         let input = match from {
             From::Client => Input::Client(bytes),
             From::Server => Input::Server(bytes),
@@ -305,7 +309,7 @@ impl Connection<'_> {
 
     /// Tells the session what no peer sent.
     fn inject(&mut self, input: Input<'_>) -> Result<(), Ending> {
-        let mut out = Outbox { now: self.started.elapsed(), ..Outbox::default() };
+        let mut out = Outbox { now: clock(), ..Outbox::default() };
         let result = self.session.handle(input, &mut out);
         self.shared.spool.append(Some(self.subject), &out.events).map_err(|_| Ending::Audit)?;
         self.client.send_to_client(&out.client, &[])?;
@@ -323,6 +327,15 @@ impl Connection<'_> {
                 Ok(false)
             }
             Want::LoadCatalog { freshness } => self.load_catalog(freshness).await,
+            Want::Taint(taints) => {
+                let Some(login) = self.session.login().cloned() else { return Ok(false) };
+                let snapshot = self.shared.catalogs.taint(self.caller.original, &login, &taints);
+                match snapshot.map_err(|_| Ending::Audit)? {
+                    Some(snapshot) => self.inject(Input::Snapshot(snapshot))?,
+                    None => self.inject(Input::SnapshotFailed)?,
+                }
+                Ok(true)
+            }
             Want::RegisterCancel { client, server } => {
                 self.shared.cancels.insert(client.clone(), self.caller.original, server);
                 self.cancel = Some(client);

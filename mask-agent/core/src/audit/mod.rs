@@ -31,6 +31,11 @@ pub enum Event {
         /// Database.
         database: String,
     },
+    /// Columns that are given masked values, and so are masked from now on.
+    ColumnsTainted {
+        /// Each as `schema.relation.column`.
+        columns: Vec<String>,
+    },
     /// A connection ended.
     ConnectionClosed {
         /// Why, in one sentence.

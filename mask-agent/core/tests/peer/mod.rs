@@ -36,7 +36,7 @@ static SNAPSHOT: LazyLock<Arc<Snapshot>> = LazyLock::new(|| {
         relation(PARTS, "parts", &[("id", INT4), ("label", TEXT)]),
     ];
     let catalog = Catalog::new(Contents { relations, ..Contents::default() });
-    Arc::new(Snapshot::new(Arc::new(catalog), &Policy::zero_config()))
+    Arc::new(Snapshot::new(Arc::new(catalog), &Policy::zero_config(), &[], Arc::default()))
 });
 
 pub fn snapshot() -> Arc<Snapshot> {

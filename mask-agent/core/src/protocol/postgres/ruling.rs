@@ -12,6 +12,7 @@ use super::{
     session::PostgresSession,
 };
 use crate::{
+    audit::Event,
     lineage::{self, Effect},
     policy::{self, Taint},
     session::{Freshness, Outbox, Snapshot, Want},
@@ -119,6 +120,11 @@ impl PostgresSession {
             return true;
         }
         self.remembered.extend(new.iter().cloned());
+        let name = |taint: &Taint| match &*taint.schema {
+            "" => format!("{}.{}", taint.relation, taint.column),
+            schema => format!("{schema}.{}.{}", taint.relation, taint.column),
+        };
+        out.events.push(Event::ColumnsTainted { columns: new.iter().map(name).collect() });
         out.wants.push(Want::Taint(new));
         self.waiting = true;
         false
