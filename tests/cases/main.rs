@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod corners;
+mod corpus;
 mod drivers;
 mod errors;
 mod extended;

@@ -1,6 +1,7 @@
 //! What cargo cannot do: setup, demo, test, ci, tidy, bench.
 
 mod bench;
+mod corpus;
 mod demo;
 mod fuzz;
 mod setup;
@@ -24,6 +25,8 @@ enum Task {
     Bench(bench::Options),
     /// Every gate; lists all that failed.
     Ci,
+    /// Attacks and their benign twins in every form of a statement, direct and through the agent.
+    Corpus(corpus::Options),
     /// An unmodified client gets masked rows; then the daemon is killed, and the client nothing.
     Demo,
     /// Hostile clients and servers for the core, each target for a while.
@@ -56,6 +59,7 @@ fn main() -> Result<()> {
             as_root(&build, || bench::run(&options))
         }
         Task::Ci => ci(),
+        Task::Corpus(options) => as_root(&["build", "--package", "mask-agent"], || corpus::run(&options)),
         Task::Demo => as_root(&["build", "--package", "mask-agent"], demo::run),
         Task::Fuzz { seconds } => {
             setup::run()?;
