@@ -2,6 +2,10 @@
 -- what stands in a classified column is a canary: letters of q z x w k j v, digits of 5 7 8 9, so that pieces of four
 -- characters occur nowhere else.
 create schema app;
+do $$ declare one text; begin
+    for one in select name from pg_available_extensions where name in
+        ('citext', 'dblink', 'file_fdw', 'hstore', 'pgcrypto', 'postgres_fdw', 'tablefunc', 'xml2') loop
+        execute format('create extension %I', one); end loop; end $$;
 create table app.customers (
     id int primary key, name text, email text, ssn text, phone text, birth_date date, salary int,
     income numeric(12, 2), city text, notes text, active bool);
@@ -51,7 +55,7 @@ insert into app.parts values
     (19, 'Bolt 6130', 'bolt.0410@shelf.row', '044-14-1242', '+61-161-4026', '2008-04-27', 4162331, 30066.00, 'Evora', 'calls back', false),
     (20, 'Bolt 2610', 'bolt.2200@shelf.row', '140-34-2202', '+60-634-2426', '2009-07-21', 4324331, 43316.01, 'Lisbon', 'new', true);
 create table app.orders (id int primary key, owner_id int, total numeric(8, 2), placed date);
-insert into app.orders select n, 1 + n % 20, n * 10.25, date '2024-01-01' + n from generate_series(1, 40) n;
+insert into app.orders select n, 1 + n % 20, n * 10 + 0.25, date '2024-01-01' + n from generate_series(1, 40) n;
 create table app.numbers (n int primary key, word text);
 insert into app.numbers select n, 'word ' || n from generate_series(0, 9999) n;
 create table app.c_days (d date primary key);

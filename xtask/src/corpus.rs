@@ -58,9 +58,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let faults = report.keys();
     if options.write_known {
         let may_be_known = |key: &&String| [" verdict ", " twin "].iter().any(|kind| key.contains(kind));
-        let lines: String = faults.iter().filter(may_be_known).map(|key| format!("- {key}\n")).collect();
+        let lines: Vec<_> = faults.iter().filter(may_be_known).map(|key| format!("- {key}\n")).collect();
         let head = "# Faults of the corpus that are known: policy, kind, case. Written by `cargo xtask corpus --write-known`.\n";
-        let lines = if lines.is_empty() { "[]\n".to_owned() } else { lines };
+        let lines = if lines.is_empty() { "[]\n".to_owned() } else { lines.concat() };
         std::fs::write(known_file(), head.to_owned() + &lines)?;
     }
     if !faults.is_empty() {

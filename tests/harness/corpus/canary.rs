@@ -9,6 +9,8 @@ use crate::wire::{Message, query};
 
 /// Characters of a value that are a leak by themselves.
 const PIECE: usize = 4;
+/// The same for cells that are put together.
+const PIECE_JOINED: usize = 7;
 /// Bytes that give a few characters of base64 whatever stands before them.
 const PIECE_BASE64: usize = 6;
 
@@ -34,8 +36,40 @@ struct Pattern {
 /// All spellings, by their first bytes.
 #[derive(Debug, Default)]
 pub struct Canaries {
-    patterns: HashMap<[u8; 4], Vec<Pattern>>,
+    patterns: Patterns,
+    /// For cells put together, where short pieces would come about by chance.
+    joined: Patterns,
+}
+
+/// Patterns by their first bytes.
+#[derive(Debug, Default)]
+struct Patterns {
+    by_start: HashMap<[u8; 4], Vec<Pattern>>,
     seen: HashSet<Vec<u8>>,
+}
+
+impl Patterns {
+    fn put(&mut self, bytes: Vec<u8>, clear: &str, spelling: &'static str) {
+        let Some(first) = bytes.first_chunk::<4>().copied() else { return };
+        if self.seen.insert(bytes.clone()) {
+            let pattern = Pattern { bytes, clear: clear.to_owned(), spelling };
+            self.by_start.entry(first).or_default().push(pattern);
+        }
+    }
+
+    fn search(&self, bytes: &[u8], said: &str, channel: &'static str, found: &mut Vec<Finding>) {
+        for at in 0..bytes.len() {
+            let Some(first) = bytes[at..].first_chunk::<4>() else { break };
+            for pattern in self.by_start.get(first).into_iter().flatten() {
+                let shows = bytes[at..].starts_with(&pattern.bytes) && !says(said, pattern);
+                let is_new = |other: &Finding| (other.channel, other.spelling) != (channel, pattern.spelling);
+                if shows && found.iter().all(is_new) {
+                    let (spelling, clear) = (pattern.spelling, pattern.clear.clone());
+                    found.push(Finding { channel, spelling, clear });
+                }
+            }
+        }
+    }
 }
 
 /// A canary that was received.
@@ -69,7 +103,7 @@ impl Canaries {
             canaries.put(days.to_be_bytes().to_vec(), &value, "binary");
             canaries.put(micros.to_be_bytes().to_vec(), &value, "binary");
         }
-        ensure!(!canaries.seen.is_empty(), "app.customers is empty");
+        ensure!(!canaries.patterns.seen.is_empty(), "app.customers is empty");
         Ok(canaries)
     }
 
@@ -83,15 +117,14 @@ impl Canaries {
     }
 
     fn put(&mut self, bytes: Vec<u8>, clear: &str, spelling: &'static str) {
-        let Some(first) = bytes.first_chunk::<4>().copied() else { return };
-        if self.seen.insert(bytes.clone()) {
-            let pattern = Pattern { bytes, clear: clear.to_owned(), spelling };
-            self.patterns.entry(first).or_default().push(pattern);
-        }
+        self.patterns.put(bytes, clear, spelling);
     }
 
     fn add_whole(&mut self, value: &str) {
         self.put(value.as_bytes().to_vec(), value, "clear");
+        if value.len() >= PIECE_JOINED {
+            self.joined.put(value.as_bytes().to_vec(), value, "clear");
+        }
         self.put(value.chars().rev().collect::<String>().into_bytes(), value, "reversed");
         self.put(hex(value.as_bytes(), ""), value, "hex");
     }
@@ -100,6 +133,11 @@ impl Canaries {
         for spelt in [value.to_owned(), value.to_lowercase(), value.to_uppercase()] {
             for piece in spelt.as_bytes().windows(PIECE) {
                 self.add_piece(piece);
+            }
+            for piece in spelt.as_bytes().windows(PIECE_JOINED) {
+                let clear = String::from_utf8_lossy(piece).into_owned();
+                self.joined.put(piece.to_vec(), &clear, "clear");
+                self.joined.put(piece.iter().rev().copied().collect(), &clear, "reversed");
             }
             for piece in spelt.as_bytes().windows(PIECE_BASE64) {
                 let clear = String::from_utf8_lossy(piece).into_owned();
@@ -141,7 +179,9 @@ impl Canaries {
             let whole: i32 = whole.parse()?;
             self.put(whole.to_be_bytes().to_vec(), value, "binary");
             self.put(format!("{whole:x}").into_bytes(), value, "hex");
-            self.put(format!("{whole:b}").into_bytes(), value, "bits");
+            let bits = format!("{whole:b}").into_bytes();
+            self.joined.put(bits.clone(), value, "bits");
+            self.put(bits, value, "bits");
         }
         // Base 10000, aligned at the point.
         let padded = format!("{}{whole}", "0".repeat((4 - whole.len() % 4) % 4));
@@ -156,26 +196,12 @@ impl Canaries {
     pub fn search(&self, answer: &[Message], said: &str) -> Vec<Finding> {
         let mut found = vec![];
         for (kind, body) in answer {
-            self.search_bytes(body, said, channel(*kind), &mut found);
+            self.patterns.search(body, said, channel(*kind), &mut found);
         }
         for stream in streams(answer) {
-            self.search_bytes(&stream, said, "row", &mut found);
+            self.joined.search(&stream, said, "row", &mut found);
         }
         found
-    }
-
-    fn search_bytes(&self, bytes: &[u8], said: &str, channel: &'static str, found: &mut Vec<Finding>) {
-        for at in 0..bytes.len() {
-            let Some(first) = bytes[at..].first_chunk::<4>() else { break };
-            for pattern in self.patterns.get(first).into_iter().flatten() {
-                let shows = bytes[at..].starts_with(&pattern.bytes) && !says(said, pattern);
-                let finding = Finding { channel, spelling: pattern.spelling, clear: pattern.clear.clone() };
-                let is_new = |other: &Finding| (other.channel, other.spelling) != (channel, pattern.spelling);
-                if shows && found.iter().all(is_new) {
-                    found.push(finding);
-                }
-            }
-        }
     }
 }
 

@@ -70,6 +70,8 @@ pub struct Case {
     pub alone: bool,
     /// Major version that knows the statement first.
     pub since: Option<u32>,
+    /// An extension it needs, which not every server has.
+    pub extension: Option<String>,
     /// Parameters of the start of the connection.
     #[serde(default)]
     pub startup: Vec<(String, String)>,
