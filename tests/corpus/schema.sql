@@ -2,6 +2,7 @@
 -- what stands in a classified column is a canary: letters of q z x w k j v, digits of 5 7 8 9, so that pieces of four
 -- characters occur nowhere else.
 create schema app;
+create role c_role login password 'zxqwkjvz';
 do $$ declare one text; begin
     for one in select name from pg_available_extensions where name in
         ('citext', 'dblink', 'file_fdw', 'hstore', 'pgcrypto', 'postgres_fdw', 'tablefunc', 'xml2') loop

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     Agent, DEADLINE, end,
-    wire::{Message, frame},
+    wire::{Message, frame, sync},
 };
 
 /// The script that opens connections from inside the protected cgroup.
@@ -77,10 +77,12 @@ impl Client {
         if self.stream.write_all(messages).is_err() {
             return Ok(vec![]);
         }
-        self.until_ready(ready, copy_data)
+        // The server skips a Sync that comes before the rows.
+        let again = if messages.ends_with(&sync()) { sync() } else { vec![] };
+        self.until_ready(ready, &[frame(b'd', copy_data), frame(b'c', b""), again].concat())
     }
 
-    fn until_ready(&mut self, mut ready: usize, copy_data: &[u8]) -> Result<Vec<Message>> {
+    fn until_ready(&mut self, mut ready: usize, rows: &[u8]) -> Result<Vec<Message>> {
         let mut answer = vec![];
         while ready > 0 {
             let Some((kind, body)) = self.read()? else { break };
@@ -88,8 +90,7 @@ impl Client {
             let asks_for_rows = kind == b'G';
             answer.push((kind, body));
             if asks_for_rows {
-                let rows = [frame(b'd', copy_data), frame(b'c', b"")].concat();
-                self.stream.write_all(&rows)?;
+                self.stream.write_all(rows)?;
             }
         }
         Ok(answer)

@@ -76,6 +76,16 @@ pub struct Outcome {
     pub faults: Vec<Fault>,
 }
 
+impl Outcome {
+    /// Of a case that could not be run.
+    pub(super) fn broken(case: &Case, error: &anyhow::Error) -> Self {
+        let mut outcome = outcome(case, Form::Simple, None);
+        let (case, kind, seen) = (case.id.clone(), FaultKind::Case, format!("{error:#}"));
+        outcome.faults.push(Fault { policy: None, case, form: Form::Simple, kind, seen });
+        outcome
+    }
+}
+
 /// A server reached direct or through an agent.
 struct Target {
     policy: Option<Policy>,

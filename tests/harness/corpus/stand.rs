@@ -39,12 +39,12 @@ impl Stand {
     }
 
     /// Tries a case without agents.
-    pub fn prove(&mut self, case: &Case) -> Result<Vec<Outcome>> {
-        self.runner.prove(case)
+    pub fn prove(&mut self, case: &Case) -> Vec<Outcome> {
+        self.runner.prove(case).unwrap_or_else(|error| vec![Outcome::broken(case, &error)])
     }
 
     /// Runs a case through every agent.
-    pub fn run(&mut self, case: &Case) -> Result<Vec<Outcome>> {
-        self.runner.run(case)
+    pub fn run(&mut self, case: &Case) -> Vec<Outcome> {
+        self.runner.run(case).unwrap_or_else(|error| vec![Outcome::broken(case, &error)])
     }
 }
