@@ -10,8 +10,8 @@ use mask_tests::{
 
 /// Lines of the list of known bypasses that are no statements of PostgreSQL.
 const ELSEWHERE: [(u32, &str); 5] = [
-    (51, "replication is refused when a connection starts: opening.rs"),
-    (52, "encryption that cannot be read: opening.rs"),
+    (51, "replication is refused when a connection starts: bad_input.rs"),
+    (52, "encryption that cannot be read: bad_input.rs"),
     (54, "MySQL"),
     (55, "MySQL"),
     (60, "ways around the agent: interception.rs"),
@@ -22,7 +22,7 @@ fn no_attack_shows_a_canary_and_no_twin_changes() -> Result<()> {
     if !have_root() {
         return Ok(());
     }
-    let mut stand = Stand::start(&[Policy::Zero, Policy::Strict])?;
+    let mut stand = Stand::start(&[Policy::Zero, Policy::Strict], None)?;
     let mut report = Report::default();
     for case in load()? {
         report.add(stand.run(&case));
@@ -43,7 +43,7 @@ fn every_attack_shows_a_canary_without_the_agent_and_no_twin_does() -> Result<()
     if !have_root() {
         return Ok(());
     }
-    let mut stand = Stand::start(&[])?;
+    let mut stand = Stand::start(&[], None)?;
     let mut report = Report::default();
     for case in load()? {
         report.add(stand.prove(&case));

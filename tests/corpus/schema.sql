@@ -149,8 +149,6 @@ create function app.c_all() returns setof text language sql stable as 'select em
 create function app.c_tab() returns table (num int, contact text) language sql stable as
     'select id, email from app.customers';
 create function app.c_rows() returns setof app.customers language sql stable as 'select * from app.customers';
-create function app.c_atomic() returns text stable begin atomic
-    select ssn from app.customers order by id limit 1; end;
 create function app.c_const() returns text language sql immutable as
     'select email from app.customers order by id limit 1';
 create function app.c_plain(wanted int) returns text language plpgsql stable as $$
@@ -203,8 +201,6 @@ create function app.p_all() returns setof text language sql stable as 'select co
 create function app.p_tab() returns table (num int, contact text) language sql stable as
     'select id, code from app.parts';
 create function app.p_rows() returns setof app.parts language sql stable as 'select * from app.parts';
-create function app.p_atomic() returns text stable begin atomic
-    select serial from app.parts order by id limit 1; end;
 create function app.p_const() returns text language sql immutable as
     'select code from app.parts order by id limit 1';
 create function app.p_plain(wanted int) returns text language plpgsql stable as $$
@@ -252,6 +248,11 @@ create function app.p_fill() returns trigger language plpgsql as $$ begin
     new.val := (select serial from app.parts where id = new.id); return new; end $$;
 create trigger filling before insert on app.p_filled for each row execute function app.p_fill();
 
+do $$ begin if current_setting('server_version_num')::int >= 140000 then
+    execute 'create function app.c_atomic() returns text stable begin atomic
+        select ssn from app.customers order by id limit 1; end';
+    execute 'create function app.p_atomic() returns text stable begin atomic
+        select serial from app.parts order by id limit 1; end'; end if; end $$;
 create function app.f_rev(value text) returns text language sql immutable as 'select reverse(value)';
 create function app.f_same(value anyelement) returns anyelement language sql immutable as 'select value';
 create function app.f_pl(value text) returns text language plpgsql immutable as $$ begin

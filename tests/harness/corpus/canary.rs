@@ -42,10 +42,27 @@ pub struct Canaries {
 }
 
 /// Patterns by their first bytes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Patterns {
     by_start: HashMap<[u8; 4], Vec<Pattern>>,
+    /// A bit for every hash of a start: nearly every byte that is searched ends here.
+    starts: Vec<u64>,
     seen: HashSet<Vec<u8>>,
+}
+
+impl Default for Patterns {
+    fn default() -> Self {
+        Self { by_start: HashMap::new(), starts: vec![0; 1 << (START_BITS - 6)], seen: HashSet::new() }
+    }
+}
+
+/// Few of the starts fall together, and the bits stay in the cache.
+const START_BITS: u32 = 18;
+
+/// The place of a start's bit.
+fn start(bytes: [u8; 4]) -> (usize, u32) {
+    let hash = u32::from_le_bytes(bytes).wrapping_mul(0x9e37_79b1) >> (32 - START_BITS);
+    (hash as usize / 64, hash % 64)
 }
 
 impl Patterns {
@@ -53,13 +70,18 @@ impl Patterns {
         let Some(first) = bytes.first_chunk::<4>().copied() else { return };
         if self.seen.insert(bytes.clone()) {
             let pattern = Pattern { bytes, clear: clear.to_owned(), spelling };
+            let (word, bit) = start(first);
+            self.starts[word] |= 1 << bit;
             self.by_start.entry(first).or_default().push(pattern);
         }
     }
 
     fn search(&self, bytes: &[u8], said: &str, channel: &'static str, found: &mut Vec<Finding>) {
-        for at in 0..bytes.len() {
-            let Some(first) = bytes[at..].first_chunk::<4>() else { break };
+        for (at, first) in bytes.array_windows::<4>().enumerate() {
+            let (word, bit) = start(*first);
+            if self.starts[word] >> bit & 1 == 0 {
+                continue;
+            }
             for pattern in self.by_start.get(first).into_iter().flatten() {
                 let shows = bytes[at..].starts_with(&pattern.bytes) && !says(said, pattern);
                 let is_new = |other: &Finding| (other.channel, other.spelling) != (channel, pattern.spelling);
@@ -196,7 +218,9 @@ impl Canaries {
     pub fn search(&self, answer: &[Message], said: &str) -> Vec<Finding> {
         let mut found = vec![];
         for (kind, body) in answer {
-            self.patterns.search(body, said, channel(*kind), &mut found);
+            for part in parts(*kind, body) {
+                self.patterns.search(part, said, channel(*kind), &mut found);
+            }
         }
         for stream in streams(answer) {
             self.joined.search(&stream, said, "row", &mut found);
@@ -221,6 +245,14 @@ pub(super) fn channel(kind: u8) -> &'static str {
         b'V' => "function result",
         b'd' => "copy",
         _ => "other",
+    }
+}
+
+/// What of a message the server may have from its tables: not the line of its own source that an error came from.
+fn parts(kind: u8, body: &[u8]) -> Vec<&[u8]> {
+    match kind {
+        b'E' | b'N' => body.split(|byte| *byte == 0).filter(|field| !field.starts_with(b"L")).collect(),
+        _ => vec![body],
     }
 }
 

@@ -7,6 +7,7 @@
 mod canary;
 mod client;
 mod form;
+mod judge;
 mod report;
 mod run;
 mod stand;

@@ -3,13 +3,12 @@
 use anyhow::{Context, Result};
 
 use super::{
-    Canaries, Case, Client, Finding, Form, Policy, Step, TwinVerdict, Verdict,
-    canary::{channel, values},
+    Canaries, Case, Client, Finding, Form, Policy, Step,
+    canary::values,
+    judge::{self, changed, refusals, states, written, wrong_verdict},
 };
-use crate::wire::{Message, field, query};
+use crate::wire::{Message, query};
 
-/// SQLSTATE of a refusal.
-const REFUSED: &str = "42501";
 /// SQLSTATEs of statements that were written wrongly, or do not exist on this server.
 const MISTAKES: [&str; 6] = ["42601", "42703", "42P01", "42883", "42P02", "42704"];
 
@@ -163,7 +162,7 @@ impl Runner {
             if !case.leaks && states.iter().any(|state| MISTAKES.contains(&state.as_str())) {
                 fault(format!("the attack fails: {}", written(&attack)));
             }
-            if outcome.twinned && outcome.attacked && states != self::states(&twin) {
+            if outcome.twinned && outcome.attacked && states != judge::states(&twin) {
                 fault(format!("the twin is no twin: {states:?}, {}", written(&twin)));
             }
             let shown_by_twin = self.canaries.search(&twin, &said(&case.twin_steps()));
@@ -200,7 +199,7 @@ impl Runner {
                 if let Some(seen) = wrong_verdict(case, policy, &attack_direct, &attack_through) {
                     fault(FaultKind::Verdict, seen);
                 }
-                if let Some(seen) = self.changed(case, policy, &twin_direct, &twin_through) {
+                if let Some(seen) = changed(case, self.oid_max, policy, &twin_direct, &twin_through) {
                     fault(FaultKind::Twin, seen);
                 }
                 outcome.refused = refusals(&attack_through) > refusals(&attack_direct);
@@ -227,62 +226,6 @@ impl Runner {
 
     fn run_through(&mut self, agent: usize, case: &Case, form: Form, steps: &[Step]) -> Result<Vec<Message>> {
         around(&mut self.operator, case, || talk(&mut self.agents[agent], case, form, steps))
-    }
-
-    /// How the twin's answer differs from the one direct, unless it may.
-    fn changed(
-        &self,
-        case: &Case,
-        policy: Option<Policy>,
-        direct: &[Message],
-        through: &[Message],
-    ) -> Option<String> {
-        let expected = match policy {
-            Some(Policy::Zero) | None => case.twin_zero,
-            Some(Policy::Strict) => case.twin_strict,
-        };
-        let refused = refusals(through) > refusals(direct);
-        let (direct, through) = (self.plain(direct), self.plain(through));
-        let same = direct == through;
-        let right = match expected {
-            TwinVerdict::Same => same,
-            TwinVerdict::Refused => refused,
-            TwinVerdict::Either => same || refused,
-        };
-        let at = direct.iter().zip(&through).take_while(|(direct, through)| direct == through).count();
-        let (direct, through) = (written(direct.get(at..)?), written(through.get(at..)?));
-        (!right).then(|| format!("{through}\n      instead of {direct}"))
-    }
-
-    /// The messages without what differs from connection to connection, and from run to run.
-    fn plain(&self, answer: &[Message]) -> Vec<Message> {
-        let told = answer.iter().filter(|(kind, _)| !matches!(kind, b'S' | b'K'));
-        told.map(|(kind, body)| {
-            let mut body = body.clone();
-            match kind {
-                b'A' => body[..4].fill(0),
-                b'T' => self.forget_new_oids(&mut body),
-                _ => {}
-            }
-            (*kind, body)
-        })
-        .collect()
-    }
-
-    /// Blanks the OIDs of tables and types that the case has made itself.
-    fn forget_new_oids(&self, body: &mut [u8]) {
-        let mut at = 2;
-        while let Some(length) = body.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == 0)) {
-            let field = at + length + 1;
-            for oid in [field, field + 6] {
-                if let Some(bytes) = body.get_mut(oid..).and_then(<[u8]>::first_chunk_mut::<4>)
-                    && u32::from_be_bytes(*bytes) > self.oid_max
-                {
-                    bytes.fill(0);
-                }
-            }
-            at = field + 18;
-        }
     }
 }
 
@@ -352,37 +295,6 @@ fn outcome(case: &Case, form: Form, policy: Option<Policy>) -> Outcome {
     }
 }
 
-/// How the attack's answer differs from what its verdict says.
-fn wrong_verdict(
-    case: &Case,
-    policy: Option<Policy>,
-    direct: &[Message],
-    through: &[Message],
-) -> Option<String> {
-    let expected = match policy {
-        Some(Policy::Zero) | None => case.zero,
-        Some(Policy::Strict) => case.strict,
-    };
-    let refused = refusals(through) > refusals(direct);
-    let rows = |answer: &[Message]| answer.iter().filter(|(kind, _)| *kind == b'D').count();
-    let as_direct = states(direct) == states(through) && rows(direct) == rows(through);
-    let right = match expected {
-        Verdict::Masked => !refused && as_direct,
-        Verdict::Refused => refused,
-        Verdict::Either => refused || as_direct,
-    };
-    (!right).then(|| format!("not {expected:?}: {}\n      direct: {}", written(through), written(direct)))
-}
-
-fn states(answer: &[Message]) -> Vec<String> {
-    let errors = answer.iter().filter(|(kind, _)| *kind == b'E');
-    errors.filter_map(|(_, body)| field(body, b'C')).collect()
-}
-
-fn refusals(answer: &[Message]) -> usize {
-    states(answer).iter().filter(|state| *state == REFUSED).count()
-}
-
 fn said(steps: &[Step]) -> String {
     steps.iter().map(Step::said).collect::<Vec<_>>().join("\n")
 }
@@ -392,15 +304,4 @@ fn channels(found: &[Finding]) -> Vec<&'static str> {
     channels.sort_unstable();
     channels.dedup();
     channels
-}
-
-/// An answer for a reader, cut short.
-fn written(answer: &[Message]) -> String {
-    const LENGTH_MAX: usize = 600;
-    let line = |(kind, body): &Message| {
-        let text = String::from_utf8_lossy(body).replace(|letter: char| letter.is_control(), "·");
-        format!("[{} {}] {text}", char::from(*kind), channel(*kind))
-    };
-    let text = answer.iter().map(line).collect::<Vec<_>>().join(" ");
-    text.chars().take(LENGTH_MAX).collect()
 }

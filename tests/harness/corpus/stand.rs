@@ -15,11 +15,12 @@ pub struct Stand {
 }
 
 impl Stand {
-    /// Starts a server, and an agent for each policy that is shipped.
-    pub fn start(policies: &[Policy]) -> Result<Self> {
+    /// Starts a server, of a major version or the system's own, and an agent for each policy that is shipped.
+    pub fn start(policies: &[Policy], major: Option<u16>) -> Result<Self> {
+        let postgres = major.map_or_else(|| Postgres::start("trust"), Postgres::start_major)?;
         // Vacuum and analyze would come in between, and change what statistics say.
-        let postgres = Postgres::start_with("trust", &["-c", "autovacuum=off"])?;
-        postgres.setup(&schema()?)?;
+        postgres.setup("alter system set autovacuum = off")?;
+        postgres.setup(&format!("select pg_reload_conf();\n{}", schema()?))?;
         let mut agents = vec![];
         let mut doors = vec![];
         let mut ports = vec![];
