@@ -109,6 +109,8 @@ insert into app.c_heir select id, ssn, city from app.customers;
 create table app.c_gen (id int primary key, email text, shown text generated always as (upper(email)) stored,
     size int generated always as (length(email)) stored);
 insert into app.c_gen select id, email from app.customers;
+create table app.c_people (id int primary key, email text, ssn text, city text, notes text, active bool);
+insert into app.c_people select id, email, ssn, city, notes, active from app.customers;
 create table app.c_sink (id int, val text, more text);
 create table app.c_keyed (id int primary key, val text unique);
 insert into app.c_keyed values (1, 'one');
@@ -131,6 +133,8 @@ insert into app.p_heir select id, serial, city from app.parts;
 create table app.p_gen (id int primary key, code text, shown text generated always as (upper(code)) stored,
     size int generated always as (length(code)) stored);
 insert into app.p_gen select id, code from app.parts;
+create table app.p_people (id int primary key, code text, serial text, city text, notes text, active bool);
+insert into app.p_people select id, code, serial, city, notes, active from app.parts;
 create table app.p_sink (id int, val text, more text);
 create table app.p_keyed (id int primary key, val text unique);
 insert into app.p_keyed values (1, 'one');

@@ -60,8 +60,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let faults = report.keys();
     if options.write_known {
-        let lines: Vec<_> = faults.iter().map(|key| format!("- {key}\n")).collect();
-        let head = "# Faults of the corpus that are known: policy, kind, case. Written by `cargo xtask corpus --write-known`.\n";
+        let lines: Vec<_> = faults.iter().map(|key| format!("- '{key}'\n")).collect();
+        let head = "# Faults of the corpus that are known: policy, kind, case, forms. Written by `cargo xtask corpus --write-known`.\n";
         let lines = if lines.is_empty() { "[]\n".to_owned() } else { lines.concat() };
         std::fs::write(known_file(), head.to_owned() + &lines)?;
     }

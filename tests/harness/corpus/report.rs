@@ -49,13 +49,12 @@ impl Report {
         self.outcomes.iter().flat_map(|outcome| &outcome.faults)
     }
 
-    /// What is wrong, as `known.yaml` has it: policy, kind and case.
+    /// What is wrong, as `known.yaml` has it: policy, kind, case and the forms it shows in.
     pub fn keys(&self) -> BTreeSet<String> {
-        let key = |fault: &Fault| {
-            let policy = fault.policy.map_or("direct", Policy::name);
-            format!("{policy} {} {}", fault.kind.name(), fault.case)
+        let key = |((policy, kind, case), (forms, _)): (_, (Vec<&str>, _))| {
+            format!("{policy} {kind} {case}: {}", forms.join(" "))
         };
-        self.faults().map(key).collect()
+        self.by_case().into_iter().map(key).collect()
     }
 
     /// The tables, in Markdown.
@@ -79,16 +78,23 @@ impl Report {
 
     /// The faults: a paragraph for a case and kind, with the forms it shows in and what was seen in the first.
     pub fn fault_list(&self) -> String {
-        let mut forms: BTreeMap<(&str, &str, &str), (Vec<&str>, &str)> = BTreeMap::new();
-        for Fault { policy, case, form, kind, seen } in self.faults() {
-            let key = (policy.map_or("direct", Policy::name), kind.name(), case.as_str());
-            forms.entry(key).or_insert((vec![], seen)).0.push(form.name());
-        }
-        let line = |((policy, kind, case), (forms, seen))| {
-            let forms: Vec<&str> = forms;
+        let line = |((policy, kind, case), (forms, seen)): (_, (Vec<&str>, _))| {
             format!("{policy} {kind} {case} ({}): {seen}\n", forms.join(", "))
         };
-        forms.into_iter().map(line).collect()
+        self.by_case().into_iter().map(line).collect()
+    }
+
+    /// By policy, kind and case: the forms, and what was seen in the first.
+    fn by_case(&self) -> BTreeMap<(&str, &str, &str), (Vec<&str>, &str)> {
+        let mut cases: BTreeMap<_, (Vec<&str>, &str)> = BTreeMap::new();
+        for Fault { policy, case, form, kind, seen } in self.faults() {
+            let key = (policy.map_or("direct", Policy::name), kind.name(), case.as_str());
+            let forms = &mut cases.entry(key).or_insert((vec![], seen)).0;
+            if !forms.contains(&form.name()) {
+                forms.push(form.name());
+            }
+        }
+        cases
     }
 }
 
