@@ -3,6 +3,7 @@
 mod bad_input;
 mod catalog;
 mod corners;
+mod corpus;
 mod drivers;
 mod errors;
 mod extended;

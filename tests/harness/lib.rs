@@ -4,6 +4,8 @@
 
 /// A daemon attached to a cgroup of its own.
 pub mod agent;
+/// The attack corpus and what runs it.
+pub mod corpus;
 /// A listener that plays the database reached directly.
 pub mod decoy;
 /// A network namespace of a test's own.

@@ -1,6 +1,7 @@
 //! What cargo cannot do: setup, demo, test, ci, tidy, bench, functions.
 
 mod bench;
+mod corpus;
 mod demo;
 mod functions;
 mod fuzz;
@@ -25,6 +26,8 @@ enum Task {
     Bench(bench::Options),
     /// Every gate; lists all that failed.
     Ci,
+    /// Attacks and their benign twins in every form of a statement, direct and through the agent.
+    Corpus(corpus::Options),
     /// An unmodified client gets masked rows; then the daemon is killed, and the client nothing.
     Demo,
     /// What the functions of every installed server do with values, as a table for the core.
@@ -63,6 +66,7 @@ fn main() -> Result<()> {
             as_root(&build, || bench::run(&options))
         }
         Task::Ci => ci(),
+        Task::Corpus(options) => as_root(&["build", "--package", "mask-agent"], || corpus::run(&options)),
         Task::Demo => as_root(&["build", "--package", "mask-agent"], demo::run),
         Task::Functions { check: true } => functions::run(functions::Mode::Check),
         Task::Functions { check: false } => functions::run(functions::Mode::Write),

@@ -1,0 +1,51 @@
+//! A server with the schema, and an agent for each policy.
+
+use anyhow::Result;
+
+use super::{Case, Door, Outcome, Policy, Runner, schema};
+use crate::{Agent, Postgres};
+
+/// What the corpus is run on.
+pub struct Stand {
+    runner: Runner,
+    // In this order: the doors close before the agents end, and the agents before the server.
+    _doors: Vec<Door>,
+    _agents: Vec<Agent>,
+    _postgres: Postgres,
+}
+
+impl Stand {
+    /// Starts a server, of a major version or the system's own, and an agent for each policy that is shipped.
+    pub fn start(policies: &[Policy], major: Option<u16>) -> Result<Self> {
+        let postgres = major.map_or_else(|| Postgres::start("trust"), Postgres::start_major)?;
+        // Vacuum and analyze would come in between, and change what statistics say.
+        postgres.setup("alter system set autovacuum = off")?;
+        postgres.setup(&format!("select pg_reload_conf();\n{}", schema()?))?;
+        let mut agents = vec![];
+        let mut doors = vec![];
+        let mut ports = vec![];
+        for policy in policies {
+            let Some(text) = policy.text()? else {
+                eprintln!("not run under {}: its policy is not shipped yet", policy.name());
+                continue;
+            };
+            let agent = Agent::start_with(postgres.port, Some(&text))?;
+            let door = Door::open(&agent, postgres.port)?;
+            ports.push((*policy, door.port));
+            agents.push(agent);
+            doors.push(door);
+        }
+        let runner = Runner::new(postgres.port, &ports)?;
+        Ok(Self { runner, _doors: doors, _agents: agents, _postgres: postgres })
+    }
+
+    /// Tries a case without agents.
+    pub fn prove(&mut self, case: &Case) -> Vec<Outcome> {
+        self.runner.prove(case).unwrap_or_else(|error| vec![Outcome::broken(case, &error)])
+    }
+
+    /// Runs a case through every agent.
+    pub fn run(&mut self, case: &Case) -> Vec<Outcome> {
+        self.runner.run(case).unwrap_or_else(|error| vec![Outcome::broken(case, &error)])
+    }
+}
