@@ -14,15 +14,22 @@ async def pump(reader, writer):
         writer.close()
 
 
+# The loop itself holds them weakly.
+held = set()
+
+
 async def enter(reader, writer):
+    held.add(asyncio.current_task())
     try:
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", int(sys.argv[1]))
     except OSError:
         writer.close()
+        held.discard(asyncio.current_task())
         return
     await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
     inner_writer.close()
     writer.close()
+    held.discard(asyncio.current_task())
 
 
 async def main():
