@@ -6,7 +6,6 @@ use anyhow::{Context, Result};
 
 use crate::{
     flow::{Column, Flow},
-    tree,
     vocabulary::Vocabulary,
     walk::{self, Facts},
     wire::{PRINT_TREES, Session},
@@ -125,7 +124,7 @@ impl Catalog {
         }
         let sql = format!("select * from {view}");
         let text = session.tree(&sql)?.map_err(|refused| anyhow::anyhow!("{sql}: {}", refused.message))?;
-        let statement = walk::statement(&tree::parse(&text)?, vocabulary, &self.facts)?;
+        let statement = walk::statement(&vocabulary.read(&text)?, vocabulary, &self.facts)?;
         let outputs = statement.outputs.context("a view without columns")?;
         let flow = match usize::try_from(column.number).unwrap_or(0).checked_sub(1) {
             None => Flow::union(&outputs),

@@ -24,7 +24,7 @@ use report::Report;
 use server::Server;
 use sets::{Batch, Set};
 use vocabulary::Vocabulary;
-use walk::Statement;
+use walk::{Statement, WalkError};
 use wire::Session;
 
 /// Trees of deep expressions are read by recursion; the server's own limit on depth is reached far before this.
@@ -97,8 +97,11 @@ fn compare_batch(options: &Options, server: &Server, batch: &Batch, report: &mut
     let mut judged = Vec::new();
     for sql in &batch.statements {
         match tree_of(&mut session, sql, &vocabulary, &catalog)? {
-            Some(Ok(statement)) => judged.push(Judged { sql, server: statement }),
-            Some(Err(error)) => report.oracle_error(sql, &error),
+            Some(Ok(statement)) => {
+                report.tree();
+                judged.push(Judged { sql, server: statement });
+            }
+            Some(Err(error)) => report.oracle_error(sql, &error.to_string()),
             None => report.server_error(),
         }
     }
@@ -131,11 +134,10 @@ fn tree_of(
     sql: &str,
     vocabulary: &Vocabulary,
     catalog: &Catalog,
-) -> Result<Option<Result<Statement, String>>> {
+) -> Result<Option<Result<Statement, WalkError>>> {
     let Ok(text) = session.tree(sql)? else { return Ok(None) };
-    let statement = tree::parse(&text).map_err(|error| error.to_string()).and_then(|tree| {
-        walk::statement(&tree, vocabulary, &catalog.facts).map_err(|error| error.to_string())
-    });
+    let tree = vocabulary.read(&text).map_err(WalkError::from);
+    let statement = tree.and_then(|tree| walk::statement(&tree, vocabulary, &catalog.facts));
     Ok(Some(statement))
 }
 

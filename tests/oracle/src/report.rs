@@ -10,6 +10,7 @@ const EQUAL_PERCENT_MIN: f64 = 98.0;
 /// What came of one set.
 #[derive(Default)]
 pub(crate) struct Report {
+    trees: u32,
     equal: u32,
     over: u32,
     under: u32,
@@ -29,6 +30,11 @@ struct Class {
 }
 
 impl Report {
+    /// The server printed a tree, and the oracle read it.
+    pub(crate) fn tree(&mut self) {
+        self.trees += 1;
+    }
+
     pub(crate) fn server_error(&mut self) {
         self.server_errors += 1;
     }
@@ -94,8 +100,9 @@ impl Report {
         let judged = self.equal + self.over + self.under + self.engine_errors + self.refused;
         let share = if judged == 0 { 0.0 } else { f64::from(self.equal) * 100.0 / f64::from(judged) };
         println!(
-            "{name}: {} equal ({share:.2} % of {judged}), {} over, {} under, {} engine errors, {} refused, {} unjudged, \
+            "{name}: {} trees, {} equal ({share:.2} % of {judged}), {} over, {} under, {} engine errors, {} refused, {} unjudged, \
              {} oracle errors, {} server errors",
+            self.trees,
             self.equal,
             self.over,
             self.under,

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use crate::tree::{Node, Value};
+use crate::tree::{self, Node, TreeError, Value};
 
 /// The kinds and fields of all majors; its header explains it.
 const TABLE: &str = include_str!("vocabulary.txt");
@@ -14,6 +14,8 @@ pub(crate) const MAJORS: std::ops::RangeInclusive<u32> = 13..=18;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VocabularyError {
+    #[error(transparent)]
+    Tree(#[from] TreeError),
     #[error("PostgreSQL {0} is not in the table of node kinds; {MAJORS:?} are")]
     Major(u32),
     #[error("src/vocabulary.txt: {0:?} is no range of majors")]
@@ -28,6 +30,16 @@ pub(crate) enum VocabularyError {
 pub(crate) struct Vocabulary {
     major: u32,
     kinds: HashMap<&'static str, Vec<Field>>,
+    former: HashMap<&'static str, &'static str>,
+}
+
+/// A tree of which every node and field is known.
+pub(crate) struct Tree(Value);
+
+impl Tree {
+    pub(crate) fn root(&self) -> &Value {
+        &self.0
+    }
 }
 
 struct Field {
@@ -40,9 +52,13 @@ impl Vocabulary {
         if !MAJORS.contains(&major) {
             return Err(VocabularyError::Major(major));
         }
-        let mut kinds = HashMap::new();
+        let (mut kinds, mut former) = (HashMap::new(), HashMap::new());
         for line in TABLE.lines().filter(|line| !line.starts_with('#')) {
             let mut words = line.split_whitespace();
+            if let Some((name, kind)) = line.strip_prefix('=').and_then(|line| line.split_once(' ')) {
+                former.extend(in_major(name, major)?.map(|name| (name, kind)));
+                continue;
+            }
             let Some(kind) = in_major(words.next().unwrap_or_default(), major)? else { continue };
             let mut fields = Vec::new();
             for word in words {
@@ -51,22 +67,32 @@ impl Vocabulary {
             }
             kinds.insert(kind, fields);
         }
-        Ok(Self { major, kinds })
+        Ok(Self { major, kinds, former })
     }
 
-    /// That every node and field is one we know. Utility statements, which rules may add, are not looked into.
-    pub(crate) fn check(&self, value: &Value) -> Result<(), VocabularyError> {
+    /// Reads a tree of which every node and field is one we know. Utility statements, which rules may add, are not
+    /// looked into.
+    pub(crate) fn read(&self, text: &str) -> Result<Tree, VocabularyError> {
+        let mut value = tree::parse(text)?;
+        self.check(&mut value)?;
+        Ok(Tree(value))
+    }
+
+    fn check(&self, value: &mut Value) -> Result<(), VocabularyError> {
         match value {
             Value::Null | Value::Atom(_) | Value::Datum => Ok(()),
-            Value::List(items) => items.iter().try_for_each(|item| self.check(item)),
+            Value::List(items) => items.iter_mut().try_for_each(|item| self.check(item)),
             Value::Node(node) => {
+                if let Some(kind) = self.former.get(node.kind.as_str()) {
+                    (*kind).clone_into(&mut node.kind);
+                }
                 let known = self.fields(&node.kind)?;
-                for (name, value) in &node.fields {
-                    if !known.iter().any(|field| field.name == name) {
+                for (name, value) in &mut node.fields {
+                    if !known.iter().any(|field| field.name == name.as_str()) {
                         let (kind, field) = (node.kind.clone(), name.clone());
                         return Err(VocabularyError::Field { major: self.major, kind, field });
                     }
-                    if name != "utilityStmt" {
+                    if name.as_str() != "utilityStmt" {
                         self.check(value)?;
                     }
                 }
@@ -103,10 +129,16 @@ fn in_major(word: &'static str, major: u32) -> Result<Option<&'static str>, Voca
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::parse;
 
-    fn check(major: u32, text: &str) -> Result<(), VocabularyError> {
-        Vocabulary::of(major)?.check(&parse(text).unwrap())
+    fn check(major: u32, text: &str) -> Result<Tree, VocabularyError> {
+        Vocabulary::of(major)?.read(text)
+    }
+
+    #[test]
+    fn a_kind_that_had_another_name_is_read_by_the_new_one() {
+        let tree = check(14, "{CASE :args ({WHEN})}").unwrap();
+        assert_eq!(tree.root().node().unwrap().kind, "CASEEXPR");
+        assert!(matches!(check(15, "{CASE}"), Err(VocabularyError::Kind { .. })));
     }
 
     #[test]

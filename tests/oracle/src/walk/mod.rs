@@ -2,6 +2,8 @@
 //!
 //! Value flow and influence are defined in docs/decisions/0004-oracle.md.
 
+#[cfg(test)]
+mod cases;
 mod clauses;
 mod expression;
 mod range;
@@ -14,7 +16,7 @@ use std::{
 use crate::{
     flow::{Column, Flow},
     tree::{Node, TreeError, Value},
-    vocabulary::{Vocabulary, VocabularyError},
+    vocabulary::{Tree, Vocabulary, VocabularyError},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -53,13 +55,8 @@ pub(crate) struct Facts {
 pub(crate) const FIRST_USER_OID: u32 = 16384;
 
 /// Reads the list of queries that the rewriter made of one statement.
-pub(crate) fn statement(
-    tree: &Value,
-    vocabulary: &Vocabulary,
-    facts: &Facts,
-) -> Result<Statement, WalkError> {
-    vocabulary.check(tree)?;
-    let Value::List(queries) = tree else { return Err(WalkError::NoQueries) };
+pub(crate) fn statement(tree: &Tree, vocabulary: &Vocabulary, facts: &Facts) -> Result<Statement, WalkError> {
+    let Value::List(queries) = tree.root() else { return Err(WalkError::NoQueries) };
     let mut walk = Walk::new(vocabulary, facts);
     let mut outputs: Option<Vec<Flow>> = None;
     for query in queries {
