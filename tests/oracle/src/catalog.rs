@@ -30,12 +30,12 @@ const VALUELESS: [&str; 13] = [
 ];
 
 /// What the oracle knows of one database.
+#[derive(Default)]
 pub(crate) struct Catalog {
     names: HashMap<String, Column>,
     columns: HashMap<u32, BTreeSet<i16>>,
     spoken: HashMap<Column, String>,
     views: HashMap<u32, String>,
-    expansions: HashMap<Column, Flow>,
     pub(crate) facts: Facts,
 }
 
@@ -45,14 +45,7 @@ fn number<T: std::str::FromStr>(text: &str) -> Result<T> {
 
 impl Catalog {
     pub(crate) fn load(session: &mut Session) -> Result<Self> {
-        let mut catalog = Self {
-            names: HashMap::new(),
-            columns: HashMap::new(),
-            spoken: HashMap::new(),
-            views: HashMap::new(),
-            expansions: HashMap::new(),
-            facts: Facts::default(),
-        };
+        let mut catalog = Self::default();
         let relations = "select c.oid, n.nspname, c.relname, c.relkind = 'v' and c.oid < 16384,
             quote_ident(n.nspname) || '.' || quote_ident(c.relname)
             from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r','v','m','f','p','S','c')";
@@ -62,7 +55,6 @@ impl Catalog {
             let oid = number(oid)?;
             relation_names.insert(oid, format!("{schema}.{name}"));
             catalog.name(Column { relation: oid, number: 0 }, format!("{schema}.{name}.*"));
-            catalog.columns.insert(oid, BTreeSet::new());
             if is_system_view == "t" {
                 catalog.views.insert(oid, quoted.clone());
             }
@@ -74,9 +66,6 @@ impl Catalog {
             let column = Column { relation: number(relation)?, number: number(attribute)? };
             let Some(relation) = relation_names.get(&column.relation) else { continue };
             catalog.name(column, format!("{relation}.{name}"));
-            if column.number > 0 {
-                catalog.columns.entry(column.relation).or_default().insert(column.number);
-            }
         }
         let valueless = format!(
             "select oid from pg_proc where pronamespace = 'pg_catalog'::regnamespace and proname in ('{}')",
@@ -88,7 +77,11 @@ impl Catalog {
         Ok(catalog)
     }
 
-    fn name(&mut self, column: Column, name: String) {
+    /// Gives a column its name.
+    pub(crate) fn name(&mut self, column: Column, name: String) {
+        if column.number > 0 {
+            self.columns.entry(column.relation).or_default().insert(column.number);
+        }
         self.spoken.insert(column, name.clone());
         self.names.insert(name, column);
     }
@@ -109,29 +102,33 @@ impl Catalog {
         let Column { relation, number } = column;
         self.spoken.get(&column).cloned().unwrap_or_else(|| format!("relation {relation} column {number}"))
     }
+}
 
-    /// What a column of one of the server's own views is made of: the engine keeps these views whole, and the tree
-    /// does not. `None` for any other column.
-    pub(crate) fn expansion(
-        &mut self,
-        session: &mut Session,
-        vocabulary: &Vocabulary,
-        column: Column,
-    ) -> Result<Option<Flow>> {
-        let Some(view) = self.views.get(&column.relation) else { return Ok(None) };
-        if let Some(flow) = self.expansions.get(&column) {
-            return Ok(Some(flow.clone()));
+/// What columns of the server's own views are made of: the engine keeps these views whole, and the tree does not.
+pub(crate) struct Expansions<'a> {
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) session: &'a mut Session,
+    pub(crate) vocabulary: &'a Vocabulary,
+    pub(crate) known: HashMap<u32, Vec<Flow>>,
+}
+
+impl Expansions<'_> {
+    /// The columns of a view behind one of its own; `None` for a column of anything else.
+    pub(crate) fn of(&mut self, column: Column) -> Result<Option<Flow>> {
+        let Some(view) = self.catalog.views.get(&column.relation) else { return Ok(None) };
+        if !self.known.contains_key(&column.relation) {
+            let sql = format!("select * from {view}");
+            let text =
+                self.session.tree(&sql)?.map_err(|refused| anyhow::anyhow!("{sql}: {}", refused.message))?;
+            let statement =
+                walk::statement(&self.vocabulary.read(&text)?, self.vocabulary, &self.catalog.facts)?;
+            self.known.insert(column.relation, statement.outputs.context("a view without columns")?);
         }
-        let sql = format!("select * from {view}");
-        let text = session.tree(&sql)?.map_err(|refused| anyhow::anyhow!("{sql}: {}", refused.message))?;
-        let statement = walk::statement(&vocabulary.read(&text)?, vocabulary, &self.facts)?;
-        let outputs = statement.outputs.context("a view without columns")?;
-        let flow = match usize::try_from(column.number).unwrap_or(0).checked_sub(1) {
-            None => Flow::union(&outputs),
-            Some(at) => outputs.get(at).cloned().context("a view's column that it does not have")?,
-        };
-        self.expansions.insert(column, flow.clone());
-        Ok(Some(flow))
+        let outputs = &self.known[&column.relation];
+        match usize::try_from(column.number).unwrap_or(0).checked_sub(1) {
+            None => Ok(Some(Flow::union(outputs))),
+            Some(at) => outputs.get(at).cloned().map(Some).context("a view's column that it does not have"),
+        }
     }
 }
 

@@ -98,9 +98,13 @@ fn schedule(suite: &Path) -> Result<Vec<String>> {
 fn load(server: &Server, suite: &Path, files: &[String]) -> Result<()> {
     // The server reads data files itself, as its own user.
     let readable = server.folder.join("regress");
+    if readable.exists() {
+        fs::remove_dir_all(&readable)?;
+    }
     run(Command::new("cp").args(["-r"]).arg(suite).arg(&readable))?;
     fs::create_dir_all(readable.join("results"))?;
     run(Command::new("chown").args(["-R", "postgres"]).arg(&readable))?;
+    run(server.psql_command("postgres").args(["-c", &format!("drop database if exists {DATABASE}")]))?;
     let create = format!("create database {DATABASE} template template0");
     run(server.psql_command("postgres").args(["-c", &create]))?;
     for (pass, name) in ["as they are", "without what drops"].iter().enumerate() {

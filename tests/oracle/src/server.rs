@@ -113,14 +113,17 @@ impl Server {
         output(self.psql_command(database).args(arguments))
     }
 
-    /// Makes a database with a schema, unless it is there already.
+    /// Makes a database with a schema, unless it is there already with the same one.
     pub(crate) fn database(&self, name: &str, schema: &str) -> Result<()> {
-        let (there, _) = self.psql(name, &["-c", "select 1"])?;
-        if there {
+        let made_by = self.folder.join(format!("{name}.sql"));
+        if std::fs::read_to_string(&made_by).is_ok_and(|text| text == schema) {
             return Ok(());
         }
+        run(self.psql_command("postgres").args(["-c", &format!("drop database if exists {name}")]))?;
         run(self.psql_command("postgres").args(["-c", &format!("create database {name}")]))?;
-        run(self.psql_command(name).args(["-v", "ON_ERROR_STOP=1", "-c", schema]))
+        run(self.psql_command(name).args(["-v", "ON_ERROR_STOP=1", "-c", schema]))?;
+        std::fs::write(&made_by, schema)?;
+        Ok(())
     }
 
     /// What the engine is told to connect to.

@@ -142,11 +142,16 @@ pub(crate) fn optimizable(statement: &str) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
     for raw in &parsed.protobuf.stmts {
         let Some(node) = raw.stmt.as_deref().and_then(|node| node.node.as_ref()) else { continue };
-        if is_query(node) && parsed.protobuf.stmts.len() == 1 {
+        let within = inner(node).and_then(|node| node.node.as_ref());
+        let query = within.unwrap_or(node);
+        let changed = without_into(query);
+        if !is_query(query) {
+            continue;
+        }
+        if within.is_none() && changed.is_none() && parsed.protobuf.stmts.len() == 1 {
             found.push(statement.to_owned());
-        } else if let Some(query) =
-            inner(node).and_then(|node| node.node.as_ref()).filter(|node| is_query(node))
-        {
+        } else {
+            let query = changed.as_ref().unwrap_or(query);
             found
                 .push(query.deparse(pg_query::DeparseOptions::default()).map_err(|error| error.to_string())?);
         }
@@ -155,14 +160,25 @@ pub(crate) fn optimizable(statement: &str) -> Result<Vec<String>, String> {
 }
 
 fn is_query(node: &NodeEnum) -> bool {
-    match node {
-        NodeEnum::SelectStmt(select) => select.into_clause.is_none(),
-        NodeEnum::InsertStmt(_)
-        | NodeEnum::UpdateStmt(_)
-        | NodeEnum::DeleteStmt(_)
-        | NodeEnum::MergeStmt(_) => true,
-        _ => false,
+    matches!(
+        node,
+        NodeEnum::SelectStmt(_)
+            | NodeEnum::InsertStmt(_)
+            | NodeEnum::UpdateStmt(_)
+            | NodeEnum::DeleteStmt(_)
+            | NodeEnum::MergeStmt(_)
+    )
+}
+
+/// The query of SELECT INTO. Of a set operation, the leftmost query says where to.
+fn without_into(node: &NodeEnum) -> Option<NodeEnum> {
+    let NodeEnum::SelectStmt(select) = node else { return None };
+    let mut select = select.clone();
+    let mut leftmost = &mut *select;
+    while let Some(left) = &mut leftmost.larg {
+        leftmost = left;
     }
+    leftmost.into_clause.take().map(|_| NodeEnum::SelectStmt(select))
 }
 
 fn inner(node: &NodeEnum) -> Option<&Node> {
@@ -205,6 +221,8 @@ mod tests {
             "create table t as select a from b",
             "create materialized view v as select a from b",
             "create view v as select a from b",
+            "select a into t from b",
+            "explain select a into t from b",
             "declare c cursor for select a from b",
             "copy (select a from b) to stdout",
             "explain (costs off) select a from b",

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use mask_tests::wire::{field, frame, parse, query, sync};
+use mask_tests::wire::{Message, field, frame, parse, query, sync};
 
 /// No message of a throw-away server is longer; a tree of the regression suite takes up to a few MB.
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
@@ -46,7 +46,7 @@ impl Session {
         Ok(self.stream.get_mut().write_all(bytes)?)
     }
 
-    fn message(&mut self) -> Result<(u8, Vec<u8>)> {
+    fn message(&mut self) -> Result<Message> {
         let mut head = [0; 5];
         self.stream.read_exact(&mut head).context("the throw-away server closed the connection")?;
         let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
@@ -59,7 +59,7 @@ impl Session {
     }
 
     /// The messages up to `ReadyForQuery`, or the first error among them.
-    fn answer(&mut self) -> Result<Result<Vec<(u8, Vec<u8>)>, Refused>> {
+    fn answer(&mut self) -> Result<Result<Vec<Message>, Refused>> {
         let mut messages = Vec::new();
         let mut refused = None;
         loop {
@@ -125,14 +125,9 @@ fn cells(body: &[u8]) -> Option<Vec<String>> {
 pub(crate) const PRINT_TREES: &str =
     "-c client_min_messages=log -c debug_print_rewritten=on -c debug_pretty_print=off";
 
-/// A message that nothing follows; kept here so that the harness's encoders are all we use.
-pub(crate) fn terminate() -> Vec<u8> {
-    frame(b'X', b"")
-}
-
 impl Drop for Session {
     fn drop(&mut self) {
-        // The server notices a closed socket too.
-        let _ = self.send(&terminate());
+        // Terminate; the server notices a closed socket too.
+        let _ = self.send(&frame(b'X', b""));
     }
 }

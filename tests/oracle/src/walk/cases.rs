@@ -6,7 +6,7 @@ use super::{Statement, WalkError};
 use crate::{
     catalog::{Catalog, observer},
     flow::Flow,
-    server::{Server, run},
+    server::Server,
     vocabulary::Vocabulary,
     walk,
 };
@@ -188,7 +188,6 @@ fn the_flows_are_those_worked_out_by_hand() {
     }
     let major = std::env::var("MASK_ORACLE_MAJOR").map_or(15, |major| major.parse().unwrap());
     let server = Server::start(major, "cases").unwrap();
-    run(server.psql_command("postgres").args(["-c", "drop database if exists oracle_cases"])).unwrap();
     server.database("oracle_cases", SCHEMA).unwrap();
     let mut session = observer(server.port, "oracle_cases", Some("app")).unwrap();
     let catalog = Catalog::load(&mut session).unwrap();

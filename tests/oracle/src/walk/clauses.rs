@@ -30,10 +30,9 @@ impl<'t> Walk<'t> {
             self.writes(scope)?;
             self.targets(&Scope { returning: true, ..*scope }, "returningList")?
         };
-        if query.node("setOperations")?.is_none() {
-            if let Some(from) = query.node("jointree")? {
-                self.from(scope, from)?;
-            }
+        // Above a set operation, the tree of joins is empty.
+        if let Some(from) = query.node("jointree")? {
+            self.from(scope, from)?;
         }
         self.order(scope, &outputs)?;
         for clause in ["havingQual", "limitOffset", "limitCount"] {

@@ -56,7 +56,12 @@ pub(crate) const FIRST_USER_OID: u32 = 16384;
 
 /// Reads the list of queries that the rewriter made of one statement.
 pub(crate) fn statement(tree: &Tree, vocabulary: &Vocabulary, facts: &Facts) -> Result<Statement, WalkError> {
-    let Value::List(queries) = tree.root() else { return Err(WalkError::NoQueries) };
+    let queries = match tree.root() {
+        Value::List(queries) => &queries[..],
+        // A rule may leave nothing to do.
+        Value::Null => &[],
+        Value::Atom(_) | Value::Datum | Value::Node(_) => return Err(WalkError::NoQueries),
+    };
     let mut walk = Walk::new(vocabulary, facts);
     let mut outputs: Option<Vec<Flow>> = None;
     for query in queries {
