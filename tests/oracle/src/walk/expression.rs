@@ -1,6 +1,6 @@
 //! What an expression draws on.
 
-use super::{FIRST_USER_OID, Scope, Walk, WalkError, command, shown};
+use super::{FIRST_USER_OID, Scope, Walk, WalkError, command, range::stored, shown};
 use crate::{
     flow::{Column, Flow},
     tree::{Node, Value},
@@ -75,6 +75,12 @@ impl<'t> Walk<'t> {
             "PARAM" => self.parameter(scope, node),
             // It tells which columns a row was grouped by, not what is in them.
             "GROUPINGFUNC" => Ok(self.value(scope, node.field("args")?)?.softened()),
+            "NULLTEST" => {
+                let flow = self.value(scope, node.field("arg")?)?;
+                // A mask shows NULL as NULL, so that it is there tells nothing new of a stored value.
+                let bare = !node.flag("argisrow")? && stored(scope, node.field("arg")?)?;
+                Ok(if bare { flow.softened() } else { flow })
+            }
             "TARGETENTRY" => self.value(scope, node.field("expr")?),
             "QUERY" => Err(WalkError::Unknown("a query where an expression should be".into())),
             _ => self.carried(scope, node),

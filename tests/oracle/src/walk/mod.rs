@@ -1,6 +1,6 @@
 //! What each output column, each written column and the predicates of a statement draw on, read from its tree.
 //!
-//! Value flow and influence are defined in docs/decisions/0004-oracle.md.
+//! Value flow and influence are defined in docs/decisions/0005-oracle.md.
 
 #[cfg(test)]
 mod cases;

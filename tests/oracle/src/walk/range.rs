@@ -184,3 +184,33 @@ pub(super) fn common<'s, 't>(
     }
     Err(WalkError::Unknown(format!("the WITH query {name}")))
 }
+
+/// Whether a value is a stored column as it is, through whatever subqueries and joins.
+pub(super) fn stored<'t>(scope: &Scope<'_, 't>, value: &'t Value) -> Result<bool, WalkError> {
+    let Some(node) = value.node() else { return Ok(false) };
+    match node.kind.as_str() {
+        "RELABELTYPE" | "COLLATEEXPR" => return stored(scope, node.field("arg")?),
+        "VAR" => {}
+        _ => return Ok(false),
+    }
+    let scope = scope.up(node.count("varlevelsup")?)?;
+    let entry = scope.entry(node.count("varno")?)?;
+    let Some(at) = usize::try_from(node.number("varattno")?).ok().and_then(|number| number.checked_sub(1))
+    else {
+        return Ok(false);
+    };
+    let listed = |list: &'t [Value]| list.get(at).map_or(Ok(false), |item| stored(scope, item));
+    match entry.text("rtekind")? {
+        kind::RELATION => Ok(true),
+        kind::JOIN => listed(entry.list("joinaliasvars")?),
+        kind::GROUP => listed(entry.list("groupexprs")?),
+        kind::SUBQUERY => {
+            let query = entry.required("subquery")?;
+            let scope = Scope { query, outer: Some(scope), returning: false };
+            let entry = query.nodes("targetList")?.into_iter().nth(at);
+            let united = query.node("setOperations")?.is_some();
+            entry.filter(|_| !united).map_or(Ok(false), |entry| stored(&scope, entry.field("expr")?))
+        }
+        _ => Ok(false),
+    }
+}
