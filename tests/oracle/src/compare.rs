@@ -14,8 +14,10 @@ use crate::{
 /// How the two answers relate.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Comparison {
-    /// What ours lacks: a fault of the engine.
+    /// What ours lacks in outputs and writes: a fault of the engine that may show a value.
     pub(crate) under: Vec<String>,
+    /// Columns that decide and that ours does not list.
+    pub(crate) unlisted: Vec<String>,
     /// What ours has beyond the server's, by class and in words.
     pub(crate) over: Vec<(String, String)>,
     /// Values through user-defined functions whose bodies the engine read: the tree cannot judge them.
@@ -46,7 +48,7 @@ impl<E: FnMut(Column) -> Result<Option<Flow>>> Judge<'_, E> {
         let hidden = ours.outputs.iter().flatten().any(|output| output.untraceable.is_some());
         let missing = self.missing(&server.influence.required, &cover.columns);
         if !missing.is_empty() && !hidden {
-            comparison.under.push(format!("predicates lack {}", self.names(&missing)));
+            comparison.unlisted = missing.iter().map(|column| self.catalog.spoken(*column)).collect();
         }
         Ok(comparison)
     }
@@ -337,6 +339,6 @@ mod tests {
         let server = Statement { influence: required(&[1]), outputs: Some(vec![]), ..Statement::default() };
         let named = r#"{"outputs":[],"predicates":[{"column":"s.t.a","usage":"equality"}]}"#;
         assert!(is_equal(&compare(&server, named)));
-        assert_eq!(compare(&server, r#"{"outputs":[]}"#).under, ["predicates lack s.t.a"]);
+        assert_eq!(compare(&server, r#"{"outputs":[]}"#).unlisted, ["s.t.a"]);
     }
 }

@@ -14,6 +14,7 @@ pub(crate) struct Report {
     equal: u32,
     over: u32,
     under: u32,
+    unlisted: u32,
     unjudged: u32,
     server_errors: u32,
     engine_errors: u32,
@@ -62,13 +63,14 @@ impl Report {
         for detail in &comparison.unjudged {
             self.note("unjudged: a user-defined function whose body the engine read".into(), sql, detail);
         }
+        let whole = sql.replace('\n', "\n    ");
         if !comparison.under.is_empty() {
             self.under += 1;
-            self.faults.push(format!(
-                "UNDER {}\n    {}",
-                comparison.under.join("; "),
-                sql.replace('\n', "\n    ")
-            ));
+            self.faults.push(format!("UNDER {}\n    {whole}", comparison.under.join("; ")));
+        } else if !comparison.unlisted.is_empty() {
+            self.unlisted += 1;
+            let unlisted = comparison.unlisted.join(", ");
+            self.faults.push(format!("UNDER predicates lack {unlisted}\n    {whole}"));
         } else if !comparison.over.is_empty() {
             self.over += 1;
         } else if comparison.unjudged.is_empty() {
@@ -97,15 +99,16 @@ impl Report {
         for (name, class) in classes {
             println!("{:6} × {name}\n        {}", class.count, class.example);
         }
-        let judged = self.equal + self.over + self.under + self.engine_errors + self.refused;
+        let judged = self.equal + self.over + self.under + self.unlisted + self.engine_errors + self.refused;
         let share = if judged == 0 { 0.0 } else { f64::from(self.equal) * 100.0 / f64::from(judged) };
         println!(
-            "{name}: {} trees, {} equal ({share:.2} % of {judged}), {} over, {} under, {} engine errors, {} refused, {} unjudged, \
+            "{name}: {} trees, {} equal ({share:.2} % of {judged}), {} over, {} under, {} under in predicates alone, {} engine errors, {} refused, {} unjudged, \
              {} oracle errors, {} server errors",
             self.trees,
             self.equal,
             self.over,
             self.under,
+            self.unlisted,
             self.engine_errors,
             self.refused,
             self.unjudged,
@@ -113,7 +116,7 @@ impl Report {
             self.server_errors
         );
         let enough = server_only || (judged > 0 && share >= EQUAL_PERCENT_MIN);
-        self.under == 0 && self.oracle_errors == 0 && enough
+        self.under + self.unlisted == 0 && self.oracle_errors == 0 && enough
     }
 }
 
