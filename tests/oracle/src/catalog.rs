@@ -13,7 +13,7 @@ use crate::{
 
 /// Functions that tell how many rows there are, which comes where, or of what kind a value is, and nothing of the
 /// value. An analysis may leave their arguments out.
-const VALUELESS: [&str; 13] = [
+const VALUELESS: [&str; 12] = [
     "count",
     "cume_dist",
     "dense_rank",
@@ -22,7 +22,6 @@ const VALUELESS: [&str; 13] = [
     "num_nonnulls",
     "num_nulls",
     "percent_rank",
-    "pg_column_size",
     "pg_typeof",
     "rank",
     "regr_count",

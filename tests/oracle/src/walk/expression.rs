@@ -1,6 +1,6 @@
 //! What an expression draws on.
 
-use super::{FIRST_USER_OID, Scope, Walk, WalkError, command, range::stored, shown};
+use super::{FIRST_USER_OID, Scope, Walk, WalkError, command, range::stored};
 use crate::{
     flow::{Column, Flow},
     tree::{Node, Value},
@@ -272,13 +272,16 @@ pub(super) fn assignments(query: &Node) -> Result<Vec<Vec<&Node>>, WalkError> {
 
 /// The query on the right of `(a, b) = (select …)`, which stands in the same list as what refers to it.
 fn multi_assignment(query: &Node, link: i64) -> Result<&Node, WalkError> {
+    let mut found = None;
     for entry in assignments(query)?.into_iter().flatten() {
         let Some(candidate) = entry.node("expr")?.filter(|node| node.kind == "SUBLINK") else { continue };
         if candidate.text("subLinkType")? == sublink::MULTIEXPR && candidate.number("subLinkId")? == link {
-            let query = candidate.required("subselect")?;
-            shown(query, "targetList")?;
-            return Ok(query);
+            let several = found.replace(candidate.required("subselect")?).is_some();
+            if several {
+                // Each action of MERGE counts from one.
+                return Err(WalkError::Unknown(format!("multiple assignment {link} in several lists")));
+            }
         }
     }
-    Err(WalkError::Unknown(format!("the parameter of multiple assignment {link}")))
+    found.ok_or_else(|| WalkError::Unknown(format!("the parameter of multiple assignment {link}")))
 }
