@@ -34,8 +34,14 @@ pub(crate) struct Catalog {
     names: HashMap<String, Column>,
     columns: HashMap<u32, BTreeSet<i16>>,
     spoken: HashMap<Column, String>,
-    views: HashMap<u32, String>,
+    views: HashMap<u32, View>,
     pub(crate) facts: Facts,
+}
+
+/// A view, and whether it came with the server.
+struct View {
+    quoted: String,
+    is_own: bool,
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T> {
@@ -45,17 +51,17 @@ fn number<T: std::str::FromStr>(text: &str) -> Result<T> {
 impl Catalog {
     pub(crate) fn load(session: &mut Session) -> Result<Self> {
         let mut catalog = Self::default();
-        let relations = "select c.oid, n.nspname, c.relname, c.relkind = 'v' and c.oid < 16384,
+        let relations = "select c.oid, n.nspname, c.relname, c.relkind = 'v', c.oid < 16384,
             quote_ident(n.nspname) || '.' || quote_ident(c.relname)
             from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r','v','m','f','p','S','c')";
         let mut relation_names = HashMap::new();
         for row in session.rows(relations)? {
-            let [oid, schema, name, is_system_view, quoted] = &row[..] else { continue };
+            let [oid, schema, name, is_view, is_own, quoted] = &row[..] else { continue };
             let oid = number(oid)?;
             relation_names.insert(oid, format!("{schema}.{name}"));
             catalog.name(Column { relation: oid, number: 0 }, format!("{schema}.{name}.*"));
-            if is_system_view == "t" {
-                catalog.views.insert(oid, quoted.clone());
+            if is_view == "t" {
+                catalog.views.insert(oid, View { quoted: quoted.clone(), is_own: is_own == "t" });
             }
         }
         for row in
@@ -85,6 +91,17 @@ impl Catalog {
         self.names.insert(name, column);
     }
 
+    /// Makes a relation one of the server's own views.
+    #[cfg(test)]
+    pub(crate) fn own_view(&mut self, relation: u32) {
+        self.views.insert(relation, View { quoted: String::new(), is_own: true });
+    }
+
+    /// Whether a relation is one of the server's own views.
+    pub(crate) fn is_own_view(&self, relation: u32) -> bool {
+        self.views.get(&relation).is_some_and(|view| view.is_own)
+    }
+
     /// The column of a name as the engine writes it.
     pub(crate) fn column(&self, name: &str) -> Option<Column> {
         self.names.get(name).copied()
@@ -103,7 +120,8 @@ impl Catalog {
     }
 }
 
-/// What columns of the server's own views are made of: the engine keeps these views whole, and the tree does not.
+/// What columns of views are made of. The engine keeps the server's own views whole, and the tree does not; the tree
+/// keeps those whole that a trigger writes for.
 pub(crate) struct Expansions<'a> {
     pub(crate) catalog: &'a Catalog,
     pub(crate) session: &'a mut Session,
@@ -116,7 +134,7 @@ impl Expansions<'_> {
     pub(crate) fn of(&mut self, column: Column) -> Result<Option<Flow>> {
         let Some(view) = self.catalog.views.get(&column.relation) else { return Ok(None) };
         if !self.known.contains_key(&column.relation) {
-            let sql = format!("select * from {view}");
+            let sql = format!("select * from {}", view.quoted);
             let text =
                 self.session.tree(&sql)?.map_err(|refused| anyhow::anyhow!("{sql}: {}", refused.message))?;
             let statement =

@@ -46,7 +46,8 @@ impl<E: FnMut(Column) -> Result<Option<Flow>>> Judge<'_, E> {
         let cover = self.cover(&predicates)?;
         // Without rows to choose from, as in a plain INSERT, an untraceable output still hides every predicate.
         let hidden = ours.outputs.iter().flatten().any(|output| output.untraceable.is_some());
-        let missing = self.missing(&server.influence.required, &cover.columns);
+        let influence = self.expanded(&server.influence)?;
+        let missing = self.missing(&influence.required, &cover.columns);
         if !missing.is_empty() && !hidden {
             comparison.unlisted = missing.iter().map(|column| self.catalog.spoken(*column)).collect();
         }
@@ -132,6 +133,7 @@ impl<E: FnMut(Column) -> Result<Option<Flow>>> Judge<'_, E> {
             }
             return Ok(());
         }
+        let server = &self.expanded(server)?;
         let cover = self.cover(origins)?;
         let missing = self.missing(&server.required, &cover.columns);
         if !server.opaque.is_empty() {
@@ -160,6 +162,23 @@ impl<E: FnMut(Column) -> Result<Option<Flow>>> Judge<'_, E> {
         Ok(())
     }
 
+    /// A flow with what views are made of in place of their columns, which may be named as well.
+    fn expanded(&mut self, flow: &Flow) -> Result<Flow> {
+        let mut expanded = Flow { required: BTreeSet::new(), ..flow.clone() };
+        for column in &flow.required {
+            match (self.expand)(*column)? {
+                Some(made_of) => {
+                    expanded.merge(&made_of);
+                    expanded.tolerated.insert(*column);
+                }
+                None => {
+                    expanded.required.insert(*column);
+                }
+            }
+        }
+        Ok(expanded)
+    }
+
     /// The columns behind names, those of the server's own views replaced by what they are made of.
     fn cover(&mut self, names: &[String]) -> Result<Cover> {
         let mut cover = Cover { columns: BTreeSet::new(), unknown: Vec::new() };
@@ -168,7 +187,8 @@ impl<E: FnMut(Column) -> Result<Option<Flow>>> Judge<'_, E> {
                 cover.unknown.push(name.clone());
                 continue;
             };
-            match (self.expand)(column)? {
+            let own = self.catalog.is_own_view(column.relation);
+            match if own { (self.expand)(column)? } else { None } {
                 Some(flow) => cover.columns.extend(flow.required.into_iter().chain(flow.tolerated)),
                 None => {
                     cover.columns.insert(column);
@@ -238,6 +258,7 @@ mod tests {
         }
         let view = Column { relation: VIEW, number: 1 };
         catalog.name(view, "s.v.x".into());
+        catalog.own_view(VIEW);
         let expand = |column| Ok((column == view).then(|| required(&[1, 2])));
         Judge { catalog: &catalog, expand }.compare(server, &serde_json::from_str(ours).unwrap()).unwrap()
     }
@@ -316,6 +337,12 @@ mod tests {
     fn a_view_of_the_server_is_what_it_is_made_of() {
         assert!(is_equal(&outputs(&[required(&[1, 2])], r#"{"outputs":[{"origins":["s.v.x"]}]}"#)));
         assert_eq!(outputs(&[required(&[3])], r#"{"outputs":[{"origins":["s.v.x"]}]}"#).under.len(), 1);
+        let kept = Flow::of(Column { relation: VIEW, number: 1 });
+        assert!(is_equal(&outputs(
+            std::slice::from_ref(&kept),
+            r#"{"outputs":[{"origins":["s.t.a","s.t.b"]}]}"#
+        )));
+        assert_eq!(outputs(&[kept], r#"{"outputs":[{"origins":["s.t.a"]}]}"#).under.len(), 1);
     }
 
     #[test]
