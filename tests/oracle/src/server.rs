@@ -96,8 +96,13 @@ impl Server {
         let log = std::fs::File::create(folder.join("log"))?;
         let child = server.stdout(Stdio::null()).stderr(log).spawn().context("cannot start PostgreSQL")?;
         let server = Self { child, port, folder };
-        wait_for("PostgreSQL", || server.psql("postgres", &["-c", "select 1"]).is_ok_and(|(ok, _)| ok))?;
+        server.ready()?;
         Ok(server)
+    }
+
+    /// Waits until it takes connections, also after a crash of one of its backends.
+    pub(crate) fn ready(&self) -> Result<()> {
+        wait_for("PostgreSQL", || self.psql("postgres", &["-c", "select 1"]).is_ok_and(|(ok, _)| ok))
     }
 
     /// A psql command for one of its databases.
