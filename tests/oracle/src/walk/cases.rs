@@ -35,6 +35,7 @@ const CASES: &[(&str, &str)] = &[
     ("select c from cust c", "c.*"),
     ("select row_to_json(c), c::text from cust c", "c.* | c.*"),
     ("select upper(email) || name from cust", "c.email c.name"),
+    ("select email collate \"C\", email::varchar(3), id::float from cust", "c.email | c.email | c.id"),
     ("select ctid, tableoid from cust", "(c.ctid) | (c.tableoid)"),
     ("select t.e from (select email as e from cust) t", "c.email"),
     ("select e from vv", "c.email"),
