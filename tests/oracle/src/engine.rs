@@ -58,6 +58,9 @@ pub(crate) struct Written {
 
 /// Explains every statement, in order, by one run of the program.
 pub(crate) fn explain(program: &Path, dsn: &str, statements: &[String]) -> Result<Vec<Explained>> {
+    if statements.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut command = Command::new(program);
     command.args(["explain", "--dsn", dsn, "--json", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;

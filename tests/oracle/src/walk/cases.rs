@@ -98,6 +98,10 @@ const CASES: &[(&str, &str)] = &[
         "select e is null, n is null from (select email as e, nullif(email, 'a') as n from cust) t",
         "(c.email) | c.email",
     ),
+    (
+        "with t as (select email as e, upper(name) as n from cust) select e is null, n is null from t",
+        "(c.email) | c.name",
+    ),
     ("select row(email, id) = row(name, 1) from cust", "c.email c.id c.name"),
     ("select email from cust tablesample system (10)", "c.email"),
     ("select $1::text || email from cust where id = $2", "c.email ~ c.id"),

@@ -1,6 +1,6 @@
 //! What a variable refers to: the entries of the range table.
 
-use super::{Scope, Walk, WalkError};
+use super::{Scope, Walk, WalkError, command};
 use crate::{
     flow::{Column, Flow},
     tree::{Node, Value},
@@ -204,13 +204,20 @@ pub(super) fn stored<'t>(scope: &Scope<'_, 't>, value: &'t Value) -> Result<bool
         kind::RELATION => Ok(true),
         kind::JOIN => listed(entry.list("joinaliasvars")?),
         kind::GROUP => listed(entry.list("groupexprs")?),
-        kind::SUBQUERY => {
-            let query = entry.required("subquery")?;
-            let scope = Scope { query, outer: Some(scope), returning: false };
-            let entry = query.nodes("targetList")?.into_iter().nth(at);
-            let united = query.node("setOperations")?.is_some();
-            entry.filter(|_| !united).map_or(Ok(false), |entry| stored(&scope, entry.field("expr")?))
+        kind::SUBQUERY => stored_output(entry.required("subquery")?, scope, at),
+        kind::CTE if !entry.flag("self_reference")? => {
+            let (query, home) = common(scope, entry)?;
+            stored_output(query, home, at)
         }
+        _ => Ok(false),
+    }
+}
+
+fn stored_output(query: &Node, outer: &Scope<'_, '_>, at: usize) -> Result<bool, WalkError> {
+    let reads = query.text("commandType")? == command::SELECT && query.node("setOperations")?.is_none();
+    let scope = Scope { query, outer: Some(outer), returning: false };
+    match query.nodes("targetList")?.get(at) {
+        Some(entry) if reads => stored(&scope, entry.field("expr")?),
         _ => Ok(false),
     }
 }
