@@ -38,9 +38,9 @@ pub(crate) struct Catalog {
     pub(crate) facts: Facts,
 }
 
-/// A view, and whether it came with the server.
+/// A query that shows what a view is made of, and whether the view came with the server.
 struct View {
-    quoted: String,
+    query: String,
     is_own: bool,
 }
 
@@ -51,17 +51,18 @@ fn number<T: std::str::FromStr>(text: &str) -> Result<T> {
 impl Catalog {
     pub(crate) fn load(session: &mut Session) -> Result<Self> {
         let mut catalog = Self::default();
-        let relations = "select c.oid, n.nspname, c.relname, c.relkind = 'v', c.oid < 16384,
-            quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+        let relations = "select c.oid, n.nspname, c.relname, c.relkind in ('v','m'), c.oid < 16384,
+            case c.relkind when 'm' then pg_get_viewdef(c.oid)
+                else format('select * from %I.%I', n.nspname, c.relname) end
             from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r','v','m','f','p','S','c')";
         let mut relation_names = HashMap::new();
         for row in session.rows(relations)? {
-            let [oid, schema, name, is_view, is_own, quoted] = &row[..] else { continue };
+            let [oid, schema, name, is_view, is_own, query] = &row[..] else { continue };
             let oid = number(oid)?;
             relation_names.insert(oid, format!("{schema}.{name}"));
             catalog.name(Column { relation: oid, number: 0 }, format!("{schema}.{name}.*"));
             if is_view == "t" {
-                catalog.views.insert(oid, View { quoted: quoted.clone(), is_own: is_own == "t" });
+                catalog.views.insert(oid, View { query: query.clone(), is_own: is_own == "t" });
             }
         }
         for row in
@@ -94,7 +95,7 @@ impl Catalog {
     /// Makes a relation one of the server's own views.
     #[cfg(test)]
     pub(crate) fn own_view(&mut self, relation: u32) {
-        self.views.insert(relation, View { quoted: String::new(), is_own: true });
+        self.views.insert(relation, View { query: String::new(), is_own: true });
     }
 
     /// Whether a relation is one of the server's own views.
@@ -121,7 +122,7 @@ impl Catalog {
 }
 
 /// What columns of views are made of. The engine keeps the server's own views whole, and the tree does not; the tree
-/// keeps those whole that a trigger writes for.
+/// keeps those whole that are materialized or that a trigger writes for.
 pub(crate) struct Expansions<'a> {
     pub(crate) catalog: &'a Catalog,
     pub(crate) session: &'a mut Session,
@@ -134,9 +135,9 @@ impl Expansions<'_> {
     pub(crate) fn of(&mut self, column: Column) -> Result<Option<Flow>> {
         let Some(view) = self.catalog.views.get(&column.relation) else { return Ok(None) };
         if !self.known.contains_key(&column.relation) {
-            let sql = format!("select * from {}", view.quoted);
+            let sql = &view.query;
             let text =
-                self.session.tree(&sql)?.map_err(|refused| anyhow::anyhow!("{sql}: {}", refused.message))?;
+                self.session.tree(sql)?.map_err(|refused| anyhow::anyhow!("{sql}: {}", refused.message))?;
             let statement =
                 walk::statement(&self.vocabulary.read(&text)?, self.vocabulary, &self.catalog.facts)?;
             self.known.insert(column.relation, statement.outputs.context("a view without columns")?);

@@ -8,7 +8,7 @@ use crate::{
     catalog::Catalog,
     engine::{Ours, Output},
     flow::{Column, Flow},
-    walk::Statement,
+    walk::{FIRST_USER_OID, Statement},
 };
 
 /// How the two answers relate.
@@ -47,7 +47,9 @@ impl<E: FnMut(Column) -> Result<Option<Flow>>> Judge<'_, E> {
         // Without rows to choose from, as in a plain INSERT, an untraceable output still hides every predicate.
         let hidden = ours.outputs.iter().flatten().any(|output| output.untraceable.is_some());
         let influence = self.expanded(&server.influence)?;
-        let missing = self.missing(&influence.required, &cover.columns);
+        // The views of the server's own that we keep whole decide by its catalogs.
+        let decides = influence.required.into_iter().filter(|column| column.relation >= FIRST_USER_OID);
+        let missing = self.missing(&decides.collect(), &cover.columns);
         if !missing.is_empty() && !hidden {
             comparison.unlisted = missing.iter().map(|column| self.catalog.spoken(*column)).collect();
         }
@@ -102,10 +104,12 @@ impl<E: FnMut(Column) -> Result<Option<Flow>>> Judge<'_, E> {
             let flow = server.writes.get(&target).or_else(|| server.writes.get(&whole)).unwrap_or(&nothing);
             let mut flow = flow.clone();
             flow.tolerated.insert(target);
+            let flow = self.without(&flow, target)?;
             let what = format!("write to {}", written.target);
             self.value(&what, &flow, &origins, untraceable.as_deref(), comparison)?;
         }
         for (target, flow) in &server.writes {
+            let flow = &self.without(flow, *target)?;
             let whole = Column { number: 0, ..*target };
             let carries = !flow.required.is_empty() || !flow.opaque.is_empty();
             if carries && !judged.contains(target) && !judged.contains(&whole) {
@@ -114,6 +118,17 @@ impl<E: FnMut(Column) -> Result<Option<Flow>>> Judge<'_, E> {
             }
         }
         Ok(())
+    }
+
+    /// What is written to a view's column without what that column is made of, which a trigger is given unchanged.
+    fn without(&mut self, flow: &Flow, target: Column) -> Result<Flow> {
+        let mut flow = self.expanded(flow)?;
+        for own in (self.expand)(target)?.unwrap_or_default().required {
+            if flow.required.remove(&own) {
+                flow.tolerated.insert(own);
+            }
+        }
+        Ok(flow)
     }
 
     /// One value: what the server says it draws on, and what ours says.
@@ -165,14 +180,21 @@ impl<E: FnMut(Column) -> Result<Option<Flow>>> Judge<'_, E> {
     /// A flow with what views are made of in place of their columns, which may be named as well.
     fn expanded(&mut self, flow: &Flow) -> Result<Flow> {
         let mut expanded = Flow { required: BTreeSet::new(), ..flow.clone() };
-        for column in &flow.required {
-            match (self.expand)(*column)? {
+        let mut seen = BTreeSet::new();
+        let mut left: Vec<_> = flow.required.iter().copied().collect();
+        while let Some(column) = left.pop() {
+            if !seen.insert(column) {
+                continue;
+            }
+            match (self.expand)(column)? {
+                // Views may be made of views.
                 Some(made_of) => {
-                    expanded.merge(&made_of);
-                    expanded.tolerated.insert(*column);
+                    left.extend(&made_of.required);
+                    expanded.merge(&Flow { required: BTreeSet::new(), ..made_of });
+                    expanded.tolerated.insert(column);
                 }
                 None => {
-                    expanded.required.insert(*column);
+                    expanded.required.insert(column);
                 }
             }
         }
