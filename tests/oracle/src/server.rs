@@ -75,7 +75,7 @@ impl Server {
     /// Starts one of a major version in a folder named for what it holds, which it makes if need be.
     pub(crate) fn start(major: u32, what: &str) -> Result<Self> {
         let program = program(major)?;
-        let folder = std::env::temp_dir().join(format!("mask-oracle-{what}-{major}"));
+        let folder = Self::folder(major, what);
         let data = folder.join("data");
         if !data.join("PG_VERSION").exists() {
             std::fs::create_dir_all(&folder)?;
@@ -98,6 +98,11 @@ impl Server {
         let server = Self { child, port, folder };
         server.ready()?;
         Ok(server)
+    }
+
+    /// Where one lives.
+    pub(crate) fn folder(major: u32, what: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("mask-oracle-{what}-{major}"))
     }
 
     /// Waits until it takes connections, also after a crash of one of its backends.

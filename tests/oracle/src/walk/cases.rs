@@ -197,7 +197,10 @@ fn the_flows_are_those_worked_out_by_hand() {
         return;
     }
     let major = std::env::var("MASK_ORACLE_MAJOR").map_or(15, |major| major.parse().unwrap());
-    let server = Server::start(major, "cases").unwrap();
+    let what = format!("cases-{}", std::process::id());
+    // Dropped after the server, which stands in it.
+    let _folder = mask_tests::Scratch(Server::folder(major, &what));
+    let server = Server::start(major, &what).unwrap();
     server.database("oracle_cases", SCHEMA).unwrap();
     let mut session = observer(server.port, "oracle_cases", Some("app")).unwrap();
     let catalog = Catalog::load(&mut session).unwrap();
