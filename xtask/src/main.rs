@@ -42,6 +42,12 @@ enum Task {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    /// Our lineage beside the server's own analysis of the same statements; fetches what it compares on.
+    Oracle {
+        /// What `mask-oracle --help` lists.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// Install what the tool chain and the tests need, and say why.
     Setup,
     /// All tests; those that need root get it by sudo.
@@ -73,6 +79,11 @@ fn main() -> Result<()> {
         Task::Fuzz { seconds } => {
             setup::run()?;
             fuzz::fuzz(seconds)
+        }
+        Task::Oracle { arguments } => {
+            as_root(&["build", "--package", "mask-agent", "--package", "mask-oracle"], || {
+                run(Command::new("target/debug/mask-oracle").args(&arguments))
+            })
         }
         Task::Setup => setup::run(),
         Task::Test => {
