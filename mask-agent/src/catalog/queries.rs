@@ -174,13 +174,12 @@ pub(super) fn bodies() -> String {
     )
 }
 
-/// Expressions of generated columns, by their relations' OIDs.
+/// Expressions of generated columns and defaults, by their relations' OIDs.
 pub(super) fn expressions() -> String {
     format!(
         "{LOCKED}
         select d.adrelid, d.adnum, case when not exists (select from locked l where l.relation = d.adrelid)
             then pg_get_expr(d.adbin, d.adrelid) end
-        from pg_catalog.pg_attrdef d join pg_catalog.pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
-        where a.attgenerated <> '' and d.adrelid = any ($1)"
+        from pg_catalog.pg_attrdef d where d.adrelid = any ($1)"
     )
 }

@@ -167,6 +167,7 @@ fn columns_of(row: &Row) -> Result<HashMap<u32, Vec<Column>>> {
             type_oid,
             type_modifier,
             generated,
+            default: None,
         });
     }
     for columns in columns.values_mut() {
@@ -255,7 +256,7 @@ async fn define(client: &Client, contents: &mut Contents) -> Result<bool> {
     let views: Vec<u32> = views.map(|relation| relation.oid).collect();
     let generated = contents.relations.iter();
     let generated =
-        generated.filter(|relation| relation.columns.iter().any(|column| column.generated.is_some()));
+        generated.filter(|relation| relation.has_user_code || relation.columns.iter().any(|column| column.generated.is_some()));
     let generated: Vec<u32> = generated.map(|relation| relation.oid).collect();
     let bodies = contents.routines.iter().filter(|routine| {
         matches!(routine.kind, RoutineKind::Function | RoutineKind::Procedure)
@@ -273,6 +274,8 @@ async fn define(client: &Client, contents: &mut Contents) -> Result<bool> {
         for column in &mut relation.columns {
             if let Some(expression) = &mut column.generated {
                 *expression = expressions.take(relation.oid, column.number).unwrap_or_default();
+            } else if relation.has_user_code {
+                column.default = expressions.take(relation.oid, column.number);
             }
         }
     }

@@ -40,6 +40,8 @@ pub struct Column {
     /// The expression of a generated column, as `pg_get_expr` writes it with an empty search path; empty, which is
     /// no expression, where it could not be read because somebody's DDL holds the table.
     pub generated: Option<String>,
+    /// Its default in the same form, where the relation has code of users.
+    pub default: Option<String>,
 }
 
 /// One relation.
@@ -71,7 +73,7 @@ pub struct Relation {
 impl Column {
     /// A column without modifier or expression.
     pub fn new(number: i16, name: &str, type_oid: u32) -> Self {
-        Self { number, name: name.to_owned(), type_oid, type_modifier: -1, generated: None }
+        Self { number, name: name.to_owned(), type_oid, type_modifier: -1, generated: None, default: None }
     }
 }
 

@@ -84,6 +84,7 @@ impl<'a> Tracer<'a> {
             return (node, self.named_outputs(routine, &[], node));
         }
         self.facts.calls_user_code = true;
+        let arguments = &*self.inputs(routine, arguments);
         let deep = self.calling.len() >= CALL_DEPTH_MAX || self.calling.contains(&routine.oid);
         let plain = matches!(routine.kind, RoutineKind::Function | RoutineKind::Procedure);
         if deep || !plain {
@@ -106,6 +107,18 @@ impl<'a> Tracer<'a> {
         self.graph.imply(node, &[query.rows]);
         let row = self.named_outputs(routine, &query.columns.list, node);
         (node, row)
+    }
+
+    /// One value for each input; the last may stand for a list of any length.
+    fn inputs(&mut self, routine: &Routine, arguments: &[NodeId]) -> Vec<NodeId> {
+        let count = routine.inputs.len();
+        let mut inputs = arguments.to_vec();
+        if count > 0 && arguments.len() > count {
+            let rest = self.graph.made(arguments[count - 1..].to_vec());
+            inputs.truncate(count - 1);
+            inputs.push(rest);
+        }
+        inputs
     }
 
     fn opaque(
@@ -420,7 +433,7 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    fn value_of(&mut self, expression: &str) -> NodeId {
+    pub(super) fn value_of(&mut self, expression: &str) -> NodeId {
         let query = self.parsed_query(&format!("select {expression}"));
         match query {
             Some(query) => {

@@ -18,11 +18,19 @@ use super::{
     trace::Tracer,
 };
 
+/// PostgreSQL's own limit (`FUNC_MAX_ARGS`).
+const ARGUMENTS_MAX: usize = 100;
+
 impl<'a> Tracer<'a> {
     /// The result of a call and, where it is a row of known columns, these.
     pub(super) fn call(&mut self, call: &protobuf::FuncCall) -> (NodeId, Option<Columns<'a>>) {
         let (schema, name) = qualified(&call.funcname);
-        let arguments = self.arguments(&call.args);
+        let mut arguments = self.arguments(&call.args);
+        if call.args.iter().any(|argument| matches!(argument.node, Some(NodeEnum::NamedArgExpr(_)))) {
+            // Which argument has which name is the function's affair.
+            let any = self.graph.made(arguments);
+            arguments = vec![any; ARGUMENTS_MAX];
+        }
         if name == "set_config" {
             self.set_config(&call.args);
         }
@@ -133,6 +141,11 @@ impl<'a> Tracer<'a> {
             let rows = level.rows;
             self.graph.imply(rows, &[node]);
         }
+        if name == "unnest" && arguments.len() > 1 {
+            // Each array is a column.
+            let list = arguments.iter().map(|_| (Cow::Borrowed("unnest"), node)).collect();
+            return (node, Some(Columns { list, open: Some(node) }));
+        }
         if builtin.columns.is_empty() {
             let open = builtin.returns_row.then(|| Columns::unknown(node));
             return (node, open);
@@ -229,7 +242,7 @@ impl<'a> Tracer<'a> {
             _ => None,
         });
         let mut item = Item::new(name, columns, whole, entry);
-        Self::alias(&mut item, range.alias.as_ref());
+        self.alias(&mut item, range.alias.as_ref());
         item
     }
 
@@ -324,7 +337,7 @@ impl<'a> Tracer<'a> {
             columns.list.push((Cow::Owned(name), column));
         }
         let mut item = Item::new(Some(name.to_owned()), columns, made, entry);
-        Self::alias(&mut item, alias);
+        self.alias(&mut item, alias);
         item
     }
 }

@@ -26,7 +26,7 @@ impl<'a> Tracer<'a> {
     fn target(&mut self, relation: Option<&protobuf::RangeVar>) -> Item<'a> {
         let relation = relation.cloned().unwrap_or_default();
         let mut item = self.relation_item(&relation.schemaname, &relation.relname);
-        Self::alias(&mut item, relation.alias.as_ref());
+        self.alias(&mut item, relation.alias.as_ref());
         for oid in &item.relations {
             self.facts.written.push(ColumnId { relation: *oid, number: 0 });
             if let Some(known) = self.env.catalog.relation(*oid) {
@@ -58,7 +58,11 @@ impl<'a> Tracer<'a> {
     /// The target as RETURNING sees it: its columns, and what was just put into them.
     fn written_item(&mut self, item: &Item<'a>, written: &[(String, NodeId)]) -> Item<'a> {
         let mut seen = item.clone();
+        let all: Vec<NodeId> = written.iter().map(|(_, value)| *value).collect();
         for (name, node) in &mut seen.columns.list {
+            if !all.is_empty() && self.is_generated(&item.relations, name) {
+                *node = self.graph.made([&[*node][..], &all].concat());
+            }
             let values: Vec<NodeId> =
                 written.iter().filter(|(column, _)| column == name).map(|(_, value)| *value).collect();
             if values.is_empty() {
@@ -69,6 +73,11 @@ impl<'a> Tracer<'a> {
         let nodes: Vec<NodeId> = written.iter().map(|(_, value)| *value).chain([item.whole]).collect();
         seen.whole = self.graph.made(nodes);
         seen
+    }
+
+    fn is_generated(&self, relations: &[u32], name: &str) -> bool {
+        let mut known = relations.iter().filter_map(|oid| self.env.catalog.relation(*oid));
+        known.any(|relation| relation.columns.iter().any(|column| column.name == name && column.generated.is_some()))
     }
 
     fn returning(
@@ -199,7 +208,18 @@ impl<'a> Tracer<'a> {
                     }
                 }
             };
-            let node = if target.indirection.is_empty() { node } else { self.graph.made(vec![node]) };
+            let node = if target.indirection.is_empty() {
+                node
+            } else {
+                let mut parts = vec![node];
+                for part in &target.indirection {
+                    if let Some(NodeEnum::AIndices(indices)) = part.node.as_ref() {
+                        parts.extend(self.optional(indices.lidx.as_deref()));
+                        parts.extend(self.optional(indices.uidx.as_deref()));
+                    }
+                }
+                self.graph.made(parts)
+            };
             self.put(item, &target.name, node, rows);
             written.push((target.name.clone(), node));
         }
@@ -311,7 +331,7 @@ impl<'a> Tracer<'a> {
     pub(super) fn make(&mut self, relation: &Name, names: &[Node], query: &Query<'a>) {
         let names = strings(names);
         let mut columns = query.columns.clone();
-        columns.rename(&names);
+        self.rename(&mut columns, &names);
         for (column, node) in &columns.list {
             let value = self.graph.copy(vec![*node]);
             self.graph.imply(value, &[query.rows]);

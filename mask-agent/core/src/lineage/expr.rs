@@ -57,7 +57,7 @@ impl<'a> Tracer<'a> {
                 let nodes = self.optional(test.arg.as_deref());
                 // NULL is shown as NULL anyway.
                 match *nodes {
-                    [node] if self.graph.is_copy(node) && !test.argisrow => self.graph.made(Vec::new()),
+                    [node] if self.graph.is_identity(node) && !test.argisrow => self.graph.made(Vec::new()),
                     _ => self.graph.made(nodes),
                 }
             }
@@ -294,7 +294,7 @@ impl<'a> Tracer<'a> {
                 let tested = link.testexpr.as_deref().is_none_or(|test| {
                     let node = self.expression(test);
                     self.refs.clear();
-                    self.graph.is_copy(node)
+                    self.graph.is_identity(node)
                 });
                 self.sub_link(link);
                 let nodes = std::mem::replace(&mut self.refs, outer);
@@ -305,8 +305,10 @@ impl<'a> Tracer<'a> {
                 let outer = std::mem::take(&mut self.refs);
                 let value = node.map(|node| self.expression(node));
                 let nodes = std::mem::replace(&mut self.refs, outer);
-                let plain = value.is_some_and(|value| self.graph.is_copy(value));
-                let test = matches!(kind, NodeEnum::NullTest(_)) && nodes.len() == 1;
+                let plain = value.is_some_and(|value| self.graph.is_identity(value));
+                // NULL is shown as NULL anyway.
+                let test = matches!(kind, NodeEnum::NullTest(_))
+                    && matches!(*nodes, [node] if self.graph.is_identity(node));
                 if !test {
                     self.meet(nodes, if plain { Usage::Equality } else { Usage::Function }, plain);
                 }
@@ -322,7 +324,7 @@ impl<'a> Tracer<'a> {
             let before = self.refs.len();
             let node = self.expression(side);
             let constant = self.refs.len() == before;
-            plain &= constant || self.graph.is_copy(node) || is_row_of_columns(side);
+            plain &= constant || self.graph.is_identity(node) || is_row_of_columns(side);
             sides.push(node);
         }
         let operator = self.operator(&expression.name);
@@ -359,7 +361,7 @@ impl<'a> Tracer<'a> {
             return;
         }
         let nodes = self.sorted(node, columns, refs);
-        let plain = matches!(*nodes, [node] if self.graph.is_copy(node));
+        let plain = matches!(*nodes, [node] if self.graph.is_identity(node));
         self.meet(nodes, Usage::Grouping, plain);
     }
 

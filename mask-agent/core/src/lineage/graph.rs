@@ -227,8 +227,13 @@ impl Graph {
         }
     }
 
-    /// The relations in FROM that a value's leaves belong to.
-    fn leaves(&self, id: NodeId) -> Vec<EntryId> {
+    /// Whether a value is a stored one as it is.
+    pub(super) fn is_identity(&self, id: NodeId) -> bool {
+        self.is_copy(id) && self.origins(id).is_identity
+    }
+
+    /// The relations in FROM that a value's leaves belong to, those leaves that fit.
+    fn leaves(&self, id: NodeId, fits: &dyn Fn(Option<ColumnId>) -> bool) -> Vec<EntryId> {
         let mut leaves = Vec::new();
         let mut seen = vec![false; self.nodes.len()];
         let mut open = vec![id];
@@ -237,7 +242,7 @@ impl Graph {
                 continue;
             }
             let node = self.node(id);
-            if node.from.is_empty() || node.is_view {
+            if (node.from.is_empty() || node.is_view) && fits(node.base) {
                 leaves.extend(node.entry);
             }
             open.extend_from_slice(&node.from);
@@ -279,10 +284,11 @@ impl Graph {
                 others.push(*id);
             }
         }
-        let own: Vec<EntryId> = telling.iter().flat_map(|id| self.leaves(*id)).collect();
+        let masked = |base: Option<ColumnId>| base.is_some_and(is_sensitive);
+        let own: Vec<EntryId> = telling.iter().flat_map(|id| self.leaves(*id, &masked)).collect();
         let mut changed = false;
         for id in others {
-            let mut rows: Vec<EntryId> = self.leaves(id);
+            let mut rows: Vec<EntryId> = self.leaves(id, &|_| true);
             let same_row = !rows.is_empty() && rows.iter().all(|entry| own.contains(entry));
             if same_row {
                 // Two columns of one row: only their being equal says what the other is.

@@ -331,6 +331,14 @@ pub fn analyse(sql: &str, env: &Env<'_>, classes: &Classification) -> Result<Vec
     })
 }
 
+/// What triggers and defaults put where, whoever writes.
+pub fn standing(catalog: &Catalog, classes: &Classification) -> Vec<Write> {
+    let overlay = Overlay::default();
+    let env = Env { catalog, path: None, overlay: &overlay };
+    let with_code = catalog.relations().filter(|relation| relation.has_user_code);
+    with_code.flat_map(|relation| statement::standing(relation, &env, classes)).collect()
+}
+
 impl From<pg_query::Error> for LineageError {
     /// The parser checks its stack and how deep its tree is, so what reads the tree may recurse.
     fn from(error: pg_query::Error) -> Self {

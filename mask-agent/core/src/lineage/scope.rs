@@ -33,17 +33,6 @@ impl<'a> Columns<'a> {
     pub(super) fn nodes(&self) -> Vec<NodeId> {
         self.list.iter().map(|(_, node)| *node).chain(self.open).collect()
     }
-
-    /// Gives the first columns other names, as `t (a, b)` does.
-    pub(super) fn rename(&mut self, names: &[String]) {
-        // Which columns are renamed is unknown where their number is.
-        if let Some(open) = self.open.filter(|_| names.len() > self.list.len()) {
-            self.list.resize(names.len(), (Cow::Borrowed(""), open));
-        }
-        for ((name, _), new) in self.list.iter_mut().zip(names) {
-            *name = Cow::Owned(new.clone());
-        }
-    }
 }
 
 /// One name in FROM.
@@ -89,6 +78,24 @@ const SYSTEM_COLUMNS: [(&str, i16); 6] =
 const VIEW_DEPTH_MAX: usize = 32;
 
 impl<'a> Tracer<'a> {
+    /// Gives the first columns other names, as `t (a, b)` does.
+    pub(super) fn rename(&mut self, columns: &mut Columns<'a>, names: &[String]) {
+        if names.is_empty() {
+            return;
+        }
+        if columns.open.is_some() {
+            // Which columns are renamed is unknown where their number is.
+            let nodes = columns.nodes();
+            let any = self.graph.made(nodes);
+            columns.list = names.iter().map(|name| (Cow::Owned(name.clone()), any)).collect();
+            columns.open = Some(any);
+            return;
+        }
+        for ((name, _), new) in columns.list.iter_mut().zip(names) {
+            *name = Cow::Owned(new.clone());
+        }
+    }
+
     /// Relations a name may mean: the first on the search path, where that is known.
     pub(super) fn candidates(&mut self, schema: &str, name: &str) -> Vec<&'a Relation> {
         let catalog = self.env.catalog;
@@ -160,9 +167,8 @@ impl<'a> Tracer<'a> {
                 && other.open.is_none()
         });
         let mut merged = Columns::default();
-        let mut opens = Vec::new();
+        let mut opens: Vec<NodeId> = lists.iter().filter_map(|list| list.open).collect();
         for list in lists {
-            opens.extend(list.open);
             for (name, node) in list.list {
                 match merged.list.iter().find(|(known, _)| *known == name) {
                     Some((_, known)) => self.graph.add(*known, &[node]),
@@ -172,6 +178,10 @@ impl<'a> Tracer<'a> {
                     }
                 }
             }
+        }
+        for (_, node) in &merged.list {
+            // One of unknown columns may have one of this name as well.
+            self.graph.add(*node, &opens);
         }
         if !same {
             // A star means other columns in each of them.
@@ -205,6 +215,7 @@ impl<'a> Tracer<'a> {
             };
             columns.list.push((Cow::Borrowed(&*known.name), node));
         }
+        self.generated(relation, &columns, entry);
         if derived {
             wholes.extend(columns.nodes());
         } else {
@@ -212,6 +223,35 @@ impl<'a> Tracer<'a> {
             wholes.push(whole);
         }
         columns
+    }
+
+    /// Generated columns are made of others of their row.
+    fn generated(&mut self, relation: &'a Relation, columns: &Columns<'a>, entry: EntryId) {
+        if self.depth >= VIEW_DEPTH_MAX {
+            return;
+        }
+        for (column, (_, node)) in relation.columns.iter().zip(&columns.list) {
+            let Some(expression) = &column.generated else { continue };
+            let whole = self.graph.made(Vec::new());
+            let item = Item::new(Some(relation.name.clone()), columns.clone(), whole, entry);
+            let from = self.expression_of(expression, vec![item]);
+            self.graph.add(*node, &[from]);
+        }
+    }
+
+    /// An expression of a definition; an empty one could not be read.
+    pub(super) fn expression_of(&mut self, expression: &str, items: Vec<Item<'a>>) -> NodeId {
+        if expression.is_empty() {
+            return self.graph.unknown(Untraceable::UnreadableView);
+        }
+        let (from, _) = self.apart(None, Some(Vec::new()), |tracer| {
+            let rows = tracer.graph.made(Vec::new());
+            tracer.levels.push(Level { items, rows });
+            let from = tracer.value_of(expression);
+            tracer.levels.pop();
+            from
+        });
+        from
     }
 
     /// What the columns of a view are made of.

@@ -11,10 +11,10 @@ use super::{
     facts::Name,
     names::{literal, qualified, strings},
     scope::Columns,
-    trace::{Query, Target, Tracer},
+    trace::{Put, Query, Target, Tracer},
     tree, utility,
 };
-use crate::policy::Classification;
+use crate::{catalog::Relation, policy::Classification};
 
 /// Reads one statement.
 ///
@@ -28,6 +28,40 @@ pub(super) fn read(node: &Node, env: &Env<'_>, classes: &Classification) -> Resu
     };
     let query = reader.query(node, classes)?;
     Ok(reader.finish(query, classes))
+}
+
+/// What a relation's triggers and defaults put where.
+pub(super) fn standing<'a>(relation: &'a Relation, env: &'a Env<'a>, classes: &Classification) -> Vec<Write> {
+    let mut tracer = Tracer::new(env);
+    for oid in &relation.triggers {
+        if let Some(routine) = env.catalog.routine(*oid) {
+            // A trigger that cannot be read is its author's business.
+            let _ = tracer.trigger(routine, relation);
+        }
+    }
+    for column in &relation.columns {
+        let Some(default) = &column.default else { continue };
+        let value = tracer.expression_of(default, Vec::new());
+        let target = Target::Column(ColumnId { relation: relation.oid, number: column.number });
+        tracer.puts.push(Put { target, value });
+    }
+    tracer.graph.spread(&|column| classes.is_masked(column.relation, column.number));
+    writes(&tracer)
+}
+
+fn writes(tracer: &Tracer<'_>) -> Vec<Write> {
+    let write = |put: &Put| {
+        let target = match &put.target {
+            Target::Column(column) => WriteTarget::Column(*column),
+            Target::New { relation, column } => WriteTarget::New {
+                schema: relation.schema.clone(),
+                relation: relation.name.clone(),
+                column: column.clone(),
+            },
+        };
+        Write { target, origins: tracer.graph.origins(put.value) }
+    };
+    tracer.puts.iter().map(write).collect()
 }
 
 impl Statement {
@@ -236,10 +270,15 @@ impl<'a> Reader<'a> {
         classes: &Classification,
     ) -> Result<Returned<'a>, LineageError> {
         self.needs_literals = true;
+        let mut rows = None;
         if let Some(query) = explain.query.as_deref() {
             match query.node.as_ref() {
-                Some(NodeEnum::SelectStmt(select)) => drop(self.tracer.select(select)),
-                _ => drop(self.query(query, classes)?),
+                Some(NodeEnum::SelectStmt(select)) => rows = Some(self.tracer.select(select).rows),
+                _ => {
+                    if let Returned::Rows(query) = self.query(query, classes)? {
+                        rows = Some(query.rows);
+                    }
+                }
             }
         }
         self.statement.keeps = None;
@@ -255,6 +294,8 @@ impl<'a> Reader<'a> {
         } else {
             self.tracer.graph.made(Vec::new())
         };
+        // A plan says how many rows there are, or may be.
+        self.tracer.graph.imply(node, rows.as_slice());
         Ok(Returned::Each(node))
     }
 
@@ -415,21 +456,7 @@ impl<'a> Reader<'a> {
             Returned::Rows(query) => outputs(&tracer, &query),
         };
         statement.predicates = predicates(&tracer);
-        statement.writes = tracer
-            .puts
-            .iter()
-            .map(|put| {
-                let target = match &put.target {
-                    Target::Column(column) => WriteTarget::Column(*column),
-                    Target::New { relation, column } => WriteTarget::New {
-                        schema: relation.schema.clone(),
-                        relation: relation.name.clone(),
-                        column: column.clone(),
-                    },
-                };
-                Write { target, origins: graph.origins(put.value) }
-            })
-            .collect();
+        statement.writes = writes(&tracer);
         statement.channels = tracer
             .facts
             .carried

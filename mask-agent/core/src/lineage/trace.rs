@@ -166,7 +166,7 @@ impl<'a> Tracer<'a> {
                     query
                 }
             };
-            query.columns.rename(&names);
+            self.rename(&mut query.columns, &names);
             self.more_columns(table, &mut query);
             self.common.push(Common { name: table.ctename.clone(), query });
         }
@@ -206,7 +206,7 @@ impl<'a> Tracer<'a> {
         }
         columns.open = first.columns.open.map(|open| self.graph.made(vec![open]));
         let mut known = columns.clone();
-        known.rename(names);
+        self.rename(&mut known, names);
         self.common.push(Common { name: name.to_owned(), query: Query { columns: known, rows } });
         let again = select.rarg.as_deref().map(|again| self.select(again));
         self.common.pop();
@@ -524,15 +524,15 @@ impl<'a> Tracer<'a> {
             }
             None => self.relation_item(&relation.schemaname, &relation.relname),
         };
-        Self::alias(&mut item, relation.alias.as_ref());
+        self.alias(&mut item, relation.alias.as_ref());
         item
     }
 
-    pub(super) fn alias(item: &mut Item<'a>, alias: Option<&Alias>) {
+    pub(super) fn alias(&mut self, item: &mut Item<'a>, alias: Option<&Alias>) {
         if let Some(alias) = alias {
             item.name = Some(alias.aliasname.clone());
             item.schema = None;
-            item.columns.rename(&strings(&alias.colnames));
+            self.rename(&mut item.columns, &strings(&alias.colnames));
         }
     }
 
@@ -553,7 +553,7 @@ impl<'a> Tracer<'a> {
         let nodes = columns.nodes();
         let whole = self.graph.made(nodes);
         let mut item = Item::new(None, columns, whole, entry);
-        Self::alias(&mut item, alias);
+        self.alias(&mut item, alias);
         item
     }
 
@@ -584,7 +584,7 @@ impl<'a> Tracer<'a> {
             let nodes = columns.nodes();
             let whole = self.graph.made(nodes);
             let mut item = Item::new(None, columns, whole, entry);
-            Self::alias(&mut item, Some(alias));
+            self.alias(&mut item, Some(alias));
             return vec![item];
         }
         if let Some(columns) = merged {

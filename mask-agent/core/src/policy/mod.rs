@@ -15,7 +15,7 @@ use crate::catalog::Catalog;
 pub use classify::Classification;
 pub use file::PolicyError;
 pub use rules::{Admission, Budget, Derived, Rules, Use, Written};
-pub use ruling::{ColumnRuling, Rows, Ruled, Taint, column_name, rule};
+pub use ruling::{ColumnRuling, Rows, Ruled, Taint, column_name, rule, standing_taints};
 pub use schema::schema;
 pub use selection::{CGROUP_DEPTH_MAX, Prefix, Selection, Subjects, Target};
 
@@ -24,6 +24,9 @@ const ZERO_CONFIG: &str = include_str!("../../../../policies/zero-config.yaml");
 
 /// The port registered for `PostgreSQL`.
 const DEFAULT_PORT: u16 = 5432;
+
+/// Triggers that fill what others read; longer chains than that are followed no further.
+const TRIGGERS_DEEP_MAX: usize = 8;
 
 /// Whether rulings are applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,6 +223,17 @@ impl Policy {
 
     /// Which columns of a database are masked: by the policy, and because masked values were put there.
     pub fn classify(&self, catalog: &Catalog, taints: &[Taint]) -> Classification {
-        classify::classify(self, catalog, taints)
+        let mut taints = taints.to_vec();
+        let mut classes = classify::classify(self, catalog, &taints);
+        // What one trigger fills may be what the next one reads.
+        for _round in 0..TRIGGERS_DEEP_MAX {
+            let more = standing_taints(catalog, &classes);
+            if more.is_empty() {
+                break;
+            }
+            taints.extend(more);
+            classes = classify::classify(self, catalog, &taints);
+        }
+        classes
     }
 }

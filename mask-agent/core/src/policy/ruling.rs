@@ -8,7 +8,9 @@ use super::{
 };
 use crate::{
     catalog::{Catalog, RelationKind},
-    lineage::{ColumnId, CopyOut, Effect, Keeps, Origins, Output, Outputs, Refusal, Statement, Usage, WriteTarget},
+    lineage::{
+        self, ColumnId, CopyOut, Effect, Keeps, Origins, Output, Outputs, Refusal, Statement, Usage, Write, WriteTarget,
+    },
     masking::CellRule,
 };
 
@@ -83,7 +85,7 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
         Outputs::Prepared(name) => Rows::Prepared(name.clone()),
     };
     let touches = statement.touched.iter().any(|oid| classes.is_sensitive(*oid));
-    let taints = judge.taints(statement);
+    let taints = judge.taints(&statement.writes);
     let used = judge.used(statement);
     let budgeted =
         used.iter().filter(|(_, usage)| rules.of(*usage) == Use::Budget).map(|(column, _)| *column).collect();
@@ -100,6 +102,18 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
         taints,
         refusal,
     }
+}
+
+/// Columns that triggers and defaults fill with masked values, whoever writes.
+///
+/// What cannot be traced there is its author's business: an operator made it, and clients cannot.
+pub fn standing_taints(catalog: &Catalog, classes: &Classification) -> Vec<Taint> {
+    let judge = Judge { catalog, classes };
+    let mut writes = lineage::standing(catalog, classes);
+    for write in &mut writes {
+        write.origins.untraceable = None;
+    }
+    judge.taints(&writes)
 }
 
 struct Judge<'a> {
@@ -180,9 +194,9 @@ impl Judge<'_> {
     }
 
     /// Columns that are given masked values and are not masked themselves.
-    fn taints(&self, statement: &Statement) -> Vec<Taint> {
+    fn taints(&self, writes: &[Write]) -> Vec<Taint> {
         let mut taints = Vec::new();
-        for write in &statement.writes {
+        for write in writes {
             let target = match &write.target {
                 WriteTarget::Column(column) => Some(*column),
                 WriteTarget::New { .. } => None,

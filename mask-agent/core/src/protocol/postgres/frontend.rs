@@ -13,6 +13,7 @@ use super::{
     session::{Asked, Phase, PostgresSession, Sent},
     startup::{self, Packet, Startup},
 };
+use crate::lineage::Keeps;
 use crate::session::{Login, Outbox, SessionError, Want};
 
 /// Fails in the server's grammar, and tells the reader of the server's log why.
@@ -213,6 +214,15 @@ impl PostgresSession {
         self.transaction_may_end();
         self.sends(&statement.analysed);
         let epoch = self.epoch;
+        if let [part] = &*statement.analysed.parts
+            && let Some(Keeps::Prepared(name)) = &part.keeps
+        {
+            // The protocol's Bind finds it as well.
+            let sent = Sent { statement: statement.clone(), epoch, described: false };
+            self.forget(name.as_bytes());
+            self.statements_bytes += statement.sql.len();
+            self.sent.insert(name.clone().into_bytes(), sent);
+        }
         self.queue.push(Reply::Simple { statement, part: 0, epoch });
         Ok(true)
     }
