@@ -333,10 +333,9 @@ fn what_others_change_is_followed_while_a_session_is_open() -> Result<()> {
     let mut session = agent.open_psql(&postgres.dsn())?;
     assert_eq!(session.ask("select label from moved;")?, "bolt\n");
     assert_eq!(session.ask("select label from renamed;")?, "dan.canary\n");
-    for (change, _) in CHANGES {
-        postgres.setup(change)?;
-    }
+    // One by one: what makes the agent read again must be this change, not the next.
     for (change, query) in CHANGES {
+        postgres.setup(change)?;
         let (ok, direct) = postgres.psql(query)?;
         assert!(ok && direct.contains("canary"), "{change}: there is nothing to show: {direct}");
         let mut answer = String::new();

@@ -26,7 +26,7 @@ use crate::{intercept::Peers, ledger::Ledger, upstream};
 
 /// How long a shared snapshot serves new connections and statements.
 const REFRESH: Duration = Duration::from_secs(5);
-/// The whole of loading; a catalog of 20,000 tables takes a third of a second.
+/// The whole of loading; a catalog of 20,000 tables takes a second on a busy machine.
 const LOAD_DEADLINE: Duration = Duration::from_secs(15);
 
 /// Where a database is, its name, and who reads it.
