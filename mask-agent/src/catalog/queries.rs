@@ -123,12 +123,17 @@ pub(super) fn routines() -> String {
 pub(super) fn user_names() -> String {
     format!(
         "with users as (select p.oid from pg_catalog.pg_proc p where p.oid >= 16384 and p.oid not in ({HARMLESS}))
-        select o.oprname::text from pg_catalog.pg_operator o where o.oprcode::oid in (select u.oid from users u)
-        union select t.typname::text from pg_catalog.pg_cast c
+        select o.oprname::text, 0::oid from pg_catalog.pg_operator o where o.oprcode::oid in (select u.oid from users u)
+        union select t.typname::text, t.oid from pg_catalog.pg_cast c
             join pg_catalog.pg_type t on t.oid in (c.castsource, c.casttarget)
             where c.castfunc in (select u.oid from users u)
-        union select t.typname::text from pg_catalog.pg_type t where t.oid >= 16384 and t.typtype = 'd'
-        union select t.typname::text from pg_catalog.pg_type t
+            and (t.oid >= 16384 or c.castsource < 16384 and c.casttarget < 16384)
+        union select t.typname::text, 0::oid from pg_catalog.pg_type t
+            where t.oid >= 16384 and t.typtype = 'd' and exists (select from pg_catalog.pg_constraint k
+                join pg_catalog.pg_depend p on p.classid = 'pg_catalog.pg_constraint'::regclass and p.objid = k.oid
+                    and p.refclassid = 'pg_catalog.pg_proc'::regclass
+                where k.contypid = t.oid and p.refobjid in (select u.oid from users u))
+        union select t.typname::text, 0::oid from pg_catalog.pg_type t
             where t.typinput::oid in (select u.oid from users u)"
     )
 }

@@ -110,6 +110,7 @@ async fn contents(client: &Client, mark: &mut Mark) -> Result<(Contents, bool)> 
     add_types(&mut contents, &types, &columns)?;
     for row in user_names {
         contents.user_names.insert(row.try_get(0)?);
+        contents.cast_types.extend(Some(row.try_get::<_, u32>(1)?).filter(|oid| *oid != 0));
     }
     let mut triggers = pairs(&triggers)?;
     let mut parents = pairs(&parents)?;

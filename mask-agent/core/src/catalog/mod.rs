@@ -189,6 +189,8 @@ pub struct Contents {
     pub routines: Vec<Routine>,
     /// Names of what else runs code of users: operators, casts' types, domains, types with own input functions.
     pub user_names: HashSet<String>,
+    /// Types that code of users casts to others.
+    pub cast_types: HashSet<u32>,
     /// Types that are not built in.
     pub types: HashMap<u32, TypeShape>,
     /// Names of types, without schema, and their OIDs; without arrays and rows of tables.
@@ -207,6 +209,7 @@ pub struct Catalog {
     routines: Vec<Routine>,
     routines_by_name: HashMap<String, Vec<usize>>,
     user_names: HashSet<String>,
+    cast_types: HashSet<u32>,
     types: HashMap<u32, TypeShape>,
     type_names: HashMap<String, Vec<u32>>,
     search_path: Option<Vec<String>>,
@@ -215,7 +218,7 @@ pub struct Catalog {
 impl Catalog {
     /// Builds a snapshot.
     pub fn new(contents: Contents) -> Self {
-        let Contents { major, relations, routines, user_names, types, type_names, search_path } = contents;
+        let Contents { major, relations, routines, user_names, cast_types, types, type_names, search_path } = contents;
         let mut by_name: HashMap<String, Vec<u32>> = HashMap::new();
         for relation in &relations {
             by_name.entry(relation.name.clone()).or_default().push(relation.oid);
@@ -232,6 +235,7 @@ impl Catalog {
             routines,
             routines_by_name,
             user_names,
+            cast_types,
             types,
             type_names,
             search_path,
@@ -285,6 +289,11 @@ impl Catalog {
     /// Whether an operator, or a type by its casts, checks or input, runs code of users under this name.
     pub fn has_user_name(&self, name: &str) -> bool {
         self.user_names.contains(name)
+    }
+
+    /// Whether a value of this type is cast by code of users.
+    pub fn is_cast_by_users(&self, type_oid: u32) -> bool {
+        self.cast_types.contains(&type_oid)
     }
 
     /// Whether there is any code of users that a view may run.

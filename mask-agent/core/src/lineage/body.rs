@@ -105,6 +105,7 @@ impl<'a> Tracer<'a> {
         };
         let node = self.graph.copy(vec![node]);
         self.graph.imply(node, &[query.rows]);
+        self.facts.called.push(node);
         let row = self.named_outputs(routine, &query.columns.list, node);
         (node, row)
     }
@@ -130,6 +131,7 @@ impl<'a> Tracer<'a> {
         self.facts.calls_opaque_code = true;
         let unknown = self.graph.unknown(why);
         let node = self.graph.made([arguments, &[unknown]].concat());
+        self.facts.called.push(node);
         (node, self.named_outputs(routine, &[], node))
     }
 

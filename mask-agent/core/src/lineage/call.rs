@@ -112,6 +112,7 @@ impl<'a> Tracer<'a> {
                     self.facts.calls_user_code = true;
                     self.facts.calls_opaque_code = true;
                     let unknown = self.graph.unknown(Untraceable::UnknownFunction);
+                    self.facts.called.push(unknown);
                     self.graph.made([arguments, vec![unknown]].concat())
                 }
             };

@@ -200,9 +200,12 @@ impl<'a> Tracer<'a> {
             return node;
         }
         let mut from = vec![node];
-        if self.env.catalog.has_user_name(&name) {
+        let catalog = self.env.catalog;
+        if catalog.has_user_name(&name) || self.graph.has_type(node, &|oid| catalog.is_cast_by_users(oid)) {
             // Its input function, cast or check is code of users.
-            from.push(self.graph.unknown(Untraceable::UserCode));
+            let unknown = self.graph.unknown(Untraceable::UserCode);
+            self.facts.called.push(unknown);
+            from.push(unknown);
         }
         self.graph.made(from)
     }
@@ -256,7 +259,9 @@ impl<'a> Tracer<'a> {
             return Vec::new();
         }
         self.facts.calls_user_code = true;
-        vec![self.graph.unknown(Untraceable::UserCode)]
+        let unknown = self.graph.unknown(Untraceable::UserCode);
+        self.facts.called.push(unknown);
+        vec![unknown]
     }
 
     fn sub_link(&mut self, link: &protobuf::SubLink) -> NodeId {

@@ -37,6 +37,10 @@ pub(super) struct Facts {
     /// A function that reaches values nobody named, by name.
     pub(super) dangerous: Option<String>,
     pub(super) carried: Vec<Carried>,
+    /// Results of functions of users.
+    pub(super) called: Vec<NodeId>,
+    /// Columns named anywhere, whatever becomes of them.
+    pub(super) named: Vec<NodeId>,
     /// Values that errors of the statement, or of code it calls, may quote on purpose.
     pub(super) raised: Vec<NodeId>,
     /// It changes a setting by function, such as the search path.

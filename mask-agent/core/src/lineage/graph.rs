@@ -232,6 +232,23 @@ impl Graph {
         self.is_copy(id) && self.origins(id).is_identity
     }
 
+    /// Whether a value is made of a column of a type that fits.
+    pub(super) fn has_type(&self, id: NodeId, fits: &dyn Fn(u32) -> bool) -> bool {
+        let mut seen = vec![false; self.nodes.len()];
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            if std::mem::replace(&mut seen[id.0 as usize], true) {
+                continue;
+            }
+            let node = self.node(id);
+            if fits(node.type_oid) {
+                return true;
+            }
+            open.extend_from_slice(&node.from);
+        }
+        false
+    }
+
     /// The relations in FROM that a value's leaves belong to, those leaves that fit.
     fn leaves(&self, id: NodeId, fits: &dyn Fn(Option<ColumnId>) -> bool) -> Vec<EntryId> {
         let mut leaves = Vec::new();

@@ -281,6 +281,7 @@ impl<'a> Tracer<'a> {
         };
         let node = node.unwrap_or_else(|| self.graph.unknown(Untraceable::UnknownColumn));
         self.refs.push(node);
+        self.facts.named.push(node);
         node
     }
 

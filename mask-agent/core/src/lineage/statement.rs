@@ -23,6 +23,7 @@ use crate::{catalog::Relation, policy::Classification};
 pub(super) fn read(node: &Node, env: &Env<'_>, classes: &Classification) -> Result<Statement, LineageError> {
     let mut reader = Reader {
         tracer: Tracer::new(env),
+        views: Vec::new(),
         statement: Statement::new(command(node)),
         needs_literals: false,
     };
@@ -91,6 +92,8 @@ impl Statement {
 
 struct Reader<'a> {
     tracer: Tracer<'a>,
+    /// What the columns of a view this statement makes are made of.
+    views: Vec<Put>,
     statement: Statement,
     needs_literals: bool,
 }
@@ -288,11 +291,11 @@ impl<'a> Reader<'a> {
             Some(NodeEnum::ExecuteStmt(_))
         );
         // The planner runs functions that are declared immutable, and shows what they return.
-        let runs = self.tracer.facts.calls_user_code || prepared && self.tracer.env.catalog.has_user_code();
-        let node = if runs {
+        let node = if prepared && self.tracer.env.catalog.has_user_code() {
             self.tracer.graph.unknown(Untraceable::UserCode)
         } else {
-            self.tracer.graph.made(Vec::new())
+            let called = self.tracer.facts.called.clone();
+            self.tracer.graph.made(called)
         };
         // A plan says how many rows there are, or may be.
         self.tracer.graph.imply(node, rows.as_slice());
@@ -363,7 +366,19 @@ impl<'a> Reader<'a> {
                 let name = create.relation.as_ref().map(|name| name.relname.clone()).unwrap_or_default();
                 if plain { Made::Relation { name, columns } } else { Made::Unknown(name) }
             }
-            NodeEnum::ViewStmt(view) => return self.unknown(view.view.as_ref()),
+            NodeEnum::ViewStmt(view) => {
+                let query = self.tracer.any_query(view.query.as_deref());
+                let relation = view.view.as_ref().map(|view| Name {
+                    schema: view.schemaname.clone(),
+                    name: view.relname.clone(),
+                });
+                let relation = relation.unwrap_or_default();
+                let before = self.tracer.puts.len();
+                self.tracer.make(&relation, &view.aliases, &query);
+                // A view keeps nothing; only what it shows matters, and that while nobody else knows it.
+                self.views = self.tracer.puts.split_off(before);
+                Made::Relation { name: relation.name, columns: Vec::new() }
+            }
             NodeEnum::AlterTableStmt(alter) => return self.altered(alter),
             NodeEnum::RenameStmt(rename) => {
                 self.unknown(rename.relation.as_ref());
@@ -446,7 +461,7 @@ impl<'a> Reader<'a> {
     fn finish(mut self, returned: Returned<'a>, classes: &Classification) -> Statement {
         let sensitive = |column: ColumnId| classes.is_masked(column.relation, column.number);
         self.tracer.graph.spread(&sensitive);
-        let Self { tracer, mut statement, needs_literals } = self;
+        let Self { tracer, views, mut statement, needs_literals } = self;
         let graph = &tracer.graph;
         statement.outputs = match returned {
             Returned::Cursor(name) => Outputs::Cursor(name),
@@ -472,7 +487,19 @@ impl<'a> Reader<'a> {
                     columns.push((column.clone(), write.origins.clone()));
                 }
             }
+            for put in &views {
+                if let Target::New { column, .. } = &put.target {
+                    columns.push((column.clone(), graph.origins(put.value)));
+                }
+            }
         }
+        statement.may_quote |= tracer.facts.named.iter().chain(&tracer.facts.raised).any(|node| {
+            let origins = graph.origins(*node);
+            let all = origins.columns.iter().chain(&origins.views).chain(&origins.implied);
+            origins.untraceable.is_some() || all.into_iter().any(|column| sensitive(*column))
+        });
+        // A row that breaks a constraint is quoted whole.
+        statement.may_quote |= tracer.facts.written.iter().any(|column| sensitive(*column));
         finish_facts(&mut statement, &tracer);
         statement.needs_literals = needs_literals || statement.needs_literals;
         statement

@@ -364,6 +364,7 @@ impl<'a> Tracer<'a> {
             let Some(NodeEnum::ResTarget(target)) = target.node.as_ref() else { continue };
             let Some(value) = target.val.as_deref() else { continue };
             if let Some(stars) = self.star(value) {
+                self.facts.named.extend(stars.nodes());
                 for (name, node) in stars.list {
                     columns.list.push((name, node));
                     refs.push(vec![node]);
@@ -641,6 +642,7 @@ impl<'a> Tracer<'a> {
     /// Notes that values meet.
     pub(super) fn meet(&mut self, nodes: Vec<NodeId>, usage: Usage, is_plain: bool) {
         if !nodes.is_empty() {
+            self.facts.named.extend_from_slice(&nodes);
             self.graph.meetings.push(super::graph::Meeting { nodes, usage, is_plain });
         }
     }

@@ -84,7 +84,6 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
         Outputs::None => Rows::None,
         Outputs::Prepared(name) => Rows::Prepared(name.clone()),
     };
-    let touches = statement.touched.iter().any(|oid| classes.is_sensitive(*oid));
     let taints = judge.taints(&statement.writes);
     let used = judge.used(statement);
     let budgeted =
@@ -97,7 +96,7 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
         rows,
         keeps: statement.keeps.clone(),
         copy: statement.copy.clone(),
-        withholds: touches || statement.may_quote || statement.is_opaque,
+        withholds: statement.may_quote || statement.is_opaque,
         budgeted,
         taints,
         refusal,

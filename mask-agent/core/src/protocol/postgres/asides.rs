@@ -21,8 +21,11 @@ const FREE_PARAMETERS: [&[u8]; 3] = [b"TimeZone", b"application_name", b"search_
 impl PostgresSession {
     /// Whether text of the server may quote a cell.
     pub(super) fn withholds(&self) -> bool {
-        let withholds = self.head_statement().is_some_and(|statement| statement.analysed.withholds);
-        self.enforces() && (self.tainted || withholds)
+        let withholds = || {
+            self.head_statement().is_some_and(|statement| statement.analysed.withholds)
+                || self.source().is_some_and(|source| source.analysed.withholds)
+        };
+        self.enforces() && (self.tainted || withholds())
     }
 
     pub(super) fn notice(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) {

@@ -343,7 +343,7 @@ impl PostgresSession {
     }
 
     /// The statement whose rows are arriving: a cursor's or a prepared one's where the head only names it.
-    fn source(&self) -> Option<Source> {
+    pub(super) fn source(&self) -> Option<Source> {
         let mut source = match self.queue.head()? {
             Reply::Simple { statement, part, .. } => {
                 Source { analysed: statement.analysed.clone(), part: *part }
