@@ -33,7 +33,9 @@ def with_psycopg():
             copy.write_row((2, "nut"))
         got["copied"] = db.execute("select id, label from parts order by id").fetchall()
         db.commit()
-        for name, sql in (("refused", "copy customers to stdout"), ("scrubbed", "select ssn::int from customers")):
+        with db.cursor().copy("copy customers to stdout") as copy:
+            got["copied out"] = b"".join(copy).decode()
+        for name, sql in (("refused", "select lo_get(1)"), ("scrubbed", "select ssn::int from customers")):
             try:
                 db.execute(sql)
             except psycopg.Error as error:

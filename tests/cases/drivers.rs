@@ -37,6 +37,8 @@ fn python_drivers_get_masked_rows_and_work_as_they_do_direct() -> Result<()> {
     assert_row("asyncpg", &got["asyncpg"]);
     assert_eq!(got["pipeline"][1], "bolt");
     assert_eq!(got["copied"], json!([[1, "bolt"], [2, "nut"]]));
+    let copied = got["copied out"].as_str().context("COPY rows")?;
+    assert!(copied.starts_with("1\tLisbon\t"), "{copied}");
     assert_eq!(got["refused"][0], "42501", "{got}");
     assert_eq!(got["scrubbed"][0], "22P02", "{got}");
     assert_eq!(got["after"], 2);

@@ -1,8 +1,8 @@
 //! What is asked of the server. Every name is qualified or found with an empty search path, and no query takes a
 //! lock on a user's relation, but for those of `definitions`.
 
-/// Functions of extensions that are as good as built in: what they return is made of their arguments alone, and
-/// no argument is a whole row. Without them an `=` would be code of users wherever `citext` is installed. Only a
+/// Functions of extensions that are as good as built in: what they return is made of their arguments alone,
+/// of which a whole row is one value. Without them an `=` would be code of users wherever `citext` is installed. Only a
 /// superuser can make a function in C, so nobody else can pass one off as an extension's.
 const HARMLESS: &str = "
     select p.oid from pg_catalog.pg_proc p
@@ -13,8 +13,6 @@ const HARMLESS: &str = "
     where p.provolatile <> 'v' and p.pronargs > 0 and e.extname in ('btree_gin', 'btree_gist', 'citext', 'cube',
             'earthdistance', 'fuzzystrmatch', 'hstore', 'intarray', 'isn', 'ltree', 'pg_trgm', 'pgcrypto', 'seg',
             'unaccent', 'uuid-ossp', 'vector')
-        and not exists (select from pg_catalog.pg_type t where t.oid = any (p.proargtypes)
-            and t.typtype = 'p' and t.typname not in ('cstring', 'internal'))
         or e.extname = 'uuid-ossp'";
 
 /// Catalogs whose rows say what a snapshot says. A column goes with its relation or stays, marked as dropped, so

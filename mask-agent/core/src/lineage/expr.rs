@@ -309,12 +309,13 @@ impl<'a> Tracer<'a> {
             _ => {
                 let outer = std::mem::take(&mut self.refs);
                 let value = node.map(|node| self.expression(node));
-                let nodes = std::mem::replace(&mut self.refs, outer);
+                let mut nodes = std::mem::replace(&mut self.refs, outer);
                 let plain = value.is_some_and(|value| self.graph.is_identity(value));
                 // NULL is shown as NULL anyway.
                 let test = matches!(kind, NodeEnum::NullTest(_))
                     && matches!(*nodes, [node] if self.graph.is_identity(node));
                 if !test {
+                    nodes.extend(value);
                     self.meet(nodes, if plain { Usage::Equality } else { Usage::Function }, plain);
                 }
             }
@@ -335,6 +336,8 @@ impl<'a> Tracer<'a> {
         let operator = self.operator(&expression.name);
         let mut nodes = std::mem::replace(&mut self.refs, outer);
         nodes.extend(operator);
+        // A function may bring a value that no column of the statement names.
+        nodes.extend(sides);
         let (_, name) = qualified(&expression.name);
         let usage = match expression.kind() {
             _ if !plain => Usage::Function,

@@ -53,6 +53,11 @@ pub use graph::{Origins, Usage};
 pub use overlay::{Made, Overlay};
 pub use template::template;
 
+/// Whether text in this encoding can be told apart byte by byte where it is ASCII.
+pub(crate) fn is_safe_encoding(name: &str) -> bool {
+    !setting::is_unsafe("client_encoding", Some(name))
+}
+
 /// A column of a relation; number 0 is the whole row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ColumnId {

@@ -30,6 +30,16 @@ pub enum Made {
     Unknown(String),
 }
 
+impl Made {
+    /// The relation whose columns it knows.
+    pub(super) fn relation(&self) -> Option<&str> {
+        match self {
+            Self::Relation { name, .. } => Some(name),
+            Self::Anything | Self::Function(_) | Self::Unknown(_) => None,
+        }
+    }
+}
+
 /// Names that may mean something else than the snapshot says.
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {

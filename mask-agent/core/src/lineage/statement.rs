@@ -233,6 +233,8 @@ impl<'a> Reader<'a> {
             }
             return Ok(Returned::Nothing);
         }
+        // Only what the query names may be quoted; that is told apart column by column.
+        self.statement.may_quote = false;
         self.statement.copy = Some(copy_out(copy));
         if copy.query.is_some() {
             let query = self.tracer.any_query(copy.query.as_deref());
@@ -478,11 +480,24 @@ impl<'a> Reader<'a> {
             .iter()
             .map(|carried| Channel { by: carried.by.clone(), origins: graph.origins(carried.value) })
             .collect();
+        let own: Vec<&str> = statement.made.iter().filter_map(Made::relation).collect();
+        let mut more = Vec::new();
+        for write in &statement.writes {
+            // A relation of this transaction holds what is put there.
+            if let WriteTarget::New { relation, column, .. } = &write.target
+                && !own.contains(&&**relation)
+            {
+                let columns = vec![(column.clone(), write.origins.clone())];
+                more.push(Made::Relation { name: relation.clone(), columns });
+            }
+        }
+        statement.made.extend(more);
         for made in &mut statement.made {
             let Made::Relation { name, columns } = made else { continue };
             for write in &statement.writes {
                 if let WriteTarget::New { relation, column, .. } = &write.target
                     && relation == name
+                    && columns.iter().all(|(known, _)| known != column)
                 {
                     columns.push((column.clone(), write.origins.clone()));
                 }

@@ -85,6 +85,9 @@ struct RawPolicy {
     version: RawVersion,
     /// What the policy is called in the audit trail.
     name: String,
+    /// Takes over what `zero-config` classifies, behind the file's own entries, and its masks.
+    #[serde(default)]
+    extends: Option<RawBase>,
     /// `enforce` (default) masks and refuses; `observe` only records.
     #[serde(default)]
     mode: RawMode,
@@ -148,6 +151,13 @@ struct RawAllow {
     table: RawTable,
     /// Columns that are shown; every other one is masked as `masks.default` says.
     columns: Vec<RawName>,
+}
+
+/// A policy that can be extended.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawBase {
+    ZeroConfig,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -259,7 +269,11 @@ impl<'de> Deserialize<'de> for RawNames {
 
 pub(super) fn parse(file: &str, text: &str) -> Result<Policy, PolicyError> {
     let raw: RawPolicy = serde_norway::from_str(text).map_err(|error| syntax(file, &error))?;
-    check(file, text, &raw)?;
+    let base = match raw.extends {
+        Some(RawBase::ZeroConfig) => Some(Policy::zero_config()),
+        None => None,
+    };
+    check(file, text, &raw, base.as_ref())?;
     let selection = Selection::new(&raw.ports, raw.targets, raw.subjects).map_err(|subject| {
         let (line, column) = place(text, "subjects:", &subject);
         PolicyError::SubjectTwice { file: file.to_owned(), line, column, subject }
@@ -280,6 +294,12 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Policy, PolicyError> {
             rule: rule.clone(),
         }));
     }
+    for pattern in base.into_iter().flat_map(|base| base.patterns) {
+        // A mask of the file's own comes before the one taken over.
+        let own = masks.get(&*pattern.rule.rule).cloned();
+        let mask = own.unwrap_or_else(|| pattern.rule.mask.clone());
+        patterns.push(ColumnPattern { rule: ColumnRule { rule: pattern.rule.rule, mask }, ..pattern });
+    }
     let allow = raw.classification.allow.into_iter().map(|allow| AllowList {
         table: allow.table.0,
         columns: allow.columns.into_iter().map(|column| column.0).collect(),
@@ -299,10 +319,11 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Policy, PolicyError> {
 }
 
 /// What one value by itself cannot show.
-fn check(file: &str, text: &str, raw: &RawPolicy) -> Result<(), PolicyError> {
+fn check(file: &str, text: &str, raw: &RawPolicy, base: Option<&Policy>) -> Result<(), PolicyError> {
     let file = || file.to_owned();
     let mut tags: Vec<&str> = raw.classification.columns.iter().map(|column| column.tag.0.as_str()).collect();
     tags.push(DEFAULT_TAG);
+    tags.extend(base.iter().flat_map(|base| &base.patterns).map(|pattern| &*pattern.rule.rule));
     if let Some(tag) = raw.masks.keys().find(|tag| !tags.contains(&tag.as_str())) {
         let (line, column) = place(text, "masks:", tag);
         tags.sort_unstable();

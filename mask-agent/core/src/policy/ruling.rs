@@ -302,7 +302,7 @@ fn by_kind(statement: &Statement, rules: &Rules) -> Option<Refusal> {
             hint: "Send the statements themselves.",
         });
     }
-    let defines = statement.effect == Effect::Catalog && !procedure;
+    let defines = (statement.effect == Effect::Catalog || statement.command == "IndexStmt") && !procedure;
     if defines && rules.definitions == Admission::Refuse {
         return Some(Refusal {
             code: "definition",
@@ -319,6 +319,14 @@ fn by_rows(rows: &Rows, rules: &Rules) -> Option<Refusal> {
         Rows::Each(column) => std::slice::from_ref(&**column),
         Rows::Cursor(_) | Rows::None | Rows::Prepared(_) => &[],
     };
+    let system = columns.iter().find(|column| column.rule.starts_with("system:"));
+    if let Some(column) = system.filter(|_| rules.derived == Derived::Refuse) {
+        return Some(Refusal {
+            code: "system-values",
+            message: format!("output column \"{}\" is refused: the server keeps values of rows there", column.name),
+            hint: "Query the tables themselves.",
+        });
+    }
     let redacted = columns.iter().filter(|column| matches!(column.cell, CellRule::Redact));
     for column in redacted {
         let unknown = column.origins.untraceable;

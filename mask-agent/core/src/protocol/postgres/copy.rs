@@ -5,7 +5,7 @@
 use super::{outputs::Source, session::PostgresSession};
 use crate::{
     audit::MaskedColumn,
-    lineage::CopyOut,
+    lineage::{self, CopyOut},
     masking::{CellPlan, CellRule, CopyFormat, CopyMasker, CopyPlan, ForceQuote, Format},
     policy::{ColumnRuling, Rows},
     session::Snapshot,
@@ -84,7 +84,8 @@ fn format(options: &CopyOut, rulings: &[&ColumnRuling]) -> Option<CopyFormat> {
         },
     };
     let known = ["format", "delimiter", "null", "header", "quote", "escape", "force_quote", "encoding", "freeze", "oids"];
-    if options.options.iter().any(|(name, _)| !known.contains(&&**name)) || find("encoding").is_some() {
+    let encoding = find("encoding").is_none_or(|name| name.is_some_and(lineage::is_safe_encoding));
+    if options.options.iter().any(|(name, _)| !known.contains(&&**name)) || !encoding {
         return None;
     }
     let null = |default: &[u8]| match find("null") {

@@ -1,5 +1,7 @@
 //! Errors we write, and errors of the server with everything that may quote a cell taken out.
 
+use crate::audit::MaskedColumn;
+
 use super::frame::{Fields, put, put_string};
 
 /// `insufficient_privilege`: what a refusal answers.
@@ -55,8 +57,20 @@ impl Fault {
         }
     }
 
+    /// No error: which columns of an answer are masked.
+    pub(super) fn masked(list: &str, columns: &[MaskedColumn]) -> Self {
+        Self {
+            severity: "NOTICE",
+            sqlstate: "00000",
+            message: format!("mask-agent: masked columns: {list}"),
+            detail: Some(serde_json::json!({ "code": "masked", "columns": columns }).to_string()),
+            hint: Some("Values of these columns are placeholders; do not reason on them."),
+        }
+    }
+
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        put(out, b'E', |out| {
+        let kind = if self.severity == "NOTICE" { b'N' } else { b'E' };
+        put(out, kind, |out| {
             let mut field = |kind: u8, text: &str| {
                 out.push(kind);
                 put_string(out, text.as_bytes());
@@ -94,6 +108,7 @@ pub(super) fn sqlstate(body: &[u8]) -> Option<String> {
 /// (email)=(…)"), the hint, the context and the internal query. The SQLSTATE stays, because drivers branch on
 /// it, and so do the names of the objects and the position, which come from the catalog and the client.
 pub(super) fn write_scrubbed(out: &mut Vec<u8>, kind: u8, body: &[u8]) {
+    let is_about_text = is_about_text(kind, body);
     put(out, kind, |out| {
         let mut fields = Fields::new(body);
         let mut state = "XX000";
@@ -110,13 +125,32 @@ pub(super) fn write_scrubbed(out: &mut Vec<u8>, kind: u8, body: &[u8]) {
                 }
                 // Constraint names ('n') are kept out: RAISE … USING CONSTRAINT can name a value.
                 b'S' | b'V' | b'P' => keep(out, kind, value),
+                b'M' | b'H' | b'F' | b'L' | b'R' if is_about_text => keep(out, kind, value),
                 _ => {}
             }
+        }
+        if is_about_text {
+            out.push(0);
+            return;
         }
         let message = format!("{} (text withheld by mask-agent: it may quote a masked value)", title(state));
         keep(out, b'M', message.as_bytes());
         out.push(0);
     });
+}
+
+/// Whether an error was raised while the client's own text was analysed: only then does it say where in that text,
+/// and quotes names and constants from there. What runs has no place in it, and functions add a context.
+fn is_about_text(kind: u8, body: &[u8]) -> bool {
+    let mut fields = Fields::new(body);
+    let mut position = false;
+    while let Some(field) = fields.byte().filter(|field| *field != 0) {
+        if fields.string().is_none() || matches!(field, b'W' | b'q' | b'p') {
+            return false;
+        }
+        position |= field == b'P';
+    }
+    position && kind == b'E'
 }
 
 /// What the class of a SQLSTATE means, in the words of PostgreSQL's appendix A.

@@ -2,12 +2,17 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use super::{queue::Reply, session::PostgresSession};
+use super::{error::Fault, queue::Reply, session::PostgresSession};
+
+
 use crate::{
     audit::{Event, MaskedColumn},
     masking::RowPlan,
     session::Outbox,
 };
+
+/// Sets of masked columns a connection is told of; who reads more of them reads no notices.
+const TOLD_MAX: usize = 1_000;
 
 /// The statement whose reply is arriving.
 pub(super) struct Current {
@@ -57,6 +62,7 @@ impl PostgresSession {
         };
         self.statements += 1;
         let columns = columns.cloned().unwrap_or_default();
+        let told = columns.clone();
         let statement = self.head_statement().cloned();
         let analysed = statement.as_ref().map(|statement| &statement.analysed);
         let (ruling, rule) = match (analysed, refused) {
@@ -77,6 +83,9 @@ impl PostgresSession {
             ruling,
             rule,
         });
+        if !refused {
+            self.tell(&told, out);
+        }
         self.current = Some(Current {
             number: self.statements,
             started: out.now,
@@ -86,6 +95,21 @@ impl PostgresSession {
             sqlstate: None,
             rows_under: Rows::Unknown,
         });
+    }
+
+    /// Tells the client which columns are masked and how, once for each set of them, so that it does not take
+    /// placeholders for values.
+    fn tell(&mut self, columns: &[MaskedColumn], out: &mut Outbox) {
+        let tells = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.rules.notices);
+        if columns.is_empty() || !tells || !self.enforces() || self.told.len() >= TOLD_MAX {
+            return;
+        }
+        let list: Vec<String> =
+            columns.iter().map(|column| format!("{} ({})", column.name, column.mask)).collect();
+        let list = list.join(", ");
+        if self.told.insert(list.clone()) {
+            out.client.message(|out| Fault::masked(&list, columns).write(out));
+        }
     }
 
     /// Records the end of the statement, if one has begun.

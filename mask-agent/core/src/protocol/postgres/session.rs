@@ -92,6 +92,8 @@ pub struct PostgresSession {
     pub(super) overlay: Overlay,
     /// Columns the shell was told to remember.
     pub(super) remembered: HashSet<Taint>,
+    /// Sets of masked columns the client was told of.
+    pub(super) told: HashSet<String>,
     /// The COPY whose rows are arriving.
     pub(super) copy: Option<Copying>,
     /// Names were changed by what may still be rolled back.
@@ -139,6 +141,7 @@ impl PostgresSession {
             starts_with_path: false,
             overlay: Overlay::default(),
             remembered: HashSet::new(),
+            told: HashSet::new(),
             copy: None,
             unsettled: false,
             lexer_is_safe: true,
