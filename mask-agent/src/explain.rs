@@ -94,7 +94,8 @@ fn outputs(out: &mut Vec<u8>, statement: &Explained) -> io::Result<()> {
     let head = ["output", "ruling", "rule", "made of"].map(str::to_owned);
     let rows = outputs.iter().map(|output| {
         let name = if statement.open { "every column" } else { &output.name };
-        let ruling = output.mask.map_or_else(|| output.ruling.to_owned(), |mask| format!("{}: {mask}", output.ruling));
+        let ruling =
+            output.mask.map_or_else(|| output.ruling.to_owned(), |mask| format!("{}: {mask}", output.ruling));
         [name.to_owned(), ruling, output.rule.to_string(), made_of(output)]
     });
     let rows: Vec<[String; 4]> = std::iter::once(head).chain(rows).collect();

@@ -7,7 +7,8 @@ use serde::Serialize;
 use crate::{
     catalog::Catalog,
     lineage::{
-        ColumnId, Env, LineageError, Origins, Outputs, Overlay, Refusal, Statement, Write, WriteTarget, analyse,
+        ColumnId, Env, LineageError, Origins, Outputs, Overlay, Refusal, Statement, Write, WriteTarget,
+        analyse,
     },
     masking::CellRule,
     policy::{Classification, ColumnRuling, Rows, Use, column_name, rule},
@@ -203,7 +204,9 @@ impl Explainer<'_> {
     fn write(&self, write: &Write) -> ExplainedWrite {
         let target = match &write.target {
             WriteTarget::Column(column) => self.name(*column),
-            WriteTarget::New { schema, relation, column } if schema.is_empty() => format!("{relation}.{column}"),
+            WriteTarget::New { schema, relation, column } if schema.is_empty() => {
+                format!("{relation}.{column}")
+            }
             WriteTarget::New { schema, relation, column } => format!("{schema}.{relation}.{column}"),
         };
         ExplainedWrite {

@@ -53,8 +53,9 @@ pub(crate) async fn load(dsn: &str) -> Result<Catalog> {
 }
 
 async fn connect(dsn: &str) -> Result<(Client, JoinHandle<Result<(), Error>>)> {
-    let config: Config =
-        dsn.parse().context("the connection string cannot be read; write \"host=… port=… user=… dbname=…\"")?;
+    let config: Config = dsn
+        .parse()
+        .context("the connection string cannot be read; write \"host=… port=… user=… dbname=…\"")?;
     let (client, connection) = config.connect(NoTls).await.context("cannot connect to the database")?;
     Ok((client, tokio::spawn(connection)))
 }
