@@ -27,7 +27,7 @@ use crate::{
     catalog::{self, Catalogs},
     cli::{self, Cli, Command},
     config::Config,
-    control,
+    control, explain,
     ledger::Ledger,
     intercept::{self, Interceptor, Options},
     keys, refusals,
@@ -58,6 +58,12 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
             .enable_all()
             .build()?
             .block_on(catalog::show::show(&dsn, json)),
+        Command::Explain(cli::Explain { dsn, policy, json, sql }) => {
+            let policy = load_policy(policy.as_deref())?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let catalog = runtime.block_on(catalog::show::load(&dsn))?;
+            explain::explain(catalog, &policy, &sql, json)
+        }
         Command::Policy(cli::Policy::Check { files }) => check(&files),
         Command::Audit(cli::Audit::Tail { state, lines, follow, json }) => {
             tail(&Config::load(file, (None, state).into())?.state_dir, lines, follow, json)

@@ -38,6 +38,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print what a statement's outputs are made of, and what a policy says of it; the statement is not run.
+    Explain(Explain),
     /// Work with policy files.
     #[command(subcommand)]
     Policy(Policy),
@@ -54,6 +56,22 @@ pub(crate) enum Command {
         #[command(flatten)]
         state: State,
     },
+}
+
+#[derive(Args)]
+pub(crate) struct Explain {
+    /// Connection string, as for psql.
+    #[arg(long, value_name = "DSN")]
+    pub(crate) dsn: String,
+    /// Policy file; without one the built-in policy.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// Print one line of JSON for each string of statements.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Statements, as one string; `-` for as many strings as come on standard input, with a NUL between them.
+    #[arg(value_name = "SQL")]
+    pub(crate) sql: String,
 }
 
 #[derive(Args)]

@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod connection;
 mod control;
+mod explain;
 mod intercept;
 mod keys;
 mod ledger;

@@ -6,6 +6,7 @@ mod corners;
 mod corpus;
 mod drivers;
 mod errors;
+mod explain;
 mod extended;
 mod interception;
 mod main_path;

@@ -2,7 +2,7 @@
 //!
 //! Modules stand in the order a query meets them: bytes come in through [`session`] and [`protocol`], a
 //! statement is traced by [`lineage`] over the [`catalog`], ruled on by [`policy`], its rows pass [`masking`],
-//! and what happened is told to [`audit`].
+//! and what happened is told to [`audit`]; [`explain`] tells what would.
 #![forbid(unsafe_code)]
 
 /// The seam between the shell, which moves bytes, and a database protocol, which decides.
@@ -17,5 +17,7 @@ pub mod lineage;
 pub mod policy;
 /// Values in, masked values out; the only maker of bytes for the client.
 pub mod masking;
+/// What is found in a statement and ruled on it, told.
+pub mod explain;
 /// What the audit trail says.
 pub mod audit;

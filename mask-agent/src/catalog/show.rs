@@ -6,16 +6,15 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use mask_core::catalog::Contents;
-use tokio_postgres::{Config, NoTls};
+use mask_core::catalog::{Catalog, Contents};
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Config, Error, NoTls};
 
 use super::read::{News, read};
 
 /// Reads the catalogs of a database and prints them; this process is a client like any other.
 pub(crate) async fn show(dsn: &str, json: bool) -> Result<()> {
-    let config: Config = dsn.parse().context("the connection string cannot be read")?;
-    let (client, connection) = config.connect(NoTls).await.context("cannot connect to the database")?;
-    let connection = tokio::spawn(connection);
+    let (client, connection) = connect(dsn).await?;
     let begun = Instant::now();
     let News::Reading(reading) = read(&client, None).await? else { bail!("nothing was read before") };
     let first = begun.elapsed();
@@ -37,6 +36,28 @@ pub(crate) async fn show(dsn: &str, json: bool) -> Result<()> {
         writeln!(out, "definitions are missing: somebody's DDL holds the tables they read")?;
     }
     Ok(())
+}
+
+/// Reads the catalogs of a database once.
+pub(crate) async fn load(dsn: &str) -> Result<Catalog> {
+    let (client, connection) = connect(dsn).await?;
+    let News::Reading(reading) = read(&client, None).await.context("cannot read the catalog")? else {
+        bail!("nothing was read before")
+    };
+    drop(client);
+    let _ = connection.await;
+    if reading.known.is_none() {
+        tracing::warn!("definitions are missing: somebody's DDL holds the tables they read");
+    }
+    Ok(Catalog::new(reading.contents))
+}
+
+async fn connect(dsn: &str) -> Result<(Client, JoinHandle<Result<(), Error>>)> {
+    let config: Config = dsn
+        .parse()
+        .context("the connection string cannot be read; write \"host=… port=… user=… dbname=…\"")?;
+    let (client, connection) = config.connect(NoTls).await.context("cannot connect to the database")?;
+    Ok((client, tokio::spawn(connection)))
 }
 
 fn summary(out: &mut impl Write, contents: &Contents) -> Result<()> {
