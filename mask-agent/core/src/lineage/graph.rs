@@ -32,6 +32,12 @@ struct Node {
     type_oid: u32,
 }
 
+impl Node {
+    fn is_constant(&self) -> bool {
+        self.from.is_empty() && self.implied.is_empty() && self.untraceable.is_none() && self.entry.is_none()
+    }
+}
+
 /// A predicate, or another place where values meet.
 #[derive(Debug)]
 pub(super) struct Meeting {
@@ -193,7 +199,8 @@ impl Graph {
             match node.base {
                 Some(column) if node.is_view => origins.views.push(column),
                 Some(column) => origins.columns.push(column),
-                None => origins.is_identity &= node.is_copy && !node.from.is_empty(),
+                // A constant beside a column is shown as the column is.
+                None => origins.is_identity &= node.is_copy || node.is_constant(),
             }
             if origins.untraceable.is_none() {
                 origins.untraceable = node.untraceable;
