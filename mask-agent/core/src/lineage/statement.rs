@@ -473,6 +473,8 @@ impl<'a> Reader<'a> {
                 }
             }
         }
+        let more = tracer.env.overlay.filled(&statement.writes);
+        statement.made.extend(more);
         finish_facts(&mut statement, &tracer);
         statement.needs_literals = needs_literals || statement.needs_literals;
         statement
@@ -556,11 +558,17 @@ impl Origins {
 fn predicates(tracer: &Tracer<'_>) -> Vec<Predicate> {
     let mut predicates = Vec::new();
     for meeting in &tracer.graph.meetings {
+        let before = predicates.len();
         for node in &meeting.nodes {
             let origins = tracer.graph.origins(*node);
             let columns = origins.columns.iter().chain(&origins.views);
             predicates.extend(columns.map(|column| Predicate { column: *column, usage: meeting.usage }));
         }
+        // Once, however often a meeting names it.
+        let mut once: Vec<Predicate> = predicates.drain(before..).collect();
+        once.sort_unstable();
+        once.dedup();
+        predicates.append(&mut once);
     }
     predicates.sort_unstable();
     predicates
