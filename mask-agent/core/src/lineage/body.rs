@@ -19,7 +19,7 @@ use super::{
     scope::{Columns, Item, Level},
     trace::{Put, Query, Target, Tracer},
 };
-use crate::catalog::{Relation, Routine, RoutineKind};
+use crate::catalog::{Relation, Routine, RoutineKind, Volatility};
 
 /// Functions that call each other; deeper is a loop, or nothing anybody wrote.
 const CALL_DEPTH_MAX: usize = 8;
@@ -79,11 +79,13 @@ impl<'a> Tracer<'a> {
         if routine.harmless {
             let node = self.graph.made(arguments.to_vec());
             if routine.kind == RoutineKind::Aggregate {
+                self.varies = true;
                 self.depends_on_rows(node);
             }
             return (node, self.named_outputs(routine, &[], node));
         }
         self.facts.calls_user_code = true;
+        self.varies |= routine.volatility == Volatility::Volatile;
         let arguments = &*self.inputs(routine, arguments);
         let deep = self.calling.len() >= CALL_DEPTH_MAX || self.calling.contains(&routine.oid);
         let plain = matches!(routine.kind, RoutineKind::Function | RoutineKind::Procedure);
@@ -259,6 +261,8 @@ impl<'a> Tracer<'a> {
             }
             self.graph.imply(*node, &[pool]);
         }
+        // A loop may return as many rows as a variable says.
+        self.graph.imply(rows, &[pool]);
         Some(Query { columns, rows })
     }
 

@@ -134,6 +134,7 @@ impl<'a> Tracer<'a> {
         if matches!(builtin.kind, Kind::Aggregate) {
             self.depends_on_rows(node);
         }
+        self.varies |= matches!(builtin.kind, Kind::Aggregate) || is_volatile(name);
         if builtin.returns_set
             && let Some(level) = self.levels.last()
         {
@@ -210,7 +211,7 @@ impl<'a> Tracer<'a> {
                 None => continue,
             };
             let named = std::mem::replace(&mut self.refs, outer);
-            all.push(node);
+            all.extend(self.graph.rows_of_call(node));
             all.extend(named);
             let definitions = parts.items.get(1).and_then(|list| match list.node.as_ref() {
                 Some(NodeEnum::List(list)) => Some(&list.items),
@@ -340,6 +341,15 @@ impl<'a> Tracer<'a> {
         self.alias(&mut item, alias);
         item
     }
+}
+
+/// Functions whose result differs from row to row, whatever they are given.
+fn is_volatile(name: &str) -> bool {
+    matches!(
+        name,
+        "clock_timestamp" | "gen_random_bytes" | "gen_random_uuid" | "nextval" | "random" | "random_normal" | "timeofday"
+            | "uuidv4" | "uuidv7"
+    )
 }
 
 /// Names of types, which may be called like a function.

@@ -6,7 +6,7 @@ use pg_query::{
 };
 
 use super::{
-    Untraceable,
+    Untraceable, functions,
     graph::{NodeId, Usage},
     names::{literal, qualified, strings, type_name},
     scope::Columns,
@@ -232,7 +232,7 @@ impl<'a> Tracer<'a> {
                     nodes.extend(self.optional(indices.uidx.as_deref()));
                 }
                 // `(expression).f` calls `f(expression)` where its type has no such field.
-                Some(NodeEnum::String(name)) if self.is_user_routine(&name.sval) => {
+                Some(NodeEnum::String(name)) if self.is_user_routine(&name.sval) || functions::reaches(&name.sval) => {
                     let arguments = nodes.clone();
                     nodes.push(self.call_by_name(&[&name.sval], arguments));
                 }
@@ -261,12 +261,13 @@ impl<'a> Tracer<'a> {
 
     fn sub_link(&mut self, link: &protobuf::SubLink) -> NodeId {
         let outer = self.refs.len();
-        let query = self.any_query(link.subselect.as_deref());
+        let (query, tied) = self.subquery(link.subselect.as_deref());
         let kind = link.sub_link_type();
         if kind == SubLinkType::ExistsSublink {
             self.refs.truncate(outer);
             let node = self.graph.made(Vec::new());
             self.graph.imply(node, &[query.rows]);
+            self.graph.tie(node, &tied);
             self.refs.push(node);
             return node;
         }
@@ -275,6 +276,7 @@ impl<'a> Tracer<'a> {
         nodes.extend(self.operator(&link.oper_name));
         let node = self.graph.made(nodes);
         self.graph.imply(node, &[query.rows]);
+        self.graph.tie(node, &tied);
         self.refs.push(node);
         node
     }
@@ -291,6 +293,7 @@ impl<'a> Tracer<'a> {
             NodeEnum::AExpr(expression) => self.comparison(expression),
             NodeEnum::SubLink(link) => {
                 let outer = std::mem::take(&mut self.refs);
+                self.varies = false;
                 let tested = link.testexpr.as_deref().is_none_or(|test| {
                     let node = self.expression(test);
                     self.refs.clear();
@@ -299,10 +302,11 @@ impl<'a> Tracer<'a> {
                 self.sub_link(link);
                 let nodes = std::mem::replace(&mut self.refs, outer);
                 let equal = link.oper_name.is_empty() || qualified(&link.oper_name).1 == "=";
-                self.meet(nodes, if equal { Usage::Equality } else { Usage::Range }, tested);
+                self.meet_varying(nodes, if equal { Usage::Equality } else { Usage::Range }, tested);
             }
             _ => {
                 let outer = std::mem::take(&mut self.refs);
+                self.varies = false;
                 let value = node.map(|node| self.expression(node));
                 let nodes = std::mem::replace(&mut self.refs, outer);
                 let plain = value.is_some_and(|value| self.graph.is_identity(value));
@@ -310,7 +314,7 @@ impl<'a> Tracer<'a> {
                 let test = matches!(kind, NodeEnum::NullTest(_))
                     && matches!(*nodes, [node] if self.graph.is_identity(node));
                 if !test {
-                    self.meet(nodes, if plain { Usage::Equality } else { Usage::Function }, plain);
+                    self.meet_varying(nodes, if plain { Usage::Equality } else { Usage::Function }, plain);
                 }
             }
         }
@@ -318,14 +322,13 @@ impl<'a> Tracer<'a> {
 
     fn comparison(&mut self, expression: &protobuf::AExpr) {
         let outer = std::mem::take(&mut self.refs);
-        let mut sides = Vec::new();
+        self.varies = false;
         let mut plain = true;
         for side in [&expression.lexpr, &expression.rexpr].into_iter().filter_map(Option::as_deref) {
             let before = self.refs.len();
             let node = self.expression(side);
             let constant = self.refs.len() == before;
             plain &= constant || self.graph.is_identity(node) || is_row_of_columns(side);
-            sides.push(node);
         }
         let operator = self.operator(&expression.name);
         let mut nodes = std::mem::replace(&mut self.refs, outer);
@@ -349,7 +352,7 @@ impl<'a> Tracer<'a> {
                 _ => Usage::Function,
             },
         };
-        self.meet(nodes, usage, plain && usage == Usage::Equality);
+        self.meet_varying(nodes, usage, plain && usage == Usage::Equality);
     }
 
     /// One expression of GROUP BY or DISTINCT ON: an output, or an expression of its own.

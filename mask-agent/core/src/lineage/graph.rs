@@ -30,6 +30,8 @@ struct Node {
     entry: Option<EntryId>,
     untraceable: Option<Untraceable>,
     type_oid: u32,
+    /// Values of the rows around that a subquery was told: which it is depends on them.
+    tied: Vec<NodeId>,
 }
 
 impl Node {
@@ -176,6 +178,16 @@ impl Graph {
         self.at(to).implied.extend_from_slice(from);
     }
 
+    pub(super) fn tie(&mut self, node: NodeId, to: &[NodeId]) {
+        self.at(node).tied.extend_from_slice(to);
+    }
+
+    /// What says how many rows a call returned: its result, or only what that is implied by where it was read.
+    pub(super) fn rows_of_call(&self, call: NodeId) -> Vec<NodeId> {
+        let node = self.node(call);
+        if node.is_copy && !node.implied.is_empty() { node.implied.clone() } else { vec![call] }
+    }
+
     pub(super) fn is_copy(&self, id: NodeId) -> bool {
         let node = self.node(id);
         node.is_copy || node.base.is_some()
@@ -252,7 +264,7 @@ impl Graph {
             if (node.from.is_empty() || node.is_view) && fits(node.base) {
                 leaves.extend(node.entry);
             }
-            open.extend_from_slice(&node.from);
+            open.extend(node.from.iter().chain(&node.tied));
         }
         leaves.sort_unstable();
         leaves.dedup();
@@ -268,7 +280,10 @@ impl Graph {
         let meetings = std::mem::take(&mut self.meetings);
         for _round in 0..=meetings.len() {
             let mut changed = false;
-            for meeting in meetings.iter().filter(|meeting| meeting.nodes.len() > 1) {
+            let tied = |meeting: &Meeting| meeting.nodes.iter().any(|id| !self.node(*id).tied.is_empty());
+            let met: Vec<&Meeting> =
+                meetings.iter().filter(|meeting| meeting.nodes.len() > 1 || tied(meeting)).collect();
+            for meeting in met {
                 changed |= self.spread_one(meeting, is_sensitive);
             }
             if !changed {
