@@ -349,3 +349,7 @@ pub fn column_name(catalog: &Catalog, column: ColumnId) -> String {
     };
     format!("{}.{}.{name}", relation.schema, relation.name)
 }
+
+#[cfg(test)]
+#[path = "ruling_tests.rs"]
+mod tests;
