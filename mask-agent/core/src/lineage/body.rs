@@ -26,7 +26,15 @@ const CALL_DEPTH_MAX: usize = 8;
 
 /// Variables every body has; those of triggers hold names, not values.
 const SPECIAL_VARIABLES: [&str; 10] = [
-    "found", "sqlstate", "tg_argv", "tg_level", "tg_name", "tg_nargs", "tg_op", "tg_relid", "tg_table_name",
+    "found",
+    "sqlstate",
+    "tg_argv",
+    "tg_level",
+    "tg_name",
+    "tg_nargs",
+    "tg_op",
+    "tg_relid",
+    "tg_table_name",
     "tg_when",
 ];
 
@@ -252,7 +260,9 @@ impl<'a> Tracer<'a> {
         let (returned, rows) = self.pieces(&body, pool, variables, path, None);
         // OUT arguments are variables.
         let mut columns = match returned {
-            Some(columns) if routine.outputs.is_empty() || columns.list.len() == routine.outputs.len() => columns,
+            Some(columns) if routine.outputs.is_empty() || columns.list.len() == routine.outputs.len() => {
+                columns
+            }
             _ => Columns { list: vec![(Cow::Borrowed(""), pool)], open: None },
         };
         for (_, node) in &mut columns.list {
@@ -279,7 +289,8 @@ impl<'a> Tracer<'a> {
         match option("as").filter(|_| is_plpgsql).and_then(readable) {
             Some(body) => {
                 let pool = self.graph.made(Vec::new());
-                let variables = Variables { function: String::new(), positional: Vec::new(), named: Vec::new() };
+                let variables =
+                    Variables { function: String::new(), positional: Vec::new(), named: Vec::new() };
                 let path = self.path.clone();
                 self.pieces(&body, pool, variables, path, None);
             }
@@ -482,12 +493,10 @@ fn created(definition: &str) -> Option<CreateFunctionStmt> {
 /// The text of its body.
 fn body_text(created: &CreateFunctionStmt) -> Option<String> {
     created.options.iter().find_map(|option| match option.node.as_ref()? {
-        NodeEnum::DefElem(option) if option.defname == "as" => {
-            match option.arg.as_deref()?.node.as_ref()? {
-                NodeEnum::List(list) => list.items.first().and_then(text).map(ToOwned::to_owned),
-                _ => None,
-            }
-        }
+        NodeEnum::DefElem(option) if option.defname == "as" => match option.arg.as_deref()?.node.as_ref()? {
+            NodeEnum::List(list) => list.items.first().and_then(text).map(ToOwned::to_owned),
+            _ => None,
+        },
         _ => None,
     })
 }

@@ -82,7 +82,12 @@ impl<'a> Tracer<'a> {
         self.env.catalog.routines(name).next().is_some() || self.env.overlay.has_function(name)
     }
 
-    fn call_named(&mut self, schema: &str, name: &str, arguments: Vec<NodeId>) -> (NodeId, Option<Columns<'a>>) {
+    fn call_named(
+        &mut self,
+        schema: &str,
+        name: &str,
+        arguments: Vec<NodeId>,
+    ) -> (NodeId, Option<Columns<'a>>) {
         let mut results = Vec::new();
         let mut columns = None;
         let own = matches!(schema, "" | "pg_catalog" | "information_schema");
@@ -347,8 +352,15 @@ impl<'a> Tracer<'a> {
 fn is_volatile(name: &str) -> bool {
     matches!(
         name,
-        "clock_timestamp" | "gen_random_bytes" | "gen_random_uuid" | "nextval" | "random" | "random_normal" | "timeofday"
-            | "uuidv4" | "uuidv7"
+        "clock_timestamp"
+            | "gen_random_bytes"
+            | "gen_random_uuid"
+            | "nextval"
+            | "random"
+            | "random_normal"
+            | "timeofday"
+            | "uuidv4"
+            | "uuidv7"
     )
 }
 
@@ -356,7 +368,25 @@ fn is_volatile(name: &str) -> bool {
 fn is_type(name: &str) -> bool {
     matches!(
         name,
-        "bit" | "bool" | "bpchar" | "date" | "float4" | "float8" | "int2" | "int4" | "int8" | "interval" | "name"
-            | "numeric" | "oid" | "text" | "time" | "timestamp" | "timestamptz" | "timetz" | "varbit" | "varchar"
+        "bit"
+            | "bool"
+            | "bpchar"
+            | "date"
+            | "float4"
+            | "float8"
+            | "int2"
+            | "int4"
+            | "int8"
+            | "interval"
+            | "name"
+            | "numeric"
+            | "oid"
+            | "text"
+            | "time"
+            | "timestamp"
+            | "timestamptz"
+            | "timetz"
+            | "varbit"
+            | "varchar"
     )
 }

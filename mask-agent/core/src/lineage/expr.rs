@@ -31,7 +31,9 @@ impl<'a> Tracer<'a> {
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 self.column(&names)
             }
-            NodeEnum::AConst(_) | NodeEnum::SetToDefault(_) | NodeEnum::AStar(_) => self.graph.made(Vec::new()),
+            NodeEnum::AConst(_) | NodeEnum::SetToDefault(_) | NodeEnum::AStar(_) => {
+                self.graph.made(Vec::new())
+            }
             NodeEnum::ParamRef(parameter) => self.parameter(parameter.number),
             NodeEnum::TypeCast(cast) => self.cast(cast),
             NodeEnum::FuncCall(call) => self.call(call).0,
@@ -232,7 +234,9 @@ impl<'a> Tracer<'a> {
                     nodes.extend(self.optional(indices.uidx.as_deref()));
                 }
                 // `(expression).f` calls `f(expression)` where its type has no such field.
-                Some(NodeEnum::String(name)) if self.is_user_routine(&name.sval) || functions::reaches(&name.sval) => {
+                Some(NodeEnum::String(name))
+                    if self.is_user_routine(&name.sval) || functions::reaches(&name.sval) =>
+                {
                     let arguments = nodes.clone();
                     nodes.push(self.call_by_name(&[&name.sval], arguments));
                 }
@@ -348,7 +352,9 @@ impl<'a> Tracer<'a> {
             _ => match &*name {
                 "=" | "<>" => Usage::Equality,
                 "<" | ">" | "<=" | ">=" => Usage::Range,
-                "~~" | "!~~" | "~~*" | "!~~*" | "~" | "!~" | "~*" | "!~*" | "^@" | "@@" | "@@@" => Usage::Pattern,
+                "~~" | "!~~" | "~~*" | "!~~*" | "~" | "!~" | "~*" | "!~*" | "^@" | "@@" | "@@@" => {
+                    Usage::Pattern
+                }
                 _ => Usage::Function,
             },
         };
@@ -404,12 +410,17 @@ impl<'a> Tracer<'a> {
         if let Some(NodeEnum::ColumnRef(reference)) = node.node.as_ref()
             && let [name] = &*strings(&reference.fields)
         {
-            let outputs: Vec<usize> = (0..columns.list.len()).filter(|at| columns.list[*at].0 == *name).collect();
+            let outputs: Vec<usize> =
+                (0..columns.list.len()).filter(|at| columns.list[*at].0 == *name).collect();
             if !outputs.is_empty() {
                 // An output of this name comes first in ORDER BY, a column in GROUP BY: both are taken.
                 let known = self.is_known(&nodes);
                 let outputs = outputs.into_iter().flat_map(of);
-                return if known { outputs.chain(nodes.iter().copied()).collect() } else { outputs.collect() };
+                return if known {
+                    outputs.chain(nodes.iter().copied()).collect()
+                } else {
+                    outputs.collect()
+                };
             }
         }
         nodes.push(value);
@@ -418,9 +429,7 @@ impl<'a> Tracer<'a> {
 
     /// Whether none of these is a name that was not found.
     fn is_known(&self, nodes: &[NodeId]) -> bool {
-        nodes.iter().all(|node| {
-            self.graph.origins(*node).untraceable != Some(Untraceable::UnknownColumn)
-        })
+        nodes.iter().all(|node| self.graph.origins(*node).untraceable != Some(Untraceable::UnknownColumn))
     }
 
     /// PARTITION BY, ORDER BY and the frame of a window.
@@ -470,7 +479,10 @@ const BUILT_IN_TYPES: [(&str, u32); 24] = [
 fn is_row_of_columns(node: &Node) -> bool {
     match node.node.as_ref() {
         Some(NodeEnum::RowExpr(row)) => row.args.iter().all(|argument| {
-            matches!(argument.node.as_ref(), Some(NodeEnum::ColumnRef(_) | NodeEnum::AConst(_) | NodeEnum::ParamRef(_)))
+            matches!(
+                argument.node.as_ref(),
+                Some(NodeEnum::ColumnRef(_) | NodeEnum::AConst(_) | NodeEnum::ParamRef(_))
+            )
         }),
         _ => false,
     }

@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Env, LineageError, Origins, Outputs, Overlay, Statement, WriteTarget, analyse};
 use crate::{
-    catalog::{Catalog, Column, Contents, Relation, RelationKind, Routine, RoutineKind, TypeShape, Volatility},
+    catalog::{
+        Catalog, Column, Contents, Relation, RelationKind, Routine, RoutineKind, TypeShape, Volatility,
+    },
     lineage::ColumnId,
     policy::{Classification, Policy},
 };
@@ -34,7 +36,8 @@ pub(crate) fn policy(more: &str) -> Policy {
 
 fn relation(oid: u32, name: &str, columns: &[(&str, u32)]) -> Relation {
     let (schema, name) = name.split_once('.').unwrap_or(("public", name));
-    let columns = columns.iter().zip(1..).map(|((name, type_oid), number)| Column::new(number, name, *type_oid));
+    let columns =
+        columns.iter().zip(1..).map(|((name, type_oid), number)| Column::new(number, name, *type_oid));
     Relation::new(oid, schema, name, RelationKind::Table, columns.collect())
 }
 
@@ -116,7 +119,14 @@ fn routines() -> Vec<Routine> {
     let body = |returns: &str, text: &str| format!(" RETURNS {returns}\nAS $function$ {text} $function$");
     let table = "TABLE(name text, mail text)";
     vec![
-        routine(30_001, "email_of", "sql", &["who"], &[], &body("text", "select email from customers where id = who")),
+        routine(
+            30_001,
+            "email_of",
+            "sql",
+            &["who"],
+            &[],
+            &body("text", "select email from customers where id = who"),
+        ),
         routine(30_002, "twice", "sql", &["n"], &[], " RETURNS integer\nRETURN (n * 2)"),
         routine(
             30_003,
@@ -132,21 +142,42 @@ fn routines() -> Vec<Routine> {
             "plpgsql",
             &["n"],
             &[],
-            &body("text", "declare found_one text; begin select ssn into found_one from customers where id = n; return found_one; end"),
+            &body(
+                "text",
+                "declare found_one text; begin select ssn into found_one from customers where id = n; return found_one; end",
+            ),
         ),
         routine(30_005, "add_one", "plpgsql", &["n"], &[], &body("integer", "begin return n + 1; end")),
-        routine(30_006, "dynamic", "plpgsql", &["n"], &[], &body("text", "begin execute 'select 1'; return ''; end")),
+        routine(
+            30_006,
+            "dynamic",
+            "plpgsql",
+            &["n"],
+            &[],
+            &body("text", "begin execute 'select 1'; return ''; end"),
+        ),
         routine(30_007, "opaque", "plpython3u", &["n"], &[], ""),
-        routine(30_008, "kept", "plpgsql", &["n"], &[], &body("integer", "begin insert into orders (note) select email from customers; return 1; end")),
+        routine(
+            30_008,
+            "kept",
+            "plpgsql",
+            &["n"],
+            &[],
+            &body("integer", "begin insert into orders (note) select email from customers; return 1; end"),
+        ),
         routine(30_009, "similarity", "c", &["a", "b"], &[], ""),
         routine(30_010, "endless", "sql", &["n"], &[], &body("integer", "select endless(n)")),
-        Routine { kind: RoutineKind::Procedure, ..routine(30_011, "p", "plpgsql", &[], &[], "\nAS $procedure$ begin perform 1; end $procedure$") },
+        Routine {
+            kind: RoutineKind::Procedure,
+            ..routine(30_011, "p", "plpgsql", &[], &[], "\nAS $procedure$ begin perform 1; end $procedure$")
+        },
     ]
 }
 
 pub(crate) fn catalog() -> Catalog {
     let user_names = HashSet::from(["===".to_owned(), "odd".to_owned()]);
-    let contents = Contents { relations: relations(), routines: routines(), user_names, ..Contents::default() };
+    let contents =
+        Contents { relations: relations(), routines: routines(), user_names, ..Contents::default() };
     let types = HashMap::from([(40_001, TypeShape::Domain(TEXT))]);
     let type_names = HashMap::from([("word".to_owned(), vec![40_001])]);
     Catalog::new(Contents { major: 17, types, type_names, ..contents })
@@ -231,7 +262,10 @@ pub(crate) fn writes(statement: &Statement) -> String {
 pub(crate) fn uses(statement: &Statement) -> String {
     let catalog = catalog();
     let classes = classes(&catalog);
-    let masked = statement.predicates.iter().filter(|use_| classes.is_masked(use_.column.relation, use_.column.number));
+    let masked = statement
+        .predicates
+        .iter()
+        .filter(|use_| classes.is_masked(use_.column.relation, use_.column.number));
     let uses: Vec<_> = masked.map(|use_| format!("{} {}", name(use_.column), use_.usage.name())).collect();
     uses.join("; ")
 }

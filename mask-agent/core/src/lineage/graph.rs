@@ -160,7 +160,15 @@ impl Graph {
     pub(super) fn view(&mut self, entry: EntryId, column: ColumnId, from: NodeId, type_oid: u32) -> NodeId {
         let base = Some(column);
         let from = vec![from];
-        self.push(Node { base, is_view: true, is_copy: true, from, entry: Some(entry), type_oid, ..Node::default() })
+        self.push(Node {
+            base,
+            is_view: true,
+            is_copy: true,
+            from,
+            entry: Some(entry),
+            type_oid,
+            ..Node::default()
+        })
     }
 
     /// A column of something else in FROM: a subquery, a function, VALUES.
@@ -299,7 +307,10 @@ impl Graph {
         for id in &meeting.nodes {
             let origins = self.origins(*id);
             let by_value = origins.columns.iter().chain(&origins.views).any(|column| is_sensitive(*column));
-            if by_value || origins.untraceable.is_some() || origins.implied.iter().any(|column| is_sensitive(*column)) {
+            if by_value
+                || origins.untraceable.is_some()
+                || origins.implied.iter().any(|column| is_sensitive(*column))
+            {
                 telling.push(*id);
             }
             if !by_value && origins.untraceable.is_none() {
@@ -322,7 +333,8 @@ impl Graph {
             rows.extend(self.node(id).entry);
             let targets: Vec<NodeId> = rows.iter().map(|entry| self.rows(*entry)).chain([id]).collect();
             for target in targets {
-                let sources: Vec<NodeId> = telling.iter().copied().filter(|source| *source != target).collect();
+                let sources: Vec<NodeId> =
+                    telling.iter().copied().filter(|source| *source != target).collect();
                 changed |= self.imply_new(target, &sources);
             }
         }

@@ -34,11 +34,23 @@ const CUSTOMERS: &str = "id = customers.id; city = customers.city; email = custo
 fn a_column_is_itself_whatever_it_is_called() {
     check("select email from customers", "email = customers.email");
     check("select c.email as x from public.customers as c", "x = customers.email");
-    check("select customers.email, public.customers.email from customers", "email = customers.email; email = customers.email");
+    check(
+        "select customers.email, public.customers.email from customers",
+        "email = customers.email; email = customers.email",
+    );
     check("select x from customers as c(a, b, x)", "x = customers.email");
-    check("select email::text, email::varchar, id::int4 from customers", "email = customers.email; email = customers.email; id = customers.id");
-    check("select email::varchar(3), email::bytea from customers", "email <- customers.email; email <- customers.email");
-    check("select (email) from (customers)", "Syntax(\"Invalid statement: syntax error at or near \\\")\\\"\")");
+    check(
+        "select email::text, email::varchar, id::int4 from customers",
+        "email = customers.email; email = customers.email; id = customers.id",
+    );
+    check(
+        "select email::varchar(3), email::bytea from customers",
+        "email <- customers.email; email <- customers.email",
+    );
+    check(
+        "select (email) from (customers)",
+        "Syntax(\"Invalid statement: syntax error at or near \\\")\\\"\")",
+    );
     check("select 1, 'a', $1, null, true, now()", "?column?; ?column?; ?column?; ?column?; ?column?; now");
     check("select ctid, tableoid from customers", "ctid = customers.?; tableoid = customers.?");
 }
@@ -58,27 +70,48 @@ fn a_star_is_every_column_in_its_place() {
 fn a_whole_row_is_all_of_its_columns() {
     check("select c from customers c", "c <- customers.*");
     check("select customers from customers", "customers <- customers.*");
-    check("select row_to_json(c), c::text, row(c.*), to_jsonb(c.*) from customers c", "row_to_json <- customers.*; c <- customers.*; row <- customers.id, customers.city, customers.email, customers.ssn, customers.salary; to_jsonb <- customers.id, customers.city, customers.email, customers.ssn, customers.salary");
+    check(
+        "select row_to_json(c), c::text, row(c.*), to_jsonb(c.*) from customers c",
+        "row_to_json <- customers.*; c <- customers.*; row <- customers.id, customers.city, customers.email, customers.ssn, customers.salary; to_jsonb <- customers.id, customers.city, customers.email, customers.ssn, customers.salary",
+    );
     check("select (c).email, (c).id from customers c", "email = customers.email; id = customers.id");
     check("select s from (select email, id from customers) s", "s <- customers.id, customers.email");
-    check("select (s).f1 from (select row(email, id) as s from customers) t", "f1 <- customers.id, customers.email");
-    check("select j from (orders join customers using (id)) j", "j <- customers.city, customers.email, customers.ssn, customers.salary, orders.id, orders.customer_id, orders.note, orders.amount, orders.email_sent");
+    check(
+        "select (s).f1 from (select row(email, id) as s from customers) t",
+        "f1 <- customers.id, customers.email",
+    );
+    check(
+        "select j from (orders join customers using (id)) j",
+        "j <- customers.city, customers.email, customers.ssn, customers.salary, orders.id, orders.customer_id, orders.note, orders.amount, orders.email_sent",
+    );
     check("select c.row_to_json from customers c", "row_to_json <- customers.*");
     check("select (c).to_jsonb from customers c", "to_jsonb <- customers.*");
-    check("select contacts from contacts", "contacts <- customers.id, customers.email via contacts.id, contacts.contact");
+    check(
+        "select contacts from contacts",
+        "contacts <- customers.id, customers.email via contacts.id, contacts.contact",
+    );
 }
 
 #[test]
 fn joins_merge_what_using_and_natural_name() {
-    check("select id, note, email from customers join orders using (id)", "id = customers.id; note = orders.note; email = customers.email");
+    check(
+        "select id, note, email from customers join orders using (id)",
+        "id = customers.id; note = orders.note; email = customers.email",
+    );
     check("select id from customers right join orders using (id)", "id = orders.id");
     check("select id from customers full join orders using (id)", "id <- customers.id, orders.id");
     check("select email from customers full join customers d using (email)", "email <- customers.email");
     check("select * from numbers natural join numbers m", "i = numbers.i");
     check("select count(*) from (select 1 from customers natural join orders) s", "count");
-    check("select j.id, j.email from (customers join orders using (id)) as j", "id = customers.id; email = customers.email");
+    check(
+        "select j.id, j.email from (customers join orders using (id)) as j",
+        "id = customers.id; email = customers.email",
+    );
     check("select j.id from customers join orders using (id) as j", "id = customers.id");
-    check("select orders.id, customers.email from customers join orders using (id)", "id = orders.id; email = customers.email");
+    check(
+        "select orders.id, customers.email from customers join orders using (id)",
+        "id = orders.id; email = customers.email",
+    );
     check("select x from (customers cross join numbers) as j(a, b, x)", "x = customers.email");
 }
 
@@ -100,18 +133,36 @@ fn a_subquery_sees_what_stands_around_it_and_not_beside_it() {
     check("select x from numbers, (select i as x from customers) s", "x ?UnknownColumn");
     check("select x from customers c cross join lateral unnest(array[c.email]) x", "x <- customers.email");
     check("select x from customers c, unnest(array[c.email]) x", "x <- customers.email");
-    check("select array(select email from customers), exists (select email from customers)", "array <- customers.email; exists");
+    check(
+        "select array(select email from customers), exists (select email from customers)",
+        "array <- customers.email; exists",
+    );
 }
 
 #[test]
 fn common_tables_are_what_their_queries_are() {
     check("with x as (select email from customers) select * from x", "email = customers.email");
-    check("with x(v, w) as (select email, id from customers) select w, v from x", "w = customers.id; v = customers.email");
-    check("with customers as (select note as email from orders) select email from customers", "email = orders.note");
-    check("with customers as (select email from customers) select email from customers", "email = customers.email");
+    check(
+        "with x(v, w) as (select email, id from customers) select w, v from x",
+        "w = customers.id; v = customers.email",
+    );
+    check(
+        "with customers as (select note as email from orders) select email from customers",
+        "email = orders.note",
+    );
+    check(
+        "with customers as (select email from customers) select email from customers",
+        "email = customers.email",
+    );
     check("with x as (select note from orders) select x.note from x, public.customers", "note = orders.note");
-    check("with orders as (select email as note from customers) select note from public.orders", "note = orders.note");
-    check("select note from (with x as (select email as note from customers) select note from x) s", "note = customers.email");
+    check(
+        "with orders as (select email as note from customers) select note from public.orders",
+        "note = orders.note",
+    );
+    check(
+        "select note from (with x as (select email as note from customers) select note from x) s",
+        "note = customers.email",
+    );
     check("with x as (delete from customers returning email) select * from x", "email = customers.email");
     check("with x as (update orders set note = 'a' returning id) select id from x", "id = orders.id");
     check("with x as materialized (table numbers) select (select max(i) from x)", "max <- numbers.i");
@@ -136,14 +187,29 @@ fn recursion_takes_what_any_round_adds() {
 
 #[test]
 fn set_operations_are_any_of_their_sides() {
-    check("select email from customers union all select note from orders", "email = customers.email, orders.note");
+    check(
+        "select email from customers union all select note from orders",
+        "email = customers.email, orders.note",
+    );
     check("select note from orders union select ssn from customers", "note = customers.ssn, orders.note");
     check("select email from customers union all select null", "email = customers.email");
-    check("select email from customers union all select lower(note) from orders", "email <- customers.email, orders.note");
-    check("select note from orders intersect select email from customers", "note = customers.email, orders.note");
-    check("select note from orders except select email from customers", "note = customers.email, orders.note");
+    check(
+        "select email from customers union all select lower(note) from orders",
+        "email <- customers.email, orders.note",
+    );
+    check(
+        "select note from orders intersect select email from customers",
+        "note = customers.email, orders.note",
+    );
+    check(
+        "select note from orders except select email from customers",
+        "note = customers.email, orders.note",
+    );
     check("values (1), (2)", "column1");
-    check("values (1, 'a'), ((select id from customers limit 1), (select email from customers limit 1))", "column1 <- customers.id; column2 <- customers.email");
+    check(
+        "values (1, 'a'), ((select id from customers limit 1), (select email from customers limit 1))",
+        "column1 <- customers.id; column2 <- customers.email",
+    );
     check("select b from (values (1, (select email from customers))) v(a, b)", "b <- customers.email");
 }
 
@@ -194,32 +260,77 @@ fn expressions_are_made_of_their_parts() {
 #[test]
 fn json_and_xml_are_read_through() {
     check("select body->'a'->>'b' as x, tags[1] as y from docs", "x <- docs.body; y <- docs.tags");
-    check("select x.* from customers, xmltable('/a' passing (email::xml) columns b text path 'b', c int path 'c') x", "b <- customers.email; c <- customers.email");
-    check("select t.* from customers, json_table(email::jsonb, '$' columns (a text path '$.a', nested path '$.n[*]' columns (b int path '$.b'))) t", "a <- customers.email; b <- customers.email");
-    check("select json_query(email, '$.a'), json_exists(email, '$.b') from customers", "json_query <- customers.email; json_exists <- customers.email");
-    check("select json_arrayagg(email), json_objectagg(id : email) from customers", "json_arrayagg <- customers.email; json_objectagg <- customers.id, customers.email");
+    check(
+        "select x.* from customers, xmltable('/a' passing (email::xml) columns b text path 'b', c int path 'c') x",
+        "b <- customers.email; c <- customers.email",
+    );
+    check(
+        "select t.* from customers, json_table(email::jsonb, '$' columns (a text path '$.a', nested path '$.n[*]' columns (b int path '$.b'))) t",
+        "a <- customers.email; b <- customers.email",
+    );
+    check(
+        "select json_query(email, '$.a'), json_exists(email, '$.b') from customers",
+        "json_query <- customers.email; json_exists <- customers.email",
+    );
+    check(
+        "select json_arrayagg(email), json_objectagg(id : email) from customers",
+        "json_arrayagg <- customers.email; json_objectagg <- customers.id, customers.email",
+    );
     check("select json_array(select email from customers)", "json_array <- customers.email");
-    check("select json_scalar(email), json(email), json_serialize(email) from customers", "json_scalar <- customers.email; json <- customers.email; json_serialize <- customers.email");
-    check("select key, value from customers, jsonb_each(to_jsonb(customers))", "key <- customers.*; value <- customers.*");
-    check("select * from json_to_recordset((select json_agg(c) from customers c)) as t(a text, b int)", "a <- customers.*; b <- customers.*");
+    check(
+        "select json_scalar(email), json(email), json_serialize(email) from customers",
+        "json_scalar <- customers.email; json <- customers.email; json_serialize <- customers.email",
+    );
+    check(
+        "select key, value from customers, jsonb_each(to_jsonb(customers))",
+        "key <- customers.*; value <- customers.*",
+    );
+    check(
+        "select * from json_to_recordset((select json_agg(c) from customers c)) as t(a text, b int)",
+        "a <- customers.*; b <- customers.*",
+    );
 }
 
 #[test]
 fn aggregates_and_windows_are_made_of_their_arguments() {
-    check("select max(email), count(email), count(*), string_agg(city, ',' order by email) from customers", "max <- customers.email; count; count; string_agg <- customers.city");
-    check("select percentile_disc(0.5) within group (order by salary) from customers", "percentile_disc <- customers.salary");
+    check(
+        "select max(email), count(email), count(*), string_agg(city, ',' order by email) from customers",
+        "max <- customers.email; count; count; string_agg <- customers.city",
+    );
+    check(
+        "select percentile_disc(0.5) within group (order by salary) from customers",
+        "percentile_disc <- customers.salary",
+    );
     check("select array_agg(email) filter (where id > 1) from customers", "array_agg <- customers.email");
-    check("select lag(email) over (order by id), row_number() over (order by salary) from customers", "lag <- customers.email; row_number");
-    check("select first_value(email) over w from customers window w as (partition by city order by id)", "first_value <- customers.email");
-    check("select city, max(salary) from customers group by rollup (city)", "city = customers.city; max <- customers.salary");
-    check("select email, grouping(email) from customers group by grouping sets ((email), ())", "email = customers.email; grouping");
+    check(
+        "select lag(email) over (order by id), row_number() over (order by salary) from customers",
+        "lag <- customers.email; row_number",
+    );
+    check(
+        "select first_value(email) over w from customers window w as (partition by city order by id)",
+        "first_value <- customers.email",
+    );
+    check(
+        "select city, max(salary) from customers group by rollup (city)",
+        "city = customers.city; max <- customers.salary",
+    );
+    check(
+        "select email, grouping(email) from customers group by grouping sets ((email), ())",
+        "email = customers.email; grouping",
+    );
     check("select distinct on (email) city from customers", "city = customers.city");
 }
 
 #[test]
 fn functions_of_users_are_read_where_they_can_be() {
-    check("select twice(1), twice(id), twice(salary) from customers", "twice; twice <- customers.id; twice <- customers.salary");
-    check("select email_of(1), public.email_of(who => 1)", "email_of = customers.email; email_of = customers.email");
+    check(
+        "select twice(1), twice(id), twice(salary) from customers",
+        "twice; twice <- customers.id; twice <- customers.salary",
+    );
+    check(
+        "select email_of(1), public.email_of(who => 1)",
+        "email_of = customers.email; email_of = customers.email",
+    );
     check("select * from people_in(3)", "name = customers.city; mail = customers.email");
     check("select (people_in(3)).mail", "mail <- customers.city, customers.email");
     check("select look_up(1)", "look_up <- customers.ssn");
@@ -238,7 +349,10 @@ fn functions_of_users_are_read_where_they_can_be() {
 
 #[test]
 fn views_are_read_through_to_what_is_stored() {
-    check("select * from contacts", "id = customers.id via contacts.id; contact = customers.email via contacts.contact");
+    check(
+        "select * from contacts",
+        "id = customers.id via contacts.id; contact = customers.email via contacts.contact",
+    );
     check("select contact from rich", "contact = customers.email via contacts.contact, rich.contact");
     check("select secret_label from labels", "secret_label = orders.note via labels.secret_label");
     check("select a from unreadable", "a via unreadable.a ?UnreadableView");
@@ -259,61 +373,157 @@ fn a_name_means_the_first_on_the_path_or_any_where_that_is_unknown() {
     check("select 1 as a from other.customers", "a");
     check("select email from other.customers", "email ?UnknownRelation");
     check("set search_path = archive; select label from items", "- | label = archive.items.label");
-    check("set search_path = \"$user\", public; select label from items", "- | label = items.label, archive.items.label");
+    check(
+        "set search_path = \"$user\", public; select label from items",
+        "- | label = items.label, archive.items.label",
+    );
 }
 
 #[test]
 fn what_a_string_makes_is_known_to_the_rest_of_it() {
-    check("create temp table t as select email as x from customers; select x from t", "- | x = customers.email");
+    check(
+        "create temp table t as select email as x from customers; select x from t",
+        "- | x = customers.email",
+    );
     check("select email as x into t from customers; table t", "- | x = customers.email");
     check("create table t (a text, b int); select a, b from t", "- | a; b");
-    check("create temp table t (a text); insert into t select email from customers; select a from t", "- | - | a <- customers.email");
-    check("create table t (a text); with x as (select email from customers) insert into t (a) select email from x; table t", "- | - | a <- customers.email");
+    check(
+        "create temp table t (a text); insert into t select email from customers; select a from t",
+        "- | - | a <- customers.email",
+    );
+    check(
+        "create table t (a text); with x as (select email from customers) insert into t (a) select email from x; table t",
+        "- | - | a <- customers.email",
+    );
     check("update orders set note = 'a'; select note from orders", "- | note = orders.note");
     check("create view v as select email from customers; select * from v", "- | * ?Uncommitted");
-    check("alter table orders rename note to remark; select remark from orders", "- | remark <- orders.id, orders.customer_id, orders.note, orders.amount, orders.email_sent ?Uncommitted");
-    check("create function lower(text) returns text language sql as 'select 1'; select lower('a')", "- | lower ?UnknownFunction");
-    check("alter table orders add extra text; select extra, note from orders", "- | extra; note = orders.note");
+    check(
+        "alter table orders rename note to remark; select remark from orders",
+        "- | remark <- orders.id, orders.customer_id, orders.note, orders.amount, orders.email_sent ?Uncommitted",
+    );
+    check(
+        "create function lower(text) returns text language sql as 'select 1'; select lower('a')",
+        "- | lower ?UnknownFunction",
+    );
+    check(
+        "alter table orders add extra text; select extra, note from orders",
+        "- | extra; note = orders.note",
+    );
 }
 
 #[test]
 fn what_is_written_comes_back_as_what_it_was() {
-    check("insert into customers (email) values ($1) returning id, email", "id = customers.id; email = customers.email");
-    check("insert into orders (note) select email from customers returning note, id", "note = customers.email, orders.note; id = orders.id");
-    check("insert into orders (note) values ('a') returning *", "id = orders.id; customer_id = orders.customer_id; note = orders.note; amount = orders.amount; email_sent = orders.email_sent");
-    check("update customers set email = $1 where id = 1 returning city, email", "city = customers.city; email = customers.email");
-    check("update orders o set note = c.email from customers c where c.id = o.customer_id returning o.note, c.city", "note = customers.email, orders.note; city = customers.city");
-    check("update orders set note = 'a' returning old.note, new.note", "note = orders.note; note = orders.note");
-    check("update orders set note = 'a' returning with (old as o, new as n) o.id, n.note", "id = orders.id; note = orders.note");
+    check(
+        "insert into customers (email) values ($1) returning id, email",
+        "id = customers.id; email = customers.email",
+    );
+    check(
+        "insert into orders (note) select email from customers returning note, id",
+        "note = customers.email, orders.note; id = orders.id",
+    );
+    check(
+        "insert into orders (note) values ('a') returning *",
+        "id = orders.id; customer_id = orders.customer_id; note = orders.note; amount = orders.amount; email_sent = orders.email_sent",
+    );
+    check(
+        "update customers set email = $1 where id = 1 returning city, email",
+        "city = customers.city; email = customers.email",
+    );
+    check(
+        "update orders o set note = c.email from customers c where c.id = o.customer_id returning o.note, c.city",
+        "note = customers.email, orders.note; city = customers.city",
+    );
+    check(
+        "update orders set note = 'a' returning old.note, new.note",
+        "note = orders.note; note = orders.note",
+    );
+    check(
+        "update orders set note = 'a' returning with (old as o, new as n) o.id, n.note",
+        "id = orders.id; note = orders.note",
+    );
     check("update customers set salary = salary + 1 returning salary", "salary <- customers.salary");
-    check("delete from customers using orders where customers.id = orders.id returning email, note", "email = customers.email; note = orders.note");
+    check(
+        "delete from customers using orders where customers.id = orders.id returning email, note",
+        "email = customers.email; note = orders.note",
+    );
     check("delete from customers returning *", CUSTOMERS);
     check("insert into orders default values", "-");
-    check("insert into orders (note) values ('a') on conflict (id) do update set note = (select email from customers limit 1) returning note", "note <- customers.email, orders.note");
-    check("merge into orders o using customers c on o.customer_id = c.id when matched then update set note = c.email returning merge_action(), o.note, c.ssn", "merge_action; note = customers.email, orders.note; ssn = customers.ssn");
-    check("insert into people (work_email) values ('a') returning handle", "handle <- people.work_email, people.handle");
+    check(
+        "insert into orders (note) values ('a') on conflict (id) do update set note = (select email from customers limit 1) returning note",
+        "note <- customers.email, orders.note",
+    );
+    check(
+        "merge into orders o using customers c on o.customer_id = c.id when matched then update set note = c.email returning merge_action(), o.note, c.ssn",
+        "merge_action; note = customers.email, orders.note; ssn = customers.ssn",
+    );
+    check(
+        "insert into people (work_email) values ('a') returning handle",
+        "handle <- people.work_email, people.handle",
+    );
     check("insert into ruled (note) values ('a') returning note", "* ?UserRule");
 }
 
 #[test]
 fn what_is_put_where_is_known() {
-    check_writes("update orders set note = email from customers c where c.id = customer_id", "orders.note <- customers.email");
-    check_writes("update customers set city = email, salary = 1", "customers.city <- customers.email; customers.salary");
-    check_writes("update orders set (note, amount) = (select email, 1 from customers limit 1)", "orders.note <- customers.email; orders.amount");
+    check_writes(
+        "update orders set note = email from customers c where c.id = customer_id",
+        "orders.note <- customers.email",
+    );
+    check_writes(
+        "update customers set city = email, salary = 1",
+        "customers.city <- customers.email; customers.salary",
+    );
+    check_writes(
+        "update orders set (note, amount) = (select email, 1 from customers limit 1)",
+        "orders.note <- customers.email; orders.amount",
+    );
     check_writes("update orders set (note, amount) = ('a', 2)", "orders.note; orders.amount");
-    check_writes("insert into orders (note) values ((select email from customers limit 1))", "orders.note <- customers.email");
-    check_writes("insert into items select id, email from customers", "items.id <- customers.id; items.label <- customers.email");
-    check_writes("insert into orders (id, note) values (1, 'a') on conflict (id) do update set note = excluded.note || orders.note", "orders.id; orders.note; orders.note <- orders.note");
-    check_writes("with x as (select email v from customers), y as (insert into orders (note) select v from x) select 1", "orders.note <- customers.email");
-    check_writes("with x as (delete from customers returning email v) insert into orders (note) select v from x", "customers.*; orders.note <- customers.email");
-    check_writes("merge into items i using customers c on i.id = c.id when not matched then insert (id, label) values (c.id, c.email) when matched then delete", "items.id <- customers.id; items.label <- customers.email; items.*");
-    check_writes("create table t as select email as x, id from customers", "new t.x = customers.email; new t.id = customers.id");
+    check_writes(
+        "insert into orders (note) values ((select email from customers limit 1))",
+        "orders.note <- customers.email",
+    );
+    check_writes(
+        "insert into items select id, email from customers",
+        "items.id <- customers.id; items.label <- customers.email",
+    );
+    check_writes(
+        "insert into orders (id, note) values (1, 'a') on conflict (id) do update set note = excluded.note || orders.note",
+        "orders.id; orders.note; orders.note <- orders.note",
+    );
+    check_writes(
+        "with x as (select email v from customers), y as (insert into orders (note) select v from x) select 1",
+        "orders.note <- customers.email",
+    );
+    check_writes(
+        "with x as (delete from customers returning email v) insert into orders (note) select v from x",
+        "customers.*; orders.note <- customers.email",
+    );
+    check_writes(
+        "merge into items i using customers c on i.id = c.id when not matched then insert (id, label) values (c.id, c.email) when matched then delete",
+        "items.id <- customers.id; items.label <- customers.email; items.*",
+    );
+    check_writes(
+        "create table t as select email as x, id from customers",
+        "new t.x = customers.email; new t.id = customers.id",
+    );
     check_writes("create materialized view t(a) as select email from customers", "new t.a = customers.email");
     check_writes("select email as x into t from customers", "new t.x = customers.email");
-    check_writes("explain analyze create table t as select email as x from customers", "new t.x = customers.email");
-    check_writes("insert into orders (note) select city from customers where email = 'a'", "orders.note <- customers.city");
-    check_writes("insert into orders (id) select i from numbers, customers where i <= salary", "orders.id <- numbers.i ~ customers.salary");
-    check_writes("do $$ begin update orders set note = (select email from customers limit 1); end $$", "orders.note <- customers.email");
+    check_writes(
+        "explain analyze create table t as select email as x from customers",
+        "new t.x = customers.email",
+    );
+    check_writes(
+        "insert into orders (note) select city from customers where email = 'a'",
+        "orders.note <- customers.city",
+    );
+    check_writes(
+        "insert into orders (id) select i from numbers, customers where i <= salary",
+        "orders.id <- numbers.i ~ customers.salary",
+    );
+    check_writes(
+        "do $$ begin update orders set note = (select email from customers limit 1); end $$",
+        "orders.note <- customers.email",
+    );
 }
 
 #[test]
@@ -355,20 +565,41 @@ fn a_value_that_met_a_masked_one_tells_it_by_being_there() {
     check("select i from numbers n, customers c order by abs(i - salary)", TELLS);
     check("select i from numbers n join lateral (select 1 from customers where salary > i) c on true", TELLS);
     check("select count(*) from numbers, customers where i <= salary", "count ~ customers.salary, numbers.i");
-    check("select count(*) filter (where i <= salary) from numbers, customers", "count ~ customers.salary, numbers.i");
+    check(
+        "select count(*) filter (where i <= salary) from numbers, customers",
+        "count ~ customers.salary, numbers.i",
+    );
     check("select max(i) from numbers, customers where i <= salary", "max <- numbers.i ~ customers.salary");
     check("select g from customers, generate_series(1, salary) g", "g <- customers.salary");
     check("select count(*) from customers, generate_series(1, salary)", "count ~ customers.salary");
     check("select generate_series(1, salary::int) from customers", "generate_series <- customers.salary");
-    check("select count(*) from (select i from numbers limit (select salary from customers)) s", "count ~ customers.salary");
+    check(
+        "select count(*) from (select i from numbers limit (select salary from customers)) s",
+        "count ~ customers.salary",
+    );
     check("select i from numbers n group by i having count(*) <= (select max(salary) from customers)", TELLS);
     check("select i from numbers n, customers where random() * 1000 < salary", TELLS);
     // What a subquery counts depends on the row around it.
-    check("select i from numbers n where (select count(*) from orders where id <= n.i) < (select max(salary) from customers)", "i = numbers.i ~ customers.salary, orders.id");
-    check("select i from numbers n, lateral (select count(*) k from orders where id <= i) s, customers where k < salary", TELLS);
-    check("select i from numbers n where exists (select 1 from orders where id <= n.i having count(*) < (select max(salary) from customers))", TELLS);
-    check("select i from numbers n, orders o, customers where i = o.id and amount < salary", "i = numbers.i ~ customers.salary, orders.amount");
-    check("select note from orders o where exists (select 1 from customers c where c.email = o.note)", "note = orders.note ~ customers.email");
+    check(
+        "select i from numbers n where (select count(*) from orders where id <= n.i) < (select max(salary) from customers)",
+        "i = numbers.i ~ customers.salary, orders.id",
+    );
+    check(
+        "select i from numbers n, lateral (select count(*) k from orders where id <= i) s, customers where k < salary",
+        TELLS,
+    );
+    check(
+        "select i from numbers n where exists (select 1 from orders where id <= n.i having count(*) < (select max(salary) from customers))",
+        TELLS,
+    );
+    check(
+        "select i from numbers n, orders o, customers where i = o.id and amount < salary",
+        "i = numbers.i ~ customers.salary, orders.amount",
+    );
+    check(
+        "select note from orders o where exists (select 1 from customers c where c.email = o.note)",
+        "note = orders.note ~ customers.email",
+    );
     check("select note from orders join customers on note = email", "note = orders.note ~ customers.email");
     check("select city from customers where city = email", "city = customers.city ~ customers.email");
 }
@@ -376,17 +607,38 @@ fn a_value_that_met_a_masked_one_tells_it_by_being_there() {
 #[test]
 fn a_question_with_a_constant_tells_one_bit_and_no_value() {
     check("select i from numbers, customers where i <= 5 and salary > 1", "i = numbers.i");
-    check("select note from orders o join customers c on c.id = o.customer_id where email = 'a'", "note = orders.note");
+    check(
+        "select note from orders o join customers c on c.id = o.customer_id where email = 'a'",
+        "note = orders.note",
+    );
     check("select count(*) from customers where email = 'a'", "count");
-    check("select city, count(*) from customers where email like 'a%' group by city having count(*) > 1", "city = customers.city; count");
+    check(
+        "select city, count(*) from customers where email like 'a%' group by city having count(*) > 1",
+        "city = customers.city; count",
+    );
     check("select city from customers group by city having max(salary) > 1000", "city = customers.city");
     check("select city from customers order by salary desc limit 10", "city = customers.city");
-    check("select note from orders where exists (select 1 from customers where email = 'a')", "note = orders.note");
-    check("select note from orders o where exists (select 1 from customers c where c.id = o.customer_id and email = 'a')", "note = orders.note");
-    check("select note from orders o where (select email from customers c where c.id = o.customer_id) = 'a'", "note = orders.note");
-    check("select note from orders o, lateral (select email from customers c where c.id = o.customer_id) s where email = 'a'", "note = orders.note");
+    check(
+        "select note from orders where exists (select 1 from customers where email = 'a')",
+        "note = orders.note",
+    );
+    check(
+        "select note from orders o where exists (select 1 from customers c where c.id = o.customer_id and email = 'a')",
+        "note = orders.note",
+    );
+    check(
+        "select note from orders o where (select email from customers c where c.id = o.customer_id) = 'a'",
+        "note = orders.note",
+    );
+    check(
+        "select note from orders o, lateral (select email from customers c where c.id = o.customer_id) s where email = 'a'",
+        "note = orders.note",
+    );
     check("select note from orders where random() < 0.1 and amount > 5", "note = orders.note");
-    check("select note from orders where customer_id in (select id from customers where ssn = $1)", "note = orders.note");
+    check(
+        "select note from orders where customer_id in (select id from customers where ssn = $1)",
+        "note = orders.note",
+    );
     check("select c.city from customers c join customers d using (email)", "city = customers.city");
     check("select city from customers where salary > id", "city = customers.city");
     check("select g from generate_series(1, 10) g", "g");
@@ -397,10 +649,19 @@ fn a_question_with_a_constant_tells_one_bit_and_no_value() {
 #[test]
 fn uses_of_masked_columns_are_told_by_their_kind() {
     check_uses("select id from customers where email = 'a'", "customers.email equality");
-    check_uses("select id from customers where email in ('a', 'b') and ssn <> 'x'", "customers.email equality; customers.ssn equality");
-    check_uses("select id from customers where email like 'a%' or ssn ~ '1'", "customers.email pattern; customers.ssn pattern");
+    check_uses(
+        "select id from customers where email in ('a', 'b') and ssn <> 'x'",
+        "customers.email equality; customers.ssn equality",
+    );
+    check_uses(
+        "select id from customers where email like 'a%' or ssn ~ '1'",
+        "customers.email pattern; customers.ssn pattern",
+    );
     check_uses("select id from customers where salary between 1 and 2", "customers.salary range");
-    check_uses("select id from customers where salary > 1 and salary < 5", "customers.salary range; customers.salary range");
+    check_uses(
+        "select id from customers where salary > 1 and salary < 5",
+        "customers.salary range; customers.salary range",
+    );
     check_uses("select id from customers where lower(email) = 'a'", "customers.email function");
     check_uses("select id from customers order by email", "customers.email ordering");
     check_uses("select count(*) from customers group by email", "customers.email grouping");
@@ -418,9 +679,15 @@ fn values_that_leave_by_the_side_are_told() {
         let tells = |channel: &Channel| format!("{}{}", channel.by, fixture::origins(&channel.origins));
         statement.channels.iter().map(tells).collect::<Vec<_>>().join("; ")
     };
-    assert!(channels("select set_config('a.b', email, false) from customers").contains("set_config = customers.email"));
+    assert!(
+        channels("select set_config('a.b', email, false) from customers")
+            .contains("set_config = customers.email")
+    );
     assert!(channels("select pg_notify('a', email) from customers").contains("pg_notify = customers.email"));
-    assert!(channels("select pg_notify('a', 'b') from numbers, customers where i < salary").contains("pg_notify ~ customers.salary"));
+    assert!(
+        channels("select pg_notify('a', 'b') from numbers, customers where i < salary")
+            .contains("pg_notify ~ customers.salary")
+    );
     assert_eq!(channels("select pg_notify('a', 'b')"), "pg_notify; pg_notify; pg_notify");
     assert_eq!(channels("select lower(email) from customers"), "");
 }
@@ -428,7 +695,11 @@ fn values_that_leave_by_the_side_are_told() {
 #[test]
 fn literals_matter_where_they_are_no_values() {
     let matters = |sql: &str| statements(sql).unwrap()[0].needs_literals;
-    for sql in ["select id from customers where id = 1", "insert into orders (note) values ('a')", "select id from customers limit 5"] {
+    for sql in [
+        "select id from customers where id = 1",
+        "insert into orders (note) values ('a')",
+        "select id from customers limit 5",
+    ] {
         assert!(!matters(sql), "{sql}");
     }
     for sql in [

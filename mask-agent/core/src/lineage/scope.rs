@@ -207,8 +207,7 @@ impl<'a> Tracer<'a> {
             let node = match &made {
                 Some(made) => {
                     let from = made.open.or_else(|| made.list.get(index).map(|(_, node)| *node));
-                    let from =
-                        from.unwrap_or_else(|| self.graph.unknown(Untraceable::UnreadableView));
+                    let from = from.unwrap_or_else(|| self.graph.unknown(Untraceable::UnreadableView));
                     self.graph.view(entry, column(known.number), from, known.type_oid)
                 }
                 None => self.graph.base(entry, column(known.number), known.type_oid),

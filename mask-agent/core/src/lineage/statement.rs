@@ -21,11 +21,8 @@ use crate::{catalog::Relation, policy::Classification};
 /// # Errors
 /// When its tree cannot be walked.
 pub(super) fn read(node: &Node, env: &Env<'_>, classes: &Classification) -> Result<Statement, LineageError> {
-    let mut reader = Reader {
-        tracer: Tracer::new(env),
-        statement: Statement::new(command(node)),
-        needs_literals: false,
-    };
+    let mut reader =
+        Reader { tracer: Tracer::new(env), statement: Statement::new(command(node)), needs_literals: false };
     let query = reader.query(node, classes)?;
     Ok(reader.finish(query, classes))
 }
@@ -202,10 +199,8 @@ impl<'a> Reader<'a> {
         self.statement.effect = Effect::Catalog;
         self.needs_literals = true;
         let relation = into.rel.as_ref();
-        let relation = relation.map(|relation| Name {
-            schema: relation.schemaname.clone(),
-            name: relation.relname.clone(),
-        });
+        let relation = relation
+            .map(|relation| Name { schema: relation.schemaname.clone(), name: relation.relname.clone() });
         let relation = relation.unwrap_or_default();
         self.tracer.make(&relation, &into.col_names, query);
         // What it is made of is known once the graph is complete; until then the puts hold it.
@@ -370,8 +365,12 @@ impl<'a> Reader<'a> {
                 if rename.relation.is_none()
                     || !matches!(
                         rename.rename_type(),
-                        ObjectType::ObjectColumn | ObjectType::ObjectTable | ObjectType::ObjectView
-                            | ObjectType::ObjectMatview | ObjectType::ObjectIndex | ObjectType::ObjectSequence
+                        ObjectType::ObjectColumn
+                            | ObjectType::ObjectTable
+                            | ObjectType::ObjectView
+                            | ObjectType::ObjectMatview
+                            | ObjectType::ObjectIndex
+                            | ObjectType::ObjectSequence
                             | ObjectType::ObjectTabconstraint
                     )
                 {
@@ -409,7 +408,9 @@ impl<'a> Reader<'a> {
 
     /// New columns hold nothing yet; what else ALTER TABLE does is not followed.
     fn altered(&mut self, alter: &protobuf::AlterTableStmt) {
-        use protobuf::AlterTableType::{AtAddColumn, AtAddConstraint, AtColumnDefault, AtDropNotNull, AtSetNotNull};
+        use protobuf::AlterTableType::{
+            AtAddColumn, AtAddConstraint, AtColumnDefault, AtDropNotNull, AtSetNotNull,
+        };
         let mut columns = Vec::new();
         for command in &alter.cmds {
             let Some(NodeEnum::AlterTableCmd(command)) = command.node.as_ref() else { continue };
@@ -537,7 +538,9 @@ fn outputs(tracer: &Tracer<'_>, query: &Query<'_>) -> Outputs {
     }
     let columns = query.columns.list.iter();
     Outputs::Columns(
-        columns.map(|(name, node)| Output { name: name.to_string(), origins: graph.origins(*node) }).collect(),
+        columns
+            .map(|(name, node)| Output { name: name.to_string(), origins: graph.origins(*node) })
+            .collect(),
     )
 }
 

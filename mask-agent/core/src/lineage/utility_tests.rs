@@ -94,7 +94,10 @@ fn a_function_that_may_move_values_is_not_made() {
 fn a_new_relation_hides_no_setting_and_copies_no_masked_column() {
     check("create view v as select * from pg_settings", "refuse unsafe-setting");
     check("create view v as select note from orders", "sent");
-    check("create table t (email text, x text generated always as (lower(email)) stored)", "refuse write-from-sensitive");
+    check(
+        "create table t (email text, x text generated always as (lower(email)) stored)",
+        "refuse write-from-sensitive",
+    );
     check("create table t (note text, x text generated always as (lower(note)) stored)", "sent");
     check("create table t (email text check (email <> ''), x text default 'a')", "sent");
 }
@@ -149,7 +152,10 @@ fn a_class_is_not_lost_by_renaming() {
     check("alter table orders rename to purchases", "sent");
     check("alter schema public rename to other", "refuse reclassify");
     check("alter schema empty rename to other", "sent");
-    check("alter table customers add x text generated always as (email) stored", "refuse write-from-sensitive");
+    check(
+        "alter table customers add x text generated always as (email) stored",
+        "refuse write-from-sensitive",
+    );
     check("alter table customers add x text generated always as (city) stored", "sent");
     check("alter table customers alter city type text using email", "refuse write-from-sensitive");
     check("alter table customers add check (email <> '')", "sent");
@@ -159,9 +165,7 @@ fn a_class_is_not_lost_by_renaming() {
 
 #[test]
 fn what_is_not_known_to_be_harmless_changes_the_catalog() {
-    let effect = |sql: &str| {
-        statements(sql).unwrap()[0].effect
-    };
+    let effect = |sql: &str| statements(sql).unwrap()[0].effect;
     for sql in [
         "create table t (a int)",
         "select 1 as a into t",

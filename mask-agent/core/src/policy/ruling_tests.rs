@@ -54,7 +54,10 @@ fn taints(sql: &str) -> Vec<Taint> {
     let policy = policy("");
     let classes = policy.classify(&catalog, &[]);
     let statements = statements(sql).unwrap();
-    statements.iter().flat_map(|statement| rule(statement, &catalog, &classes, policy.usage_rules()).taints).collect()
+    statements
+        .iter()
+        .flat_map(|statement| rule(statement, &catalog, &classes, policy.usage_rules()).taints)
+        .collect()
 }
 
 fn tainted(sql: &str) -> String {
@@ -65,9 +68,15 @@ fn tainted(sql: &str) -> String {
 #[test]
 fn a_masked_column_is_masked_by_its_rule_and_what_is_made_of_it_is_redacted() {
     check("select id, email, ssn as x from customers", "id clear; email mask email; x mask ssn");
-    check("select lower(email), email || ssn, count(email), max(salary) from customers", "lower redact derived; ?column? redact derived; count clear; max redact derived");
+    check(
+        "select lower(email), email || ssn, count(email), max(salary) from customers",
+        "lower redact derived; ?column? redact derived; count clear; max redact derived",
+    );
     check("select c, c.id from customers c", "c redact derived; id clear");
-    check("select email::text, email::varchar, email::bytea from customers", "email mask email; email mask email; email redact derived");
+    check(
+        "select email::text, email::varchar, email::bytea from customers",
+        "email mask email; email mask email; email redact derived",
+    );
     check("select i from numbers join customers on i <= salary", "i redact implied");
     check("select email from numbers join customers on i <= salary", "email mask email");
     check("select opaque(1), 1 as a", "opaque redact untraceable; a clear");
@@ -101,7 +110,9 @@ fn the_type_of_an_identity_is_its_columns() {
     let policy = policy("");
     let classes = policy.classify(&catalog, &[]);
     let statement = statements("select salary, salary + 1 from customers").unwrap().remove(0);
-    let Rows::Columns(columns) = rule(&statement, &catalog, &classes, policy.usage_rules()).rows else { panic!() };
+    let Rows::Columns(columns) = rule(&statement, &catalog, &classes, policy.usage_rules()).rows else {
+        panic!()
+    };
     assert_eq!(columns.iter().map(|column| column.type_oid).collect::<Vec<_>>(), [1700, 0]);
 }
 
@@ -199,7 +210,9 @@ fn errors_may_quote_where_masked_columns_are_touched() {
         let classes = policy.classify(&catalog, &[]);
         rule(&statements(sql).unwrap()[0], &catalog, &classes, policy.usage_rules()).withholds
     };
-    for sql in ["select id from customers", "select id from contacts", "select email_of(1)", "select opaque(1)"] {
+    for sql in
+        ["select id from customers", "select id from contacts", "select email_of(1)", "select opaque(1)"]
+    {
         assert!(withholds(sql), "{sql}");
     }
     for sql in ["select note from orders", "select 1 / 0", "insert into orders (note) values ('a')"] {

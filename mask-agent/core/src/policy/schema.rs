@@ -71,9 +71,7 @@ pub fn schema() -> Value {
 }
 
 fn rules() -> Value {
-    let shown = |description: &str| {
-        json!({ "enum": ["redact", "refuse", null], "default": "redact", "description": description })
-    };
+    let shown = |description: &str| json!({ "enum": ["redact", "refuse", null], "default": "redact", "description": description });
     let usages = Rules::default().uses.map(|(usage, default)| {
         let default = match default {
             Use::Allow => "allow",
@@ -105,9 +103,7 @@ fn rules() -> Value {
 }
 
 fn statements() -> Value {
-    let admission = |description: &str| {
-        json!({ "enum": ["allow", "refuse", null], "default": "allow", "description": description })
-    };
+    let admission = |description: &str| json!({ "enum": ["allow", "refuse", null], "default": "allow", "description": description });
     json!({
         "type": "object",
         "additionalProperties": false,
