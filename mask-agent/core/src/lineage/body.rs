@@ -19,14 +19,22 @@ use super::{
     scope::{Columns, Item, Level},
     trace::{Put, Query, Target, Tracer},
 };
-use crate::catalog::{Relation, Routine, RoutineKind};
+use crate::catalog::{Relation, Routine, RoutineKind, Volatility};
 
 /// Functions that call each other; deeper is a loop, or nothing anybody wrote.
 const CALL_DEPTH_MAX: usize = 8;
 
 /// Variables every body has; those of triggers hold names, not values.
 const SPECIAL_VARIABLES: [&str; 10] = [
-    "found", "sqlstate", "tg_argv", "tg_level", "tg_name", "tg_nargs", "tg_op", "tg_relid", "tg_table_name",
+    "found",
+    "sqlstate",
+    "tg_argv",
+    "tg_level",
+    "tg_name",
+    "tg_nargs",
+    "tg_op",
+    "tg_relid",
+    "tg_table_name",
     "tg_when",
 ];
 
@@ -79,11 +87,13 @@ impl<'a> Tracer<'a> {
         if routine.harmless {
             let node = self.graph.made(arguments.to_vec());
             if routine.kind == RoutineKind::Aggregate {
+                self.varies = true;
                 self.depends_on_rows(node);
             }
             return (node, self.named_outputs(routine, &[], node));
         }
         self.facts.calls_user_code = true;
+        self.varies |= routine.volatility == Volatility::Volatile;
         let arguments = &*self.inputs(routine, arguments);
         let deep = self.calling.len() >= CALL_DEPTH_MAX || self.calling.contains(&routine.oid);
         let plain = matches!(routine.kind, RoutineKind::Function | RoutineKind::Procedure);
@@ -252,7 +262,9 @@ impl<'a> Tracer<'a> {
         let (returned, rows) = self.pieces(&body, pool, variables, path, None);
         // OUT arguments are variables.
         let mut columns = match returned {
-            Some(columns) if routine.outputs.is_empty() || columns.list.len() == routine.outputs.len() => columns,
+            Some(columns) if routine.outputs.is_empty() || columns.list.len() == routine.outputs.len() => {
+                columns
+            }
             _ => Columns { list: vec![(Cow::Borrowed(""), pool)], open: None },
         };
         for (_, node) in &mut columns.list {
@@ -261,6 +273,8 @@ impl<'a> Tracer<'a> {
             }
             self.graph.imply(*node, &[pool]);
         }
+        // A loop may return as many rows as a variable says.
+        self.graph.imply(rows, &[pool]);
         Some(Query { columns, rows })
     }
 
@@ -277,7 +291,8 @@ impl<'a> Tracer<'a> {
         match option("as").filter(|_| is_plpgsql).and_then(readable) {
             Some(body) => {
                 let pool = self.graph.made(Vec::new());
-                let variables = Variables { function: String::new(), positional: Vec::new(), named: Vec::new() };
+                let variables =
+                    Variables { function: String::new(), positional: Vec::new(), named: Vec::new() };
                 let path = self.path.clone();
                 self.pieces(&body, pool, variables, path, None);
             }
@@ -480,12 +495,10 @@ fn created(definition: &str) -> Option<CreateFunctionStmt> {
 /// The text of its body.
 fn body_text(created: &CreateFunctionStmt) -> Option<String> {
     created.options.iter().find_map(|option| match option.node.as_ref()? {
-        NodeEnum::DefElem(option) if option.defname == "as" => {
-            match option.arg.as_deref()?.node.as_ref()? {
-                NodeEnum::List(list) => list.items.first().and_then(text).map(ToOwned::to_owned),
-                _ => None,
-            }
-        }
+        NodeEnum::DefElem(option) if option.defname == "as" => match option.arg.as_deref()?.node.as_ref()? {
+            NodeEnum::List(list) => list.items.first().and_then(text).map(ToOwned::to_owned),
+            _ => None,
+        },
         _ => None,
     })
 }

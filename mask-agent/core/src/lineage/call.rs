@@ -82,7 +82,12 @@ impl<'a> Tracer<'a> {
         self.env.catalog.routines(name).next().is_some() || self.env.overlay.has_function(name)
     }
 
-    fn call_named(&mut self, schema: &str, name: &str, arguments: Vec<NodeId>) -> (NodeId, Option<Columns<'a>>) {
+    fn call_named(
+        &mut self,
+        schema: &str,
+        name: &str,
+        arguments: Vec<NodeId>,
+    ) -> (NodeId, Option<Columns<'a>>) {
         let mut results = Vec::new();
         let mut columns = None;
         let own = matches!(schema, "" | "pg_catalog" | "information_schema");
@@ -135,6 +140,7 @@ impl<'a> Tracer<'a> {
         if matches!(builtin.kind, Kind::Aggregate) {
             self.depends_on_rows(node);
         }
+        self.varies |= matches!(builtin.kind, Kind::Aggregate) || is_volatile(name);
         if builtin.returns_set
             && let Some(level) = self.levels.last()
         {
@@ -211,7 +217,7 @@ impl<'a> Tracer<'a> {
                 None => continue,
             };
             let named = std::mem::replace(&mut self.refs, outer);
-            all.push(node);
+            all.extend(self.graph.rows_of_call(node));
             all.extend(named);
             let definitions = parts.items.get(1).and_then(|list| match list.node.as_ref() {
                 Some(NodeEnum::List(list)) => Some(&list.items),
@@ -343,11 +349,45 @@ impl<'a> Tracer<'a> {
     }
 }
 
+/// Functions whose result differs from row to row, whatever they are given.
+fn is_volatile(name: &str) -> bool {
+    matches!(
+        name,
+        "clock_timestamp"
+            | "gen_random_bytes"
+            | "gen_random_uuid"
+            | "nextval"
+            | "random"
+            | "random_normal"
+            | "timeofday"
+            | "uuidv4"
+            | "uuidv7"
+    )
+}
+
 /// Names of types, which may be called like a function.
 fn is_type(name: &str) -> bool {
     matches!(
         name,
-        "bit" | "bool" | "bpchar" | "date" | "float4" | "float8" | "int2" | "int4" | "int8" | "interval" | "name"
-            | "numeric" | "oid" | "text" | "time" | "timestamp" | "timestamptz" | "timetz" | "varbit" | "varchar"
+        "bit"
+            | "bool"
+            | "bpchar"
+            | "date"
+            | "float4"
+            | "float8"
+            | "int2"
+            | "int4"
+            | "int8"
+            | "interval"
+            | "name"
+            | "numeric"
+            | "oid"
+            | "text"
+            | "time"
+            | "timestamp"
+            | "timestamptz"
+            | "timetz"
+            | "varbit"
+            | "varchar"
     )
 }

@@ -26,6 +26,11 @@ impl<'a> Tracer<'a> {
     fn target(&mut self, relation: Option<&protobuf::RangeVar>) -> Item<'a> {
         let relation = relation.cloned().unwrap_or_default();
         let mut item = self.relation_item(&relation.schemaname, &relation.relname);
+        if relation.relname == "pg_settings" {
+            // Its rule is `set_config`, with names and values nobody sees.
+            self.facts.sets = true;
+            self.facts.sets_lexer = true;
+        }
         self.alias(&mut item, relation.alias.as_ref());
         for oid in &item.relations {
             self.facts.written.push(ColumnId { relation: *oid, number: 0 });
@@ -77,7 +82,9 @@ impl<'a> Tracer<'a> {
 
     fn is_generated(&self, relations: &[u32], name: &str) -> bool {
         let mut known = relations.iter().filter_map(|oid| self.env.catalog.relation(*oid));
-        known.any(|relation| relation.columns.iter().any(|column| column.name == name && column.generated.is_some()))
+        known.any(|relation| {
+            relation.columns.iter().any(|column| column.name == name && column.generated.is_some())
+        })
     }
 
     fn returning(
@@ -188,13 +195,7 @@ impl<'a> Tracer<'a> {
     }
 
     /// `SET a = …, (b, c) = …`.
-    fn assign(
-        &mut self,
-        list: &[Node],
-        item: &Item<'a>,
-        written: &mut Vec<(String, NodeId)>,
-        rows: NodeId,
-    ) {
+    fn assign(&mut self, list: &[Node], item: &Item<'a>, written: &mut Vec<(String, NodeId)>, rows: NodeId) {
         for target in list {
             let Some(NodeEnum::ResTarget(target)) = target.node.as_ref() else { continue };
             let value = target.val.as_deref();

@@ -6,7 +6,7 @@ use pg_query::{
 };
 
 use super::{
-    Untraceable,
+    Untraceable, functions,
     graph::{NodeId, Usage},
     names::{literal, qualified, strings, type_name},
     scope::Columns,
@@ -31,7 +31,9 @@ impl<'a> Tracer<'a> {
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 self.column(&names)
             }
-            NodeEnum::AConst(_) | NodeEnum::SetToDefault(_) | NodeEnum::AStar(_) => self.graph.made(Vec::new()),
+            NodeEnum::AConst(_) | NodeEnum::SetToDefault(_) | NodeEnum::AStar(_) => {
+                self.graph.made(Vec::new())
+            }
             NodeEnum::ParamRef(parameter) => self.parameter(parameter.number),
             NodeEnum::TypeCast(cast) => self.cast(cast),
             NodeEnum::FuncCall(call) => self.call(call).0,
@@ -235,7 +237,9 @@ impl<'a> Tracer<'a> {
                     nodes.extend(self.optional(indices.uidx.as_deref()));
                 }
                 // `(expression).f` calls `f(expression)` where its type has no such field.
-                Some(NodeEnum::String(name)) if self.is_user_routine(&name.sval) => {
+                Some(NodeEnum::String(name))
+                    if self.is_user_routine(&name.sval) || functions::reaches(&name.sval) =>
+                {
                     let arguments = nodes.clone();
                     nodes.push(self.call_by_name(&[&name.sval], arguments));
                 }
@@ -266,12 +270,13 @@ impl<'a> Tracer<'a> {
 
     fn sub_link(&mut self, link: &protobuf::SubLink) -> NodeId {
         let outer = self.refs.len();
-        let query = self.any_query(link.subselect.as_deref());
+        let (query, tied) = self.subquery(link.subselect.as_deref());
         let kind = link.sub_link_type();
         if kind == SubLinkType::ExistsSublink {
             self.refs.truncate(outer);
             let node = self.graph.made(Vec::new());
             self.graph.imply(node, &[query.rows]);
+            self.graph.tie(node, &tied);
             self.refs.push(node);
             return node;
         }
@@ -280,6 +285,7 @@ impl<'a> Tracer<'a> {
         nodes.extend(self.operator(&link.oper_name));
         let node = self.graph.made(nodes);
         self.graph.imply(node, &[query.rows]);
+        self.graph.tie(node, &tied);
         self.refs.push(node);
         node
     }
@@ -296,6 +302,7 @@ impl<'a> Tracer<'a> {
             NodeEnum::AExpr(expression) => self.comparison(expression),
             NodeEnum::SubLink(link) => {
                 let outer = std::mem::take(&mut self.refs);
+                self.varies = false;
                 let tested = link.testexpr.as_deref().is_none_or(|test| {
                     let node = self.expression(test);
                     self.refs.clear();
@@ -304,10 +311,11 @@ impl<'a> Tracer<'a> {
                 self.sub_link(link);
                 let nodes = std::mem::replace(&mut self.refs, outer);
                 let equal = link.oper_name.is_empty() || qualified(&link.oper_name).1 == "=";
-                self.meet(nodes, if equal { Usage::Equality } else { Usage::Range }, tested);
+                self.meet_varying(nodes, if equal { Usage::Equality } else { Usage::Range }, tested);
             }
             _ => {
                 let outer = std::mem::take(&mut self.refs);
+                self.varies = false;
                 let value = node.map(|node| self.expression(node));
                 let mut nodes = std::mem::replace(&mut self.refs, outer);
                 let plain = value.is_some_and(|value| self.graph.is_identity(value));
@@ -316,7 +324,7 @@ impl<'a> Tracer<'a> {
                     && matches!(*nodes, [node] if self.graph.is_identity(node));
                 if !test {
                     nodes.extend(value);
-                    self.meet(nodes, if plain { Usage::Equality } else { Usage::Function }, plain);
+                    self.meet_varying(nodes, if plain { Usage::Equality } else { Usage::Function }, plain);
                 }
             }
         }
@@ -324,6 +332,7 @@ impl<'a> Tracer<'a> {
 
     fn comparison(&mut self, expression: &protobuf::AExpr) {
         let outer = std::mem::take(&mut self.refs);
+        self.varies = false;
         let mut sides = Vec::new();
         let mut plain = true;
         for side in [&expression.lexpr, &expression.rexpr].into_iter().filter_map(Option::as_deref) {
@@ -331,7 +340,9 @@ impl<'a> Tracer<'a> {
             let node = self.expression(side);
             let constant = self.refs.len() == before;
             plain &= constant || self.graph.is_identity(node) || is_row_of_columns(side);
-            sides.push(node);
+            if constant {
+                sides.push(node);
+            }
         }
         let operator = self.operator(&expression.name);
         let mut nodes = std::mem::replace(&mut self.refs, outer);
@@ -353,11 +364,13 @@ impl<'a> Tracer<'a> {
             _ => match &*name {
                 "=" | "<>" => Usage::Equality,
                 "<" | ">" | "<=" | ">=" => Usage::Range,
-                "~~" | "!~~" | "~~*" | "!~~*" | "~" | "!~" | "~*" | "!~*" | "^@" | "@@" | "@@@" => Usage::Pattern,
+                "~~" | "!~~" | "~~*" | "!~~*" | "~" | "!~" | "~*" | "!~*" | "^@" | "@@" | "@@@" => {
+                    Usage::Pattern
+                }
                 _ => Usage::Function,
             },
         };
-        self.meet(nodes, usage, plain && usage == Usage::Equality);
+        self.meet_varying(nodes, usage, plain && usage == Usage::Equality);
     }
 
     /// One expression of GROUP BY or DISTINCT ON: an output, or an expression of its own.
@@ -409,12 +422,17 @@ impl<'a> Tracer<'a> {
         if let Some(NodeEnum::ColumnRef(reference)) = node.node.as_ref()
             && let [name] = &*strings(&reference.fields)
         {
-            let outputs: Vec<usize> = (0..columns.list.len()).filter(|at| columns.list[*at].0 == *name).collect();
+            let outputs: Vec<usize> =
+                (0..columns.list.len()).filter(|at| columns.list[*at].0 == *name).collect();
             if !outputs.is_empty() {
                 // An output of this name comes first in ORDER BY, a column in GROUP BY: both are taken.
                 let known = self.is_known(&nodes);
                 let outputs = outputs.into_iter().flat_map(of);
-                return if known { outputs.chain(nodes.iter().copied()).collect() } else { outputs.collect() };
+                return if known {
+                    outputs.chain(nodes.iter().copied()).collect()
+                } else {
+                    outputs.collect()
+                };
             }
         }
         nodes.push(value);
@@ -423,9 +441,7 @@ impl<'a> Tracer<'a> {
 
     /// Whether none of these is a name that was not found.
     fn is_known(&self, nodes: &[NodeId]) -> bool {
-        nodes.iter().all(|node| {
-            self.graph.origins(*node).untraceable != Some(Untraceable::UnknownColumn)
-        })
+        nodes.iter().all(|node| self.graph.origins(*node).untraceable != Some(Untraceable::UnknownColumn))
     }
 
     /// PARTITION BY, ORDER BY and the frame of a window.
@@ -475,7 +491,10 @@ const BUILT_IN_TYPES: [(&str, u32); 24] = [
 fn is_row_of_columns(node: &Node) -> bool {
     match node.node.as_ref() {
         Some(NodeEnum::RowExpr(row)) => row.args.iter().all(|argument| {
-            matches!(argument.node.as_ref(), Some(NodeEnum::ColumnRef(_) | NodeEnum::AConst(_) | NodeEnum::ParamRef(_)))
+            matches!(
+                argument.node.as_ref(),
+                Some(NodeEnum::ColumnRef(_) | NodeEnum::AConst(_) | NodeEnum::ParamRef(_))
+            )
         }),
         _ => false,
     }

@@ -27,6 +27,11 @@ pub(super) fn has_side_channel(name: &str) -> bool {
     class(name) == Some(Class::Channel)
 }
 
+/// Whether it carries or reads more than its arguments and its result.
+pub(super) fn reaches(name: &str) -> bool {
+    class(name).is_some_and(|class| matches!(class, Class::Channel | Class::Dangerous))
+}
+
 /// In whatever major, and as whatever extension names it.
 fn class(name: &str) -> Option<Class> {
     builtin(0, name).map(|builtin| builtin.class).max(extension(name))

@@ -30,6 +30,14 @@ struct Node {
     entry: Option<EntryId>,
     untraceable: Option<Untraceable>,
     type_oid: u32,
+    /// Values of the rows around that a subquery was told: which it is depends on them.
+    tied: Vec<NodeId>,
+}
+
+impl Node {
+    fn is_constant(&self) -> bool {
+        self.from.is_empty() && self.implied.is_empty() && self.untraceable.is_none() && self.entry.is_none()
+    }
 }
 
 /// A predicate, or another place where values meet.
@@ -152,7 +160,15 @@ impl Graph {
     pub(super) fn view(&mut self, entry: EntryId, column: ColumnId, from: NodeId, type_oid: u32) -> NodeId {
         let base = Some(column);
         let from = vec![from];
-        self.push(Node { base, is_view: true, is_copy: true, from, entry: Some(entry), type_oid, ..Node::default() })
+        self.push(Node {
+            base,
+            is_view: true,
+            is_copy: true,
+            from,
+            entry: Some(entry),
+            type_oid,
+            ..Node::default()
+        })
     }
 
     /// A column of something else in FROM: a subquery, a function, VALUES.
@@ -168,6 +184,16 @@ impl Graph {
 
     pub(super) fn imply(&mut self, to: NodeId, from: &[NodeId]) {
         self.at(to).implied.extend_from_slice(from);
+    }
+
+    pub(super) fn tie(&mut self, node: NodeId, to: &[NodeId]) {
+        self.at(node).tied.extend_from_slice(to);
+    }
+
+    /// What says how many rows a call returned: its result, or only what that is implied by where it was read.
+    pub(super) fn rows_of_call(&self, call: NodeId) -> Vec<NodeId> {
+        let node = self.node(call);
+        if node.is_copy && !node.implied.is_empty() { node.implied.clone() } else { vec![call] }
     }
 
     pub(super) fn is_copy(&self, id: NodeId) -> bool {
@@ -193,7 +219,8 @@ impl Graph {
             match node.base {
                 Some(column) if node.is_view => origins.views.push(column),
                 Some(column) => origins.columns.push(column),
-                None => origins.is_identity &= node.is_copy && !node.from.is_empty(),
+                // A constant beside a column is shown as the column is.
+                None => origins.is_identity &= node.is_copy || node.is_constant(),
             }
             if origins.untraceable.is_none() {
                 origins.untraceable = node.untraceable;
@@ -262,7 +289,7 @@ impl Graph {
             if (node.from.is_empty() || node.is_view) && fits(node.base) {
                 leaves.extend(node.entry);
             }
-            open.extend_from_slice(&node.from);
+            open.extend(node.from.iter().chain(&node.tied));
         }
         leaves.sort_unstable();
         leaves.dedup();
@@ -278,7 +305,10 @@ impl Graph {
         let meetings = std::mem::take(&mut self.meetings);
         for _round in 0..=meetings.len() {
             let mut changed = false;
-            for meeting in meetings.iter().filter(|meeting| meeting.nodes.len() > 1) {
+            let tied = |meeting: &Meeting| meeting.nodes.iter().any(|id| !self.node(*id).tied.is_empty());
+            let met: Vec<&Meeting> =
+                meetings.iter().filter(|meeting| meeting.nodes.len() > 1 || tied(meeting)).collect();
+            for meeting in met {
                 changed |= self.spread_one(meeting, is_sensitive);
             }
             if !changed {
@@ -294,7 +324,10 @@ impl Graph {
         for id in &meeting.nodes {
             let origins = self.origins(*id);
             let by_value = origins.columns.iter().chain(&origins.views).any(|column| is_sensitive(*column));
-            if by_value || origins.untraceable.is_some() || origins.implied.iter().any(|column| is_sensitive(*column)) {
+            if by_value
+                || origins.untraceable.is_some()
+                || origins.implied.iter().any(|column| is_sensitive(*column))
+            {
                 telling.push(*id);
             }
             if !by_value && origins.untraceable.is_none() {
@@ -317,7 +350,8 @@ impl Graph {
             rows.extend(self.node(id).entry);
             let targets: Vec<NodeId> = rows.iter().map(|entry| self.rows(*entry)).chain([id]).collect();
             for target in targets {
-                let sources: Vec<NodeId> = telling.iter().copied().filter(|source| *source != target).collect();
+                let sources: Vec<NodeId> =
+                    telling.iter().copied().filter(|source| *source != target).collect();
                 changed |= self.imply_new(target, &sources);
             }
         }

@@ -362,5 +362,11 @@ impl From<pg_query::Error> for LineageError {
 }
 
 #[cfg(test)]
+pub(crate) mod fixture;
+
+#[cfg(test)]
 #[path = "lineage_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod utility_tests;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Origins, Untraceable,
+    Origins, Untraceable, Write, WriteTarget,
     graph::{EntryId, NodeId},
     scope::Columns,
     trace::Tracer,
@@ -28,16 +28,6 @@ pub enum Made {
     },
     /// A relation of which nothing is known.
     Unknown(String),
-}
-
-impl Made {
-    /// The relation whose columns it knows.
-    pub(super) fn relation(&self) -> Option<&str> {
-        match self {
-            Self::Relation { name, .. } => Some(name),
-            Self::Anything | Self::Function(_) | Self::Unknown(_) => None,
-        }
-    }
 }
 
 /// Names that may mean something else than the snapshot says.
@@ -66,6 +56,19 @@ impl Overlay {
             }
             Made::Unknown(name) => drop(self.unknown.insert(name.clone())),
         }
+    }
+
+    /// What is put into relations this transaction has made: they hold it from then on.
+    pub(super) fn filled(&self, writes: &[Write]) -> Vec<Made> {
+        let fills = writes.iter().filter(|write| write.origins != Origins::constant());
+        let fills = fills.filter_map(|write| match &write.target {
+            WriteTarget::New { relation, column, .. } if self.relations.contains_key(relation) => {
+                let columns = vec![(column.clone(), write.origins.clone())];
+                Some(Made::Relation { name: relation.clone(), columns })
+            }
+            WriteTarget::New { .. } | WriteTarget::Column(_) => None,
+        });
+        fills.collect()
     }
 
     pub(super) fn has_function(&self, name: &str) -> bool {

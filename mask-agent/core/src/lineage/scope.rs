@@ -207,8 +207,7 @@ impl<'a> Tracer<'a> {
             let node = match &made {
                 Some(made) => {
                     let from = made.open.or_else(|| made.list.get(index).map(|(_, node)| *node));
-                    let from =
-                        from.unwrap_or_else(|| self.graph.unknown(Untraceable::UnreadableView));
+                    let from = from.unwrap_or_else(|| self.graph.unknown(Untraceable::UnreadableView));
                     self.graph.view(entry, column(known.number), from, known.type_oid)
                 }
                 None => self.graph.base(entry, column(known.number), known.type_oid),
@@ -289,12 +288,15 @@ impl<'a> Tracer<'a> {
         for level in (0..self.levels.len()).rev() {
             let found = self.column_at(level, name);
             if let Some(node) = found {
+                self.correlate(level, node);
                 return Some(node);
             }
         }
         // A relation's name by itself is its whole row; a variable's is its value.
-        if let Some(item) = self.find_item(None, name) {
-            return Some(item.whole);
+        if let Some((level, item)) = self.find_item_at(None, name) {
+            let whole = item.whole;
+            self.correlate(level, whole);
+            return Some(whole);
         }
         self.variable(name)
     }
@@ -332,21 +334,29 @@ impl<'a> Tracer<'a> {
 
     /// The nearest relation of this name.
     pub(super) fn find_item(&self, schema: Option<&str>, name: &str) -> Option<&Item<'a>> {
-        self.levels.iter().rev().find_map(|level| {
-            level.items.iter().find(|item| {
-                item.name.as_deref() == Some(name)
-                    && schema.is_none_or(|schema| {
-                        item.schema.as_deref().is_none_or(|known| known == schema) && !item.relations.is_empty()
-                    })
-            })
-        })
+        self.find_item_at(schema, name).map(|(_, item)| item)
+    }
+
+    /// The nearest relation of this name, and the level it stands on.
+    fn find_item_at(&self, schema: Option<&str>, name: &str) -> Option<(usize, &Item<'a>)> {
+        let fits = |item: &&Item<'_>| {
+            item.name.as_deref() == Some(name)
+                && schema.is_none_or(|schema| {
+                    item.schema.as_deref().is_none_or(|known| known == schema) && !item.relations.is_empty()
+                })
+        };
+        let mut levels = self.levels.iter().enumerate().rev();
+        levels.find_map(|(at, level)| level.items.iter().find(fits).map(|item| (at, item)))
     }
 
     fn qualified_column(&mut self, schema: Option<&str>, relation: &str, name: &str) -> Option<NodeId> {
-        let Some(item) = self.find_item(schema, relation) else { return self.field_of_variable(relation, name) };
+        let Some((level, item)) = self.find_item_at(schema, relation) else {
+            return self.field_of_variable(relation, name);
+        };
         let found = item.columns.named(name);
         let (entry, whole, open) = (item.entry, item.whole, item.columns.open);
         let system = item.relations.first().copied();
+        self.correlate(level, found.first().copied().unwrap_or(whole));
         match *found {
             [node] => return Some(node),
             [_, _, ..] => return Some(self.graph.copy(found)),

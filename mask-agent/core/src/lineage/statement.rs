@@ -205,10 +205,8 @@ impl<'a> Reader<'a> {
         self.statement.effect = Effect::Catalog;
         self.needs_literals = true;
         let relation = into.rel.as_ref();
-        let relation = relation.map(|relation| Name {
-            schema: relation.schemaname.clone(),
-            name: relation.relname.clone(),
-        });
+        let relation = relation
+            .map(|relation| Name { schema: relation.schemaname.clone(), name: relation.relname.clone() });
         let relation = relation.unwrap_or_default();
         self.tracer.make(&relation, &into.col_names, query);
         // What it is made of is known once the graph is complete; until then the puts hold it.
@@ -387,8 +385,12 @@ impl<'a> Reader<'a> {
                 if rename.relation.is_none()
                     || !matches!(
                         rename.rename_type(),
-                        ObjectType::ObjectColumn | ObjectType::ObjectTable | ObjectType::ObjectView
-                            | ObjectType::ObjectMatview | ObjectType::ObjectIndex | ObjectType::ObjectSequence
+                        ObjectType::ObjectColumn
+                            | ObjectType::ObjectTable
+                            | ObjectType::ObjectView
+                            | ObjectType::ObjectMatview
+                            | ObjectType::ObjectIndex
+                            | ObjectType::ObjectSequence
                             | ObjectType::ObjectTabconstraint
                     )
                 {
@@ -426,7 +428,9 @@ impl<'a> Reader<'a> {
 
     /// New columns hold nothing yet; what else ALTER TABLE does is not followed.
     fn altered(&mut self, alter: &protobuf::AlterTableStmt) {
-        use protobuf::AlterTableType::{AtAddColumn, AtAddConstraint, AtColumnDefault, AtDropNotNull, AtSetNotNull};
+        use protobuf::AlterTableType::{
+            AtAddColumn, AtAddConstraint, AtColumnDefault, AtDropNotNull, AtSetNotNull,
+        };
         let mut columns = Vec::new();
         for command in &alter.cmds {
             let Some(NodeEnum::AlterTableCmd(command)) = command.node.as_ref() else { continue };
@@ -480,18 +484,6 @@ impl<'a> Reader<'a> {
             .iter()
             .map(|carried| Channel { by: carried.by.clone(), origins: graph.origins(carried.value) })
             .collect();
-        let own: Vec<&str> = statement.made.iter().filter_map(Made::relation).collect();
-        let mut more = Vec::new();
-        for write in &statement.writes {
-            // A relation of this transaction holds what is put there.
-            if let WriteTarget::New { relation, column, .. } = &write.target
-                && !own.contains(&&**relation)
-            {
-                let columns = vec![(column.clone(), write.origins.clone())];
-                more.push(Made::Relation { name: relation.clone(), columns });
-            }
-        }
-        statement.made.extend(more);
         for made in &mut statement.made {
             let Made::Relation { name, columns } = made else { continue };
             for write in &statement.writes {
@@ -508,6 +500,8 @@ impl<'a> Reader<'a> {
                 }
             }
         }
+        let more = tracer.env.overlay.filled(&statement.writes);
+        statement.made.extend(more);
         statement.may_quote |= tracer.facts.named.iter().chain(&tracer.facts.raised).any(|node| {
             let origins = graph.origins(*node);
             let all = origins.columns.iter().chain(&origins.views).chain(&origins.implied);
@@ -577,7 +571,9 @@ fn outputs(tracer: &Tracer<'_>, query: &Query<'_>) -> Outputs {
     }
     let columns = query.columns.list.iter();
     Outputs::Columns(
-        columns.map(|(name, node)| Output { name: name.to_string(), origins: graph.origins(*node) }).collect(),
+        columns
+            .map(|(name, node)| Output { name: name.to_string(), origins: graph.origins(*node) })
+            .collect(),
     )
 }
 
@@ -598,11 +594,17 @@ impl Origins {
 fn predicates(tracer: &Tracer<'_>) -> Vec<Predicate> {
     let mut predicates = Vec::new();
     for meeting in &tracer.graph.meetings {
+        let before = predicates.len();
         for node in &meeting.nodes {
             let origins = tracer.graph.origins(*node);
             let columns = origins.columns.iter().chain(&origins.views);
             predicates.extend(columns.map(|column| Predicate { column: *column, usage: meeting.usage }));
         }
+        // Once, however often a meeting names it.
+        let mut once: Vec<Predicate> = predicates.drain(before..).collect();
+        once.sort_unstable();
+        once.dedup();
+        predicates.append(&mut once);
     }
     predicates.sort_unstable();
     predicates

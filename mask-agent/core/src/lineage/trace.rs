@@ -59,6 +59,10 @@ pub(super) struct Tracer<'a> {
     pub(super) variables: Option<Variables<'a>>,
     /// Columns named since the last predicate began.
     pub(super) refs: Vec<NodeId>,
+    /// Columns of queries around, named since the innermost subquery began, and how far out they stand.
+    correlated: Vec<(usize, NodeId)>,
+    /// Whether a value was met that differs from row to row without naming a column: an aggregate, `random()`.
+    pub(super) varies: bool,
     pub(super) puts: Vec<Put>,
     pub(super) facts: Facts,
     /// Views and functions being read at this moment, one inside the other.
@@ -77,6 +81,8 @@ impl<'a> Tracer<'a> {
             common: Vec::new(),
             variables: None,
             refs: Vec::new(),
+            correlated: Vec::new(),
+            varies: false,
             puts: Vec::new(),
             facts: Facts::default(),
             depth: 0,
@@ -95,9 +101,11 @@ impl<'a> Tracer<'a> {
         let common = std::mem::take(&mut self.common);
         let variables = self.variables.take();
         let refs = std::mem::take(&mut self.refs);
+        let correlated = std::mem::take(&mut self.correlated);
         self.depth += 1;
         let query = self.select(select);
         self.depth -= 1;
+        self.correlated = correlated;
         self.refs = refs;
         self.variables = variables;
         self.common = common;
@@ -116,6 +124,7 @@ impl<'a> Tracer<'a> {
         let levels = std::mem::take(&mut self.levels);
         let common = std::mem::take(&mut self.common);
         let refs = std::mem::take(&mut self.refs);
+        let correlated = std::mem::take(&mut self.correlated);
         let variables = std::mem::replace(&mut self.variables, variables);
         let path = std::mem::replace(&mut self.path, path);
         self.depth += 1;
@@ -123,10 +132,30 @@ impl<'a> Tracer<'a> {
         self.depth -= 1;
         self.path = path;
         let used = std::mem::replace(&mut self.variables, variables);
+        self.correlated = correlated;
         self.refs = refs;
         self.common = common;
         self.levels = levels;
         (result, used)
+    }
+
+    /// Notes that a name was found in the query around, or further out.
+    pub(super) fn correlate(&mut self, level: usize, node: NodeId) {
+        if level + 1 < self.levels.len() {
+            self.correlated.push((level, node));
+        }
+    }
+
+    /// Reads a subquery that may name what stands around: with it, what it named.
+    pub(super) fn subquery(&mut self, node: Option<&Node>) -> (Query<'a>, Vec<NodeId>) {
+        let outer = std::mem::take(&mut self.correlated);
+        let query = self.any_query(node);
+        let named = std::mem::replace(&mut self.correlated, outer);
+        let nodes = named.iter().map(|(_, node)| *node).collect();
+        for (level, node) in named {
+            self.correlate(level, node);
+        }
+        (query, nodes)
     }
 
     /// Any statement that may stand in parentheses or behind WITH.
@@ -321,6 +350,7 @@ impl<'a> Tracer<'a> {
 
     fn plain_select(&mut self, select: &SelectStmt) -> Query<'a> {
         let outer = std::mem::take(&mut self.refs);
+        let varies = std::mem::take(&mut self.varies);
         let rows = self.graph.made(Vec::new());
         self.levels.push(Level { items: Vec::new(), rows });
         self.from(&select.from_clause);
@@ -350,6 +380,7 @@ impl<'a> Tracer<'a> {
         self.sort(&select.sort_clause, &columns, &refs);
         self.limits(select);
         self.levels.pop();
+        self.varies = varies;
         self.refs = outer;
         self.refs.extend(refs.into_iter().flatten());
         Query { columns, rows }
@@ -482,8 +513,8 @@ impl<'a> Tracer<'a> {
         match node.node.as_ref() {
             Some(NodeEnum::RangeVar(relation)) => vec![self.range_var(relation)],
             Some(NodeEnum::RangeSubselect(subselect)) => {
-                let query = if subselect.lateral {
-                    self.any_query(subselect.subquery.as_deref())
+                let (query, tied) = if subselect.lateral {
+                    self.subquery(subselect.subquery.as_deref())
                 } else {
                     // Its neighbours are out of its sight, though what stands around is not.
                     let items = self.levels.last_mut().map(|level| std::mem::take(&mut level.items));
@@ -491,9 +522,13 @@ impl<'a> Tracer<'a> {
                     if let (Some(level), Some(items)) = (self.levels.last_mut(), items) {
                         level.items = items;
                     }
-                    query
+                    (query, Vec::new())
                 };
-                vec![self.item_of(query, subselect.alias.as_ref())]
+                let item = self.item_of(query, subselect.alias.as_ref());
+                for node in item.columns.nodes() {
+                    self.graph.tie(node, &tied);
+                }
+                vec![item]
             }
             Some(NodeEnum::RangeFunction(function)) => vec![self.range_function(function)],
             Some(NodeEnum::RangeTableFunc(table)) => vec![self.xml_table(table)],
@@ -637,6 +672,18 @@ impl<'a> Tracer<'a> {
         let open: Vec<NodeId> = one.open.into_iter().chain(other.open).collect();
         columns.open = (!open.is_empty()).then(|| self.graph.made(open));
         columns
+    }
+
+    /// Notes that values meet; one that differs from row to row says which rows these are.
+    pub(super) fn meet_varying(&mut self, mut nodes: Vec<NodeId>, usage: Usage, is_plain: bool) {
+        if self.varies
+            && !nodes.is_empty()
+            && let Some(level) = self.levels.last()
+        {
+            let entries: Vec<_> = level.items.iter().map(|item| item.entry).collect();
+            nodes.extend(entries.into_iter().map(|entry| self.graph.column(entry, Vec::new())));
+        }
+        self.meet(nodes, usage, is_plain);
     }
 
     /// Notes that values meet.

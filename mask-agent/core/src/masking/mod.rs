@@ -38,9 +38,9 @@ mod token;
 
 use crate::{catalog::TypeShape, policy::ColumnRule};
 
+pub use copy::{CopyFormat, CopyMasker, CopyPlan, ForceQuote};
 pub use keys::{KeyRing, MaskKey};
 pub use recognise::{Placeholder, placeholder};
-pub use copy::{CopyFormat, CopyMasker, CopyPlan, ForceQuote};
 pub use row::mask_row;
 pub use token::unmask_token;
 

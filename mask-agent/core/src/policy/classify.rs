@@ -104,7 +104,12 @@ fn classify_tainted(taint: &Taint, catalog: &Catalog, classes: &mut Classificati
         for column in relation.columns.iter().filter(|_| fits) {
             if taint.column == "*" || column.name == taint.column {
                 let mask = Arc::new(MaskKind::Redact { placeholder: None });
-                classes.insert(relation.oid, column.number, &column.name, ColumnRule { rule: "tainted".into(), mask });
+                classes.insert(
+                    relation.oid,
+                    column.number,
+                    &column.name,
+                    ColumnRule { rule: "tainted".into(), mask },
+                );
             }
         }
     }

@@ -8,9 +8,9 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, de::Visitor};
 
 use super::{
-    rules::{RawLimits, RawRules, RawStatements},
     AllowList, ColumnPattern, ColumnRule, MaskKind, Mode, Policy, Selection,
     mask::RawMask,
+    rules::{RawLimits, RawRules, RawStatements},
     selection::{RawSubjects, RawTarget},
 };
 

@@ -160,7 +160,12 @@ pub(super) struct RawLimits {
 }
 
 impl RawRules {
-    pub(super) fn rules(raw: Option<Self>, statements: &RawStatements, limits: &RawLimits, notices: bool) -> Rules {
+    pub(super) fn rules(
+        raw: Option<Self>,
+        statements: &RawStatements,
+        limits: &RawLimits,
+        notices: bool,
+    ) -> Rules {
         let mut rules = Rules { notices, ..Rules::default() };
         if let Some(raw) = raw {
             rules.derived = raw.derived.unwrap_or(rules.derived);
@@ -207,8 +212,7 @@ impl Budget {
     /// Counts a question, the same one once; false where it is one too many. `now` is on one clock for all.
     pub fn take(&self, column: ColumnId, question: [u8; 16], rules: &Rules, now: Duration) -> bool {
         let mut columns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let window =
-            columns.entry(column).or_insert_with(|| Window { since: now, asked: HashSet::new() });
+        let window = columns.entry(column).or_insert_with(|| Window { since: now, asked: HashSet::new() });
         if now.saturating_sub(window.since) > rules.window {
             window.since = now;
             window.asked.clear();
@@ -233,7 +237,8 @@ mod tests {
         let rules = Rules { budget: 2, ..Rules::default() };
         let budget = Budget::default();
         let column = ColumnId { relation: 1, number: 1 };
-        let ask = |question: u8, at: u64| budget.take(column, [question; 16], &rules, Duration::from_secs(at));
+        let ask =
+            |question: u8, at: u64| budget.take(column, [question; 16], &rules, Duration::from_secs(at));
         assert!(ask(1, 0) && ask(1, 1) && ask(2, 2));
         assert!(!ask(3, 3) && ask(1, 4));
         assert!(ask(3, 700));

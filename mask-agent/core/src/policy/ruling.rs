@@ -9,7 +9,8 @@ use super::{
 use crate::{
     catalog::{Catalog, RelationKind},
     lineage::{
-        self, ColumnId, CopyOut, Effect, Keeps, Origins, Output, Outputs, Refusal, Statement, Usage, Write, WriteTarget,
+        self, ColumnId, CopyOut, Effect, Keeps, Origins, Output, Outputs, Refusal, Statement, Usage, Write,
+        WriteTarget,
     },
     masking::CellRule,
 };
@@ -78,7 +79,9 @@ pub struct Ruled {
 pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, rules: &Rules) -> Ruled {
     let judge = Judge { catalog, classes };
     let rows = match &statement.outputs {
-        Outputs::Columns(columns) => Rows::Columns(columns.iter().map(|output| judge.output(output)).collect()),
+        Outputs::Columns(columns) => {
+            Rows::Columns(columns.iter().map(|output| judge.output(output)).collect())
+        }
         Outputs::Cursor(name) => Rows::Cursor(name.clone()),
         Outputs::Each(origins) => Rows::Each(Box::new(judge.column(String::new(), origins))),
         Outputs::None => Rows::None,
@@ -88,10 +91,8 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
     let used = judge.used(statement);
     let budgeted =
         used.iter().filter(|(_, usage)| rules.of(*usage) == Use::Budget).map(|(column, _)| *column).collect();
-    let refusal = statement
-        .refusal
-        .clone()
-        .or_else(|| judge.refusal(statement, &rows, &taints, &used, rules));
+    let refusal =
+        statement.refusal.clone().or_else(|| judge.refusal(statement, &rows, &taints, &used, rules));
     Ruled {
         rows,
         keeps: statement.keeps.clone(),
@@ -146,7 +147,8 @@ impl Judge<'_> {
 
     fn type_oid(&self, column: ColumnId) -> u32 {
         let relation = self.catalog.relation(column.relation);
-        let found = relation.and_then(|relation| relation.columns.iter().find(|known| known.number == column.number));
+        let found =
+            relation.and_then(|relation| relation.columns.iter().find(|known| known.number == column.number));
         found.map_or(0, |column| column.type_oid)
     }
 
@@ -200,7 +202,8 @@ impl Judge<'_> {
                 WriteTarget::Column(column) => Some(*column),
                 WriteTarget::New { .. } => None,
             };
-            if target.is_some_and(|column| column.number > 0 && self.is_masked(column)) || !self.tells(&write.origins)
+            if target.is_some_and(|column| column.number > 0 && self.is_masked(column))
+                || !self.tells(&write.origins)
             {
                 continue;
             }
@@ -278,7 +281,8 @@ impl Judge<'_> {
         let foreign = statement.writes.iter().any(|write| match write.target {
             WriteTarget::Column(column) => {
                 let relation = self.catalog.relation(column.relation);
-                relation.is_some_and(|relation| relation.kind == RelationKind::Foreign) && self.tells(&write.origins)
+                relation.is_some_and(|relation| relation.kind == RelationKind::Foreign)
+                    && self.tells(&write.origins)
             }
             WriteTarget::New { .. } => false,
         });
@@ -287,7 +291,10 @@ impl Judge<'_> {
         }
         Some(Refusal {
             code: "write-from-sensitive",
-            message: format!("writing values of masked columns into {}.{} is refused", first.relation, first.column),
+            message: format!(
+                "writing values of masked columns into {}.{} is refused",
+                first.relation, first.column
+            ),
             hint: "Name the columns to copy, without the masked ones.",
         })
     }
@@ -295,7 +302,9 @@ impl Judge<'_> {
 
 fn by_kind(statement: &Statement, rules: &Rules) -> Option<Refusal> {
     let procedure = matches!(statement.command, "DoStmt" | "CallStmt");
-    if procedure && (rules.procedures == Admission::Refuse || statement.is_opaque && statement.command == "DoStmt") {
+    if procedure
+        && (rules.procedures == Admission::Refuse || statement.is_opaque && statement.command == "DoStmt")
+    {
         return Some(Refusal {
             code: "procedure",
             message: "what this block runs cannot be followed, so it is refused".to_owned(),
@@ -356,3 +365,7 @@ pub fn column_name(catalog: &Catalog, column: ColumnId) -> String {
     };
     format!("{}.{}.{name}", relation.schema, relation.name)
 }
+
+#[cfg(test)]
+#[path = "ruling_tests.rs"]
+mod tests;

@@ -1,6 +1,8 @@
 //! The policy format as JSON Schema, for editors. It says in advance what reading the file would say.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+
+use super::rules::{Rules, Use};
 
 /// The schema of policy files; `policies/policy.schema.json` is this value.
 pub fn schema() -> Value {
@@ -55,7 +57,82 @@ pub fn schema() -> Value {
                 "type": "object",
                 "additionalProperties": mask(),
                 "description": "How each tag is masked; `default` is for tags without an entry."
+            },
+            "rules": rules(),
+            "statements": statements(),
+            "limits": limits(),
+            "notices": {
+                "type": "boolean",
+                "default": false,
+                "description": "Whether a client is told, once for each shape of a statement, which columns are masked."
             }
+        }
+    })
+}
+
+fn rules() -> Value {
+    let shown = |description: &str| json!({ "enum": ["redact", "refuse", null], "default": "redact", "description": description });
+    let usages = Rules::default().uses.map(|(usage, default)| {
+        let default = match default {
+            Use::Allow => "allow",
+            Use::Budget => "budget",
+            Use::Refuse => "refuse",
+        };
+        (usage.name().to_owned(), json!({ "enum": ["allow", "budget", "refuse"], "default": default }))
+    });
+    json!({
+        "type": ["object", "null"],
+        "additionalProperties": false,
+        "description": "What may be done with masked columns besides showing them.",
+        "properties": {
+            "derived": shown("Values made of masked columns."),
+            "opaque": shown("What comes out of functions that cannot be read."),
+            "predicates": {
+                "type": "object",
+                "additionalProperties": false,
+                "description": "What each use that does not show a masked column is met with.",
+                "properties": Map::from_iter(usages)
+            },
+            "writes": {
+                "enum": ["taint", "refuse", null],
+                "default": "taint",
+                "description": "Masked values put into columns that are shown: `taint` masks these from then on."
+            }
+        }
+    })
+}
+
+fn statements() -> Value {
+    let admission = |description: &str| json!({ "enum": ["allow", "refuse", null], "default": "allow", "description": description });
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "description": "Which kinds of statements are sent.",
+        "properties": {
+            "definitions": admission("CREATE, ALTER, DROP and their like."),
+            "procedures": admission("DO and CALL.")
+        }
+    })
+}
+
+fn limits() -> Value {
+    let Rules { budget, window, .. } = Rules::default();
+    let count = |default: u64, description: &str| {
+        json!({
+            "type": ["integer", "null"],
+            "minimum": 0,
+            "maximum": u32::MAX,
+            "default": default,
+            "description": description
+        })
+    };
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "description": "How much is too much.",
+        "properties": {
+            "predicates": count(budget.into(), "Different budgeted uses of one masked column in one window."),
+            "window_minutes": count(window.as_secs() / 60, "Length of the window; 0 is read as 1.")
         }
     })
 }

@@ -1,0 +1,271 @@
+//! A small database for tests: customers' `email`, `ssn` and `salary` are masked, and a few things read them.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Env, LineageError, Origins, Outputs, Overlay, Statement, WriteTarget, analyse};
+use crate::{
+    catalog::{
+        Catalog, Column, Contents, Relation, RelationKind, Routine, RoutineKind, TypeShape, Volatility,
+    },
+    lineage::ColumnId,
+    policy::{Classification, Policy},
+};
+
+const INT4: u32 = 23;
+const NUMERIC: u32 = 1700;
+const TEXT: u32 = 25;
+
+const POLICY: &str = "
+version: 1
+name: test
+classification:
+  columns:
+    - {name: [email, work_email], tag: email}
+    - {name: ssn, tag: ssn}
+    - {name: salary, tag: pay}
+    - {name: secret_label, tag: label}
+masks:
+  email: hash
+  ssn: {partial: {last: 4}}
+";
+
+/// The policy of the tests, with more keys.
+pub(crate) fn policy(more: &str) -> Policy {
+    Policy::parse("test.yaml", &format!("{POLICY}{more}")).unwrap()
+}
+
+fn relation(oid: u32, name: &str, columns: &[(&str, u32)]) -> Relation {
+    let (schema, name) = name.split_once('.').unwrap_or(("public", name));
+    let columns =
+        columns.iter().zip(1..).map(|((name, type_oid), number)| Column::new(number, name, *type_oid));
+    Relation::new(oid, schema, name, RelationKind::Table, columns.collect())
+}
+
+fn view(oid: u32, name: &str, columns: &[(&str, u32)], definition: &str) -> Relation {
+    let definition = Some(definition.to_owned()).filter(|text| !text.is_empty());
+    Relation { kind: RelationKind::View, definition, ..relation(oid, name, columns) }
+}
+
+fn relations() -> Vec<Relation> {
+    let mut people = relation(20_005, "people", &[("id", INT4), ("work_email", TEXT), ("handle", TEXT)]);
+    people.columns[2].generated = Some("lower(work_email)".to_owned());
+    vec![
+        relation(
+            20_001,
+            "customers",
+            &[("id", INT4), ("city", TEXT), ("email", TEXT), ("ssn", TEXT), ("salary", NUMERIC)],
+        ),
+        relation(
+            20_002,
+            "orders",
+            &[("id", INT4), ("customer_id", INT4), ("note", TEXT), ("amount", NUMERIC), ("email_sent", INT4)],
+        ),
+        relation(20_003, "numbers", &[("i", INT4)]),
+        Relation { has_user_code: true, ..relation(20_004, "triggered", &[("id", INT4), ("note", TEXT)]) },
+        people,
+        Relation { has_rules: true, ..relation(20_006, "ruled", &[("id", INT4), ("note", TEXT)]) },
+        relation(20_007, "items", &[("id", INT4), ("label", TEXT)]),
+        relation(20_008, "archive.items", &[("id", INT4), ("secret_label", TEXT), ("label", TEXT)]),
+        relation(20_009, "docs", &[("id", INT4), ("body", 114), ("tags", 1009)]),
+        Relation { kind: RelationKind::Foreign, ..relation(20_010, "remote", &[("note", TEXT)]) },
+        view(
+            20_021,
+            "contacts",
+            &[("id", INT4), ("contact", TEXT)],
+            " SELECT customers.id, customers.email AS contact FROM public.customers;",
+        ),
+        view(
+            20_022,
+            "rich",
+            &[("city", TEXT), ("contact", TEXT)],
+            " SELECT c.city, v.contact FROM public.customers c JOIN public.contacts v USING (id) \
+             WHERE (c.salary > (1000)::numeric);",
+        ),
+        view(20_023, "unreadable", &[("a", TEXT)], ""),
+        view(20_024, "labels", &[("secret_label", TEXT)], " SELECT orders.note FROM public.orders;"),
+        relation(1_259, "pg_catalog.pg_class", &[("oid", 26), ("relname", 19)]),
+        view(12_001, "pg_catalog.pg_stats", &[("tablename", 19), ("most_common_vals", 2277)], ""),
+        view(12_002, "pg_catalog.pg_settings", &[("name", TEXT), ("setting", TEXT)], ""),
+    ]
+}
+
+fn routine(oid: u32, name: &str, language: &str, inputs: &[&str], outputs: &[&str], rest: &str) -> Routine {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let written = matches!(language, "sql" | "plpgsql");
+    let arguments: Vec<String> = inputs.iter().map(|name| format!("{name} integer")).collect();
+    Routine {
+        oid,
+        schema: "public".to_owned(),
+        name: name.to_owned(),
+        kind: RoutineKind::Function,
+        language: language.to_owned(),
+        definition: written.then(|| {
+            let arguments = arguments.join(", ");
+            let (returns, body) = rest.split_once('\n').unwrap_or((rest, ""));
+            format!("CREATE OR REPLACE FUNCTION public.{name}({arguments})\n{returns}\n LANGUAGE {language}\n{body}\n")
+        }),
+        security_definer: false,
+        volatility: Volatility::Volatile,
+        inputs: names(inputs),
+        outputs: names(outputs),
+        returns: TEXT,
+        returns_set: !outputs.is_empty(),
+        search_path: None,
+        harmless: language == "c",
+    }
+}
+
+fn routines() -> Vec<Routine> {
+    let body = |returns: &str, text: &str| format!(" RETURNS {returns}\nAS $function$ {text} $function$");
+    let table = "TABLE(name text, mail text)";
+    vec![
+        routine(
+            30_001,
+            "email_of",
+            "sql",
+            &["who"],
+            &[],
+            &body("text", "select email from customers where id = who"),
+        ),
+        routine(30_002, "twice", "sql", &["n"], &[], " RETURNS integer\nRETURN (n * 2)"),
+        routine(
+            30_003,
+            "people_in",
+            "sql",
+            &["n"],
+            &["name", "mail"],
+            &body(table, "select city, email from customers limit n"),
+        ),
+        routine(
+            30_004,
+            "look_up",
+            "plpgsql",
+            &["n"],
+            &[],
+            &body(
+                "text",
+                "declare found_one text; begin select ssn into found_one from customers where id = n; return found_one; end",
+            ),
+        ),
+        routine(30_005, "add_one", "plpgsql", &["n"], &[], &body("integer", "begin return n + 1; end")),
+        routine(
+            30_006,
+            "dynamic",
+            "plpgsql",
+            &["n"],
+            &[],
+            &body("text", "begin execute 'select 1'; return ''; end"),
+        ),
+        routine(30_007, "opaque", "plpython3u", &["n"], &[], ""),
+        routine(
+            30_008,
+            "kept",
+            "plpgsql",
+            &["n"],
+            &[],
+            &body("integer", "begin insert into orders (note) select email from customers; return 1; end"),
+        ),
+        routine(30_009, "similarity", "c", &["a", "b"], &[], ""),
+        routine(30_010, "endless", "sql", &["n"], &[], &body("integer", "select endless(n)")),
+        Routine {
+            kind: RoutineKind::Procedure,
+            ..routine(30_011, "p", "plpgsql", &[], &[], "\nAS $procedure$ begin perform 1; end $procedure$")
+        },
+    ]
+}
+
+pub(crate) fn catalog() -> Catalog {
+    let user_names = HashSet::from(["===".to_owned(), "odd".to_owned()]);
+    let contents =
+        Contents { relations: relations(), routines: routines(), user_names, ..Contents::default() };
+    let types = HashMap::from([(40_001, TypeShape::Domain(TEXT))]);
+    let type_names = HashMap::from([("word".to_owned(), vec![40_001])]);
+    Catalog::new(Contents { major: 17, types, type_names, ..contents })
+}
+
+pub(crate) fn classes(catalog: &Catalog) -> Classification {
+    policy("").classify(catalog, &[])
+}
+
+/// The statements of a string, where names without a schema mean `public`.
+pub(crate) fn statements(sql: &str) -> Result<Vec<Statement>, LineageError> {
+    statements_along(Some(&["public"]), sql)
+}
+
+/// The statements of a string along a search path, or one nobody knows.
+pub(crate) fn statements_along(path: Option<&[&str]>, sql: &str) -> Result<Vec<Statement>, LineageError> {
+    let catalog = catalog();
+    let overlay = Overlay::default();
+    let path = path.map(|path| path.iter().map(|schema| (*schema).to_owned()).collect());
+    let env = Env { catalog: &catalog, path, overlay: &overlay };
+    analyse(sql, &env, &classes(&catalog))
+}
+
+/// `relation.column`, with the schema where it is not `public`.
+pub(crate) fn name(column: ColumnId) -> String {
+    let name = crate::policy::column_name(&catalog(), column);
+    name.strip_prefix("public.").unwrap_or(&name).to_owned()
+}
+
+fn names(columns: &[ColumnId]) -> String {
+    columns.iter().map(|column| name(*column)).collect::<Vec<_>>().join(", ")
+}
+
+/// `= a.b` where it is the column as it is, `<- a.b, c.d` where it is made of these, `via v.a` for columns of views,
+/// `~ a.b` for what its being there tells of, `?Reason` where nobody knows; nothing for a constant.
+pub(crate) fn origins(origins: &Origins) -> String {
+    let mut text = String::new();
+    if !origins.columns.is_empty() {
+        let sign = if origins.is_identity { "=" } else { "<-" };
+        text += &format!(" {sign} {}", names(&origins.columns));
+    }
+    if !origins.views.is_empty() {
+        text += &format!(" via {}", names(&origins.views));
+    }
+    if !origins.implied.is_empty() {
+        text += &format!(" ~ {}", names(&origins.implied));
+    }
+    if let Some(why) = origins.untraceable {
+        text += &format!(" ?{why:?}");
+    }
+    text
+}
+
+/// What a statement returns, in words.
+pub(crate) fn outputs(statement: &Statement) -> String {
+    match &statement.outputs {
+        Outputs::Columns(columns) => {
+            let columns: Vec<_> =
+                columns.iter().map(|output| format!("{}{}", output.name, origins(&output.origins))).collect();
+            columns.join("; ")
+        }
+        Outputs::Cursor(name) => format!("cursor {name}"),
+        Outputs::Each(each) => format!("*{}", origins(each)),
+        Outputs::None => "-".to_owned(),
+        Outputs::Prepared(name) => format!("prepared {name}"),
+    }
+}
+
+/// What a statement puts where, in words; what it says of the rows that are left is not among it.
+pub(crate) fn writes(statement: &Statement) -> String {
+    let writes = statement.writes.iter().map(|write| {
+        let target = match &write.target {
+            WriteTarget::Column(column) => name(*column),
+            WriteTarget::New { relation, column, .. } => format!("new {relation}.{column}"),
+        };
+        format!("{target}{}", origins(&write.origins))
+    });
+    writes.collect::<Vec<_>>().join("; ")
+}
+
+/// Masked columns a statement uses without showing them, in words.
+pub(crate) fn uses(statement: &Statement) -> String {
+    let catalog = catalog();
+    let classes = classes(&catalog);
+    let masked = statement
+        .predicates
+        .iter()
+        .filter(|use_| classes.is_masked(use_.column.relation, use_.column.number));
+    let uses: Vec<_> = masked.map(|use_| format!("{} {}", name(use_.column), use_.usage.name())).collect();
+    uses.join("; ")
+}

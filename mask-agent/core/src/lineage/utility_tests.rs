@@ -1,0 +1,240 @@
+//! What is refused whatever the policy says, what changes the catalog, and what cannot be read.
+
+use super::{
+    fixture::{statements, statements_along},
+    *,
+};
+
+/// What is said of each statement of a string: the code of its refusal, or that it is sent.
+fn ruled(sql: &str) -> String {
+    let said = |statement: &Statement| match &statement.refusal {
+        Some(refusal) => format!("refuse {}", refusal.code),
+        None => "sent".to_owned(),
+    };
+    match statements_along(Some(&["public"]), sql) {
+        Ok(statements) => statements.iter().map(said).collect::<Vec<_>>().join("; "),
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+#[track_caller]
+fn check(sql: &str, expected: &str) {
+    assert_eq!(ruled(sql), expected, "{sql}");
+}
+
+#[test]
+fn what_hides_its_statement_is_refused_at_any_depth() {
+    const HIDDEN: &str = "refuse hidden-flow";
+    let trigger = "create trigger g after insert on orders execute function f()";
+    check(trigger, HIDDEN);
+    check(&format!("create schema s {trigger}"), HIDDEN);
+    check("create schema s create table t (a int)", "sent");
+    check("create rule r as on insert to orders do instead nothing", HIDDEN);
+    check("create event trigger e on ddl_command_end execute function f()", HIDDEN);
+    check("create table t (a int default twice(1))", HIDDEN);
+    check("create table t (a int default abs(1))", "sent");
+}
+
+#[test]
+fn a_function_that_may_move_values_is_not_made() {
+    const HIDDEN: &str = "refuse hidden-flow";
+    let function = |language: &str, body: &str| {
+        let sql = format!("create function g(t text) returns int language {language} as $x$ {body} $x$");
+        ruled(&sql)
+    };
+    assert_eq!(function("sql", "select 1"), "sent");
+    assert_eq!(function("sql", "select count(*)::int from orders where note = t -- insert"), "sent");
+    assert_eq!(function("sql", "select 'insert into', \"delete\" from orders"), "sent");
+    assert_eq!(function("'SQL'", "select 1"), "sent");
+    assert_eq!(function("plpgsql", "begin if t = 'a' then return 1; end if; return 2; end"), "sent");
+    assert_eq!(
+        function("plpgsql", "declare n int; begin select 1 into n from customers; return n; end"),
+        "sent"
+    );
+    for body in [
+        "insert into orders (note) select email from customers",
+        "INSERT into orders (note) values (t)",
+        "with x as (update orders set note = t returning 1) select 1",
+        "select set_config('standard_conforming_strings', 'off', false)::int",
+        "select PG_NOTIFY('a', t)::int",
+        "select 1 from dblink('', t)",
+        "select 1 from \"pg_read_file\"('x')",
+        "select 1 from U&\"pg_read_fil\\0065\"('x')",
+        "select 1 into t",
+        "merge into orders o using customers c on true when matched then update set note = c.email",
+    ] {
+        assert_eq!(function("sql", body), HIDDEN, "{body}");
+    }
+    for body in [
+        "begin execute t; return 1; end",
+        "begin EXECUTE 'insert ' || t; return 1; end",
+        "begin insert into orders (note) values (t); return 1; end",
+        "begin call p(); return 1; end",
+        "begin create table x as select t; return 1; end",
+        "begin notify a, 'x'; return 1; end",
+        "begin set local standard_conforming_strings = off; return 1; end",
+        "begin return 'not closed; end",
+    ] {
+        assert_eq!(function("plpgsql", body), HIDDEN, "{body}");
+    }
+    assert_eq!(function("c", "file"), HIDDEN);
+    assert_eq!(function("internal", "pg_read_binary_file"), HIDDEN);
+    assert_eq!(function("plpython3u", "return 1"), HIDDEN);
+    check("create function g(t text) returns int return 1", "sent");
+    check("create function g(t text) returns int begin atomic select 1; end", "sent");
+    check(
+        "create function g(t text) returns int begin atomic insert into orders (note) values (t); end",
+        HIDDEN,
+    );
+    check("create procedure g(t text) language sql as 'delete from orders'", HIDDEN);
+    check("create function g(t text) returns int as 'select 1'", HIDDEN);
+}
+
+#[test]
+fn a_new_relation_hides_no_setting_and_copies_no_masked_column() {
+    check("create view v as select * from pg_settings", "refuse unsafe-setting");
+    check("create view v as select note from orders", "sent");
+    check(
+        "create table t (email text, x text generated always as (lower(email)) stored)",
+        "refuse write-from-sensitive",
+    );
+    check("create table t (note text, x text generated always as (lower(note)) stored)", "sent");
+    check("create table t (email text check (email <> ''), x text default 'a')", "sent");
+}
+
+#[test]
+fn copy_is_refused_where_it_reaches_files_of_the_server() {
+    check("copy customers to stdout", "sent");
+    check("copy orders from stdin", "sent");
+    check("copy orders to '/tmp/x'", "refuse copy-file");
+    check("copy orders from program 'x'", "refuse copy-file");
+}
+
+#[test]
+fn functions_that_reach_past_the_statement_are_refused() {
+    for call in [
+        "query_to_xml('select 1', true, true, '')",
+        "pg_catalog.lo_get(1)",
+        "pg_read_file('x')",
+        "pg_show_all_file_settings()",
+        "crosstab4('select 1')",
+        "('x'::text).pg_read_file",
+    ] {
+        check(&format!("select {call}"), "refuse dangerous-function");
+    }
+    check("select orders.lo_orderkey from orders", "sent");
+    check("select set_config('a.b', 'c', false)", "sent");
+    check("select setseed(0.5)", "sent");
+}
+
+#[test]
+fn settings_that_change_the_lexer_are_refused() {
+    const UNSAFE: &str = "refuse unsafe-setting";
+    check("set client_encoding = 'UTF8'; set names 'utf-8'; reset client_encoding", "sent; sent; sent");
+    check("set client_encoding = 'SJIS'", UNSAFE);
+    check("set standard_conforming_strings = on", "sent");
+    check("set standard_conforming_strings = off", UNSAFE);
+    check("select set_config('standard_conforming_strings', 'on', false)", "sent");
+    check("select set_config('Standard_Conforming_Strings', 'off', false)", UNSAFE);
+    check("select set_config('client_encoding', $1, false)", UNSAFE);
+    check("update pg_settings set setting = 'off' where name = 'standard_conforming_strings'", UNSAFE);
+    check("select setting from pg_settings", "sent");
+    check("set search_path = other", "sent");
+}
+
+#[test]
+fn a_class_is_not_lost_by_renaming() {
+    check("alter table customers rename email to note", "refuse reclassify");
+    check("alter table customers rename city to town", "sent");
+    check("alter table orders rename note to remark", "sent");
+    check("alter table customers rename to people", "refuse reclassify");
+    check("alter table customers set schema other", "refuse reclassify");
+    check("alter table orders rename to purchases", "sent");
+    check("alter schema public rename to other", "refuse reclassify");
+    check("alter schema empty rename to other", "sent");
+    check(
+        "alter table customers add x text generated always as (email) stored",
+        "refuse write-from-sensitive",
+    );
+    check("alter table customers add x text generated always as (city) stored", "sent");
+    check("alter table customers alter city type text using email", "refuse write-from-sensitive");
+    check("alter table customers add check (email <> '')", "sent");
+    check("alter table customers add created timestamptz default now()", "sent");
+    check("create index on customers (lower(email))", "sent");
+}
+
+#[test]
+fn what_is_not_known_to_be_harmless_changes_the_catalog() {
+    let effect = |sql: &str| statements(sql).unwrap()[0].effect;
+    for sql in [
+        "create table t (a int)",
+        "select 1 as a into t",
+        "explain analyze create table t as select 1",
+        "create operator === (function = f)",
+        "create cast (text as int) with function f(text)",
+        "create extension dblink",
+        "create domain d as text",
+        "alter table orders set schema other",
+    ] {
+        assert_eq!(effect(sql), Effect::Catalog, "{sql}");
+    }
+    for sql in ["set a.b = 1", "discard all", "select SET_CONFIG('a.b', 'c', false)"] {
+        assert_eq!(effect(sql), Effect::Settings, "{sql}");
+    }
+    for sql in ["begin", "select 1", "vacuum", "listen a", "truncate orders", "copy orders from stdin"] {
+        assert_eq!(effect(sql), Effect::None, "{sql}");
+    }
+}
+
+#[test]
+fn depth_is_an_error_and_never_an_overflow() {
+    let nested = |head: &str, tail: &str, count: usize| {
+        let sql = format!("select {}true{}", head.repeat(count), tail.repeat(count));
+        let stack = std::thread::Builder::new().stack_size(2 << 20);
+        stack.spawn(move || ruled(&sql)).unwrap().join().unwrap()
+    };
+    for (head, tail) in [
+        ("not ", ""),
+        ("- ", ""),
+        ("1 + ", ""),
+        ("'a' || ", ""),
+        ("case when ", " then true end"),
+        ("(select ", ")"),
+        ("array[", "]"),
+        ("f(", ")"),
+        ("1 union select ", ""),
+        ("", "::text"),
+        ("", " in (select true"),
+    ] {
+        for count in [1_000, 10_000, 100_000] {
+            let ruling = nested(head, tail, count);
+            assert!(ruling == "TooDeep" || ruling.starts_with("Syntax"), "{head}{tail} {count}: {ruling}");
+        }
+    }
+    // Brackets alone leave nothing in the tree.
+    assert_eq!(nested("(", ")", 1_000), "sent");
+    assert_eq!(nested("(", ")", 100_000), "TooDeep");
+    check(&format!("select '{}'", "(".repeat(100_000)), "sent");
+    check(&format!("select 1 {}", "and true ".repeat(10_000)), "sent");
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error() {
+    assert!(ruled("selec 1").starts_with("Syntax"));
+    assert!(ruled("select 1\0").starts_with("Syntax"));
+    assert_eq!(ruled(&" ".repeat(SQL_BYTES_MAX + 1)), "TooLong");
+}
+
+/// A chain of a few dozen operators was refused as too deep.
+#[test]
+fn long_statements_are_read_to_the_end() {
+    let long = |count: usize| {
+        check(&format!("select id{} from orders", " || note".repeat(count)), "sent");
+        check(&format!("select id{} from customers", " || email".repeat(count)), "sent");
+        check(&format!("select id from orders{}", " union all select id from orders".repeat(count)), "sent");
+        check(&format!("select id from orders where id in ({}1)", "1, ".repeat(count * 100)), "sent");
+        check("select email from customers", "sent");
+    };
+    let roomy = std::thread::Builder::new().stack_size(2 * STACK_BYTES);
+    roomy.spawn(move || [40, 100, 400].into_iter().for_each(long)).unwrap().join().unwrap();
+}

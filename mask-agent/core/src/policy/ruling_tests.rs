@@ -1,0 +1,221 @@
+use super::*;
+use crate::{
+    lineage::fixture::{catalog, policy, statements},
+    masking::CellRule,
+};
+
+/// What is ruled on each statement of a string: its columns, or the code of its refusal.
+fn ruled_under(more: &str, sql: &str) -> String {
+    let catalog = catalog();
+    let policy = policy(more);
+    let classes = policy.classify(&catalog, &[]);
+    let words = |statement: &Statement| words(&rule(statement, &catalog, &classes, policy.usage_rules()));
+    statements(sql).unwrap().iter().map(words).collect::<Vec<_>>().join(" | ")
+}
+
+fn words(ruled: &Ruled) -> String {
+    if let Some(refusal) = &ruled.refusal {
+        return format!("refuse {}", refusal.code);
+    }
+    match &ruled.rows {
+        Rows::Columns(columns) => columns.iter().map(column).collect::<Vec<_>>().join("; "),
+        Rows::Cursor(name) => format!("cursor {name}"),
+        Rows::Each(each) => format!("*{}", column(each)),
+        Rows::None => "-".to_owned(),
+        Rows::Prepared(name) => format!("prepared {name}"),
+    }
+}
+
+fn column(column: &ColumnRuling) -> String {
+    let cell = match &column.cell {
+        CellRule::Clear => "clear".to_owned(),
+        CellRule::Mask(_) => format!("mask {}", column.rule),
+        CellRule::Redact => format!("redact {}", column.rule.trim_start_matches("builtin:")),
+    };
+    format!("{} {cell}", column.name)
+}
+
+#[track_caller]
+fn check(sql: &str, expected: &str) {
+    assert_eq!(ruled_under("", sql), expected, "{sql}");
+}
+
+const STRICT: &str = "
+rules:
+  derived: refuse
+  opaque: refuse
+  writes: refuse
+  predicates: {pattern: refuse, range: refuse, function: refuse, ordering: refuse}
+statements: {definitions: refuse, procedures: refuse}
+";
+
+fn taints(sql: &str) -> Vec<Taint> {
+    let catalog = catalog();
+    let policy = policy("");
+    let classes = policy.classify(&catalog, &[]);
+    let statements = statements(sql).unwrap();
+    statements
+        .iter()
+        .flat_map(|statement| rule(statement, &catalog, &classes, policy.usage_rules()).taints)
+        .collect()
+}
+
+fn tainted(sql: &str) -> String {
+    let written = |taint: &Taint| format!("{}.{}.{}", taint.schema, taint.relation, taint.column);
+    taints(sql).iter().map(written).collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn a_masked_column_is_masked_by_its_rule_and_what_is_made_of_it_is_redacted() {
+    check("select id, email, ssn as x from customers", "id clear; email mask email; x mask ssn");
+    check(
+        "select lower(email), email || ssn, count(email), max(salary) from customers",
+        "lower redact derived; ?column? redact derived; count clear; max redact derived",
+    );
+    check("select c, c.id from customers c", "c redact derived; id clear");
+    check(
+        "select email::text, email::varchar, email::bytea from customers",
+        "email mask email; email mask email; email redact derived",
+    );
+    check("select i from numbers join customers on i <= salary", "i redact implied");
+    check("select email from numbers join customers on i <= salary", "email mask email");
+    check("select opaque(1), 1 as a", "opaque redact untraceable; a clear");
+    check("select note from orders", "note clear");
+    check("copy (select email, id from customers) to stdout", "email mask email; id clear");
+    check("insert into customers (email) values ('a') returning email", "email mask email");
+    check("explain analyze select email from customers", "* clear");
+}
+
+#[test]
+fn a_union_is_masked_where_every_side_is_under_one_rule() {
+    check("select email from customers union all select work_email from people", "email mask email");
+    check("select email from customers union all select null", "email mask email");
+    check("select email from customers union all select ssn from customers", "email redact derived");
+    check("select email from customers union all select note from orders", "email redact derived");
+    check("select note from orders union all select email from customers", "note redact derived");
+    check("select id from customers union all select id from orders", "id clear");
+}
+
+#[test]
+fn columns_of_views_are_masked_by_what_they_are_or_are_called() {
+    check("select contact, id from contacts", "contact mask email; id clear");
+    check("select secret_label from labels", "secret_label mask label");
+    check("select lower(secret_label) from labels", "lower redact derived");
+    check("select a from unreadable", "a redact untraceable");
+}
+
+#[test]
+fn the_type_of_an_identity_is_its_columns() {
+    let catalog = catalog();
+    let policy = policy("");
+    let classes = policy.classify(&catalog, &[]);
+    let statement = statements("select salary, salary + 1 from customers").unwrap().remove(0);
+    let Rows::Columns(columns) = rule(&statement, &catalog, &classes, policy.usage_rules()).rows else {
+        panic!()
+    };
+    assert_eq!(columns.iter().map(|column| column.type_oid).collect::<Vec<_>>(), [1700, 0]);
+}
+
+#[test]
+fn what_is_given_masked_values_is_masked_from_then_on() {
+    assert_eq!(tainted("insert into orders (note) select email from customers"), "public.orders.note");
+    assert_eq!(tainted("update customers set city = email, email = ssn"), "public.customers.city");
+    assert_eq!(tainted("create table t as select email as x, id from customers"), ".t.x");
+    assert_eq!(tainted("select i into t from numbers, customers where i <= salary"), ".t.i");
+    assert_eq!(tainted("insert into orders (note) select city from customers where email = 'a'"), "");
+    assert_eq!(tainted("insert into orders (note) values ('a')"), "");
+    assert_eq!(tainted("insert into orders (note) values (opaque(1)::text)"), "public.orders.note");
+
+    let catalog = catalog();
+    let policy = policy("");
+    let taints = taints("insert into orders (note) select email from customers");
+    let classes = policy.classify(&catalog, &taints);
+    let statement = statements("select note, id from orders").unwrap().remove(0);
+    let ruled = words(&rule(&statement, &catalog, &classes, policy.usage_rules()));
+    assert!(!ruled.contains("note clear") && ruled.ends_with("id clear"), "{ruled}");
+}
+
+#[test]
+fn values_do_not_leave_by_the_side_nor_into_what_rules_or_others_hold() {
+    for sql in [
+        "select set_config('a.b', email, false) from customers",
+        "select pg_notify('a', email) from customers",
+        "select pg_notify('a', note) from orders join customers on note = email",
+        "select setseed(length(email) / 100.0) from customers",
+        "select pg_create_physical_replication_slot(ssn) from customers",
+    ] {
+        check(sql, "refuse side-channel");
+    }
+    check("select pg_notify('a', note) from orders", "pg_notify clear");
+    check("select set_config('a.b', 'c', false)", "set_config clear");
+    check("insert into ruled (note) select email from customers", "refuse write-from-sensitive");
+    check("insert into remote (note) select email from customers", "refuse write-from-sensitive");
+    check("insert into ruled (note) values ('a')", "-");
+    check("do $$ begin execute 'select 1'; end $$", "refuse procedure");
+    check("do $$ begin perform 1; end $$", "-");
+}
+
+#[test]
+fn strict_rules_refuse_what_others_redact_count_or_remember() {
+    for (sql, code) in [
+        ("select lower(email) from customers", "derived"),
+        ("select i from numbers, customers where i = salary", "derived"),
+        ("select opaque(1)", "derived"),
+        ("select id from customers where email like 'a%'", "predicate"),
+        ("select id from customers where salary > 1", "predicate"),
+        ("select id from customers where lower(email) = 'a'", "predicate"),
+        ("select id from customers order by email", "predicate"),
+        ("select id from customers limit (select salary from customers)", "predicate"),
+        ("insert into orders (note) select email from customers", "write-from-sensitive"),
+        ("create table t (a int)", "definition"),
+        ("drop table orders", "definition"),
+        ("do $$ begin perform 1; end $$", "procedure"),
+        ("call p()", "procedure"),
+    ] {
+        assert_eq!(ruled_under(STRICT, sql), format!("refuse {code}"), "{sql}");
+    }
+    for (sql, expected) in [
+        ("select id, email from customers where email = 'a'", "id clear; email mask email"),
+        ("select count(*) from customers group by email", "count clear"),
+        ("select lower(note) from orders where note like 'a%' order by note", "lower clear"),
+        ("insert into orders (note) values ('a')", "-"),
+    ] {
+        assert_eq!(ruled_under(STRICT, sql), expected, "{sql}");
+    }
+    check("select 1 limit (select salary from customers)", "refuse predicate");
+}
+
+#[test]
+fn only_blind_questions_cost_budget_each_as_often_as_it_stands_there() {
+    let budgeted = |sql: &str| {
+        let catalog = catalog();
+        let policy = policy("");
+        let classes = policy.classify(&catalog, &[]);
+        let statement = statements(sql).unwrap().remove(0);
+        rule(&statement, &catalog, &classes, policy.usage_rules()).budgeted.len()
+    };
+    assert_eq!(budgeted("select id from customers where salary > 1"), 1);
+    assert_eq!(budgeted("select id from customers where salary > 1 or salary < 5 or email like 'a%'"), 3);
+    assert_eq!(budgeted("select id from customers where lower(email) = 'a'"), 1);
+    assert_eq!(budgeted("select id from customers where email = 'a' order by email"), 0);
+    assert_eq!(budgeted("select id from orders where amount > 1 and note like 'a%'"), 0);
+    assert_eq!(budgeted("select (select id from contacts where contact like 'a%')"), 1);
+}
+
+#[test]
+fn errors_may_quote_where_masked_columns_are_touched() {
+    let withholds = |sql: &str| {
+        let catalog = catalog();
+        let policy = policy("");
+        let classes = policy.classify(&catalog, &[]);
+        rule(&statements(sql).unwrap()[0], &catalog, &classes, policy.usage_rules()).withholds
+    };
+    for sql in
+        ["select id from customers", "select id from contacts", "select email_of(1)", "select opaque(1)"]
+    {
+        assert!(withholds(sql), "{sql}");
+    }
+    for sql in ["select note from orders", "select 1 / 0", "insert into orders (note) values ('a')"] {
+        assert!(!withholds(sql), "{sql}");
+    }
+}
