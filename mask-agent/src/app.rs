@@ -28,9 +28,10 @@ use crate::{
     cli::{self, Cli, Command},
     config::Config,
     control, explain,
-    ledger::Ledger,
     intercept::{self, Interceptor, Options},
-    keys, refusals,
+    keys,
+    ledger::Ledger,
+    refusals,
     server::{self, DRAIN_DEADLINE, Shared},
     workers::Workers,
 };

@@ -35,12 +35,11 @@ fn each(snapshot: &Snapshot, json: bool) -> Result<()> {
             return Ok(());
         }
         let sql = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
-        match std::str::from_utf8(sql) {
-            Ok(sql) => one(snapshot, sql, json)?,
-            Err(_) => {
-                let error = Some("the statement is not UTF-8".to_owned());
-                print(&Report { error, ..Report::default() }, json)?;
-            }
+        if let Ok(sql) = std::str::from_utf8(sql) {
+            one(snapshot, sql, json)?;
+        } else {
+            let error = Some("the statement is not UTF-8".to_owned());
+            print(&Report { error, ..Report::default() }, json)?;
         }
     }
 }

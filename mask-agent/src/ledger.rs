@@ -44,12 +44,10 @@ impl Ledger {
     pub(crate) fn open(state: &Path) -> Result<Self> {
         let path = state.join(FILE_NAME);
         let mut taints: HashMap<Database, Vec<Taint>> = HashMap::new();
-        let mut file = OpenOptions::new()
-            .create(true)
-            .read(true)
-            .append(true)
-            .open(&path)
-            .with_context(|| format!("cannot open {}; is the state directory writable?", path.display()))?;
+        let mut file =
+            OpenOptions::new().create(true).read(true).append(true).open(&path).with_context(|| {
+                format!("cannot open {}; is the state directory writable?", path.display())
+            })?;
         let mut torn = false;
         for (number, line) in BufReader::new(&file).lines().enumerate() {
             let line = line.with_context(|| format!("cannot read {}", path.display()))?;

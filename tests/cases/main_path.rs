@@ -135,6 +135,7 @@ fn the_trail_names_the_caller_the_statement_and_what_was_masked() -> Result<()> 
     assert_eq!(statement["kind"], "statement");
     assert_eq!(statement["ruling"], "mask");
     assert_eq!(statement["columns"][0]["name"], "email");
+    assert_eq!(statement["columns"][0]["origins"], serde_json::json!(["public.customers.email"]));
     assert!(statement["caller"]["exe"].as_str().is_some_and(|exe| exe.contains("psql")), "{statement}");
     let end = trail
         .iter()

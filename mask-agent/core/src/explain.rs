@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::{
     catalog::Catalog,
     lineage::{
-        ColumnId, Env, LineageError, Origins, Outputs, Overlay, Refusal, Statement, Write, WriteTarget,
-        analyse,
+        ColumnId, Env, LineageError, Origins, Outputs, Overlay, Refusal, Statement, Untraceable, Write,
+        WriteTarget, analyse,
     },
     masking::CellRule,
     policy::{Classification, ColumnRuling, Rows, Use, column_name, rule},
@@ -17,6 +17,9 @@ use crate::{
 
 /// Names of the columns every table has, by their number below zero.
 const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "xmin", "cmin", "xmax", "cmax", "tableoid"];
+
+/// Origins of one output in a record: a short statement may have a thousand outputs, each made of a thousand columns.
+const RECORDED_MAX: usize = 16;
 
 /// What is said of a string of statements.
 #[derive(Debug, Default, Serialize)]
@@ -160,7 +163,7 @@ impl Explainer<'_> {
             predicates.push(ExplainedUse {
                 column: self.name(use_.column),
                 usage: use_.usage.name(),
-                ruling: what.map(name_of),
+                ruling: what.map(word),
             });
         }
         let refused = ruled.refusal.as_ref().map(|refusal| refusal.code);
@@ -194,7 +197,7 @@ impl Explainer<'_> {
             views: self.names(&origins.views),
             implied: self.names(&origins.implied),
             identity: origins.is_identity,
-            untraceable: origins.untraceable.map(|why| why.reason()),
+            untraceable: origins.untraceable.map(Untraceable::reason),
             ruling,
             rule: rule.clone(),
             mask,
@@ -214,7 +217,7 @@ impl Explainer<'_> {
             origins: self.names(&write.origins.columns),
             views: self.names(&write.origins.views),
             implied: self.names(&write.origins.implied),
-            untraceable: write.origins.untraceable.map(|why| why.reason()),
+            untraceable: write.origins.untraceable.map(Untraceable::reason),
             taints: self.taints(write),
         }
     }
@@ -258,16 +261,27 @@ impl Explainer<'_> {
     }
 
     fn name(&self, column: ColumnId) -> String {
-        let system = usize::from(column.number.unsigned_abs()).checked_sub(1).filter(|_| column.number < 0);
-        let system = system.and_then(|index| SYSTEM_COLUMNS.get(index));
-        match (system, self.catalog.relation(column.relation)) {
-            (Some(name), Some(relation)) => format!("{}.{}.{name}", relation.schema, relation.name),
-            _ => column_name(self.catalog, column),
-        }
+        name(self.catalog, column)
     }
 }
 
-fn name_of(what: Use) -> &'static str {
+/// A column's name with its relation's and its schema's, for columns every table has as well.
+pub fn name(catalog: &Catalog, column: ColumnId) -> String {
+    let system = usize::from(column.number.unsigned_abs()).checked_sub(1).filter(|_| column.number < 0);
+    let system = system.and_then(|index| SYSTEM_COLUMNS.get(index));
+    match (system, catalog.relation(column.relation)) {
+        (Some(name), Some(relation)) => format!("{}.{}.{name}", relation.schema, relation.name),
+        _ => column_name(catalog, column),
+    }
+}
+
+/// The columns of tables a masked output is made of, for the trail; not all where there are very many.
+pub fn origins(catalog: &Catalog, origins: &Origins) -> Vec<String> {
+    let columns = origins.columns.iter().take(RECORDED_MAX);
+    columns.map(|column| name(catalog, *column)).collect()
+}
+
+fn word(what: Use) -> &'static str {
     match what {
         Use::Allow => "allow",
         Use::Budget => "budget",

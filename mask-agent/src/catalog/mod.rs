@@ -109,7 +109,8 @@ impl Catalogs {
 
     fn shelves_of(&self, database: &(SocketAddr, String)) -> Vec<(Key, Arc<Shelf>)> {
         let shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = shelves.iter().filter(|((upstream, name, _), _)| (upstream, name) == (&database.0, &database.1));
+        let own =
+            shelves.iter().filter(|((upstream, name, _), _)| (upstream, name) == (&database.0, &database.1));
         own.map(|(key, shelf)| (key.clone(), shelf.clone())).collect()
     }
 
@@ -117,8 +118,7 @@ impl Catalogs {
     pub(crate) fn set_policy(&self, policy: Policy) {
         let policy = Arc::new(policy);
         *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy.clone();
-        for ((upstream, database, _), shelf) in
-            &*self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+        for ((upstream, database, _), shelf) in &*self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
         {
             let taints = self.ledger.of(&(*upstream, database.clone()));
             shelf.held.send_modify(|held| {
@@ -196,7 +196,9 @@ impl Catalogs {
                 {
                     before.snapshot
                 }
-                _ => Arc::new(Snapshot::new(catalog, &policy, &self.ledger.of(&database), kept.budget.clone())),
+                _ => {
+                    Arc::new(Snapshot::new(catalog, &policy, &self.ledger.of(&database), kept.budget.clone()))
+                }
             };
             loaded = Some(snapshot.clone());
             *held = Some(Held { snapshot, policy, begun, known });

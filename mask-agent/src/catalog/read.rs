@@ -256,8 +256,9 @@ async fn define(client: &Client, contents: &mut Contents) -> Result<bool> {
     let views = contents.relations.iter().filter(|relation| view(relation.kind)).filter(of_users);
     let views: Vec<u32> = views.map(|relation| relation.oid).collect();
     let generated = contents.relations.iter();
-    let generated =
-        generated.filter(|relation| relation.has_user_code || relation.columns.iter().any(|column| column.generated.is_some()));
+    let generated = generated.filter(|relation| {
+        relation.has_user_code || relation.columns.iter().any(|column| column.generated.is_some())
+    });
     let generated: Vec<u32> = generated.map(|relation| relation.oid).collect();
     let bodies = contents.routines.iter().filter(|routine| {
         matches!(routine.kind, RoutineKind::Function | RoutineKind::Procedure)

@@ -18,6 +18,8 @@ pub struct MaskedColumn {
     pub rule: Arc<str>,
     /// The kind of mask.
     pub mask: &'static str,
+    /// Columns of tables it is made of, the first 16; empty where that cannot be told.
+    pub origins: Vec<String>,
 }
 
 /// One thing that happened.

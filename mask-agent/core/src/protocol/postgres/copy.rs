@@ -5,6 +5,7 @@
 use super::{outputs::Source, session::PostgresSession};
 use crate::{
     audit::MaskedColumn,
+    explain,
     lineage::{self, CopyOut},
     masking::{CellPlan, CellRule, CopyFormat, CopyMasker, CopyPlan, ForceQuote, Format},
     policy::{ColumnRuling, Rows},
@@ -36,7 +37,7 @@ impl PostgresSession {
         let format = format(options, &rulings)?;
         let wire = if format == CopyFormat::Binary { Format::Binary } else { Format::Text };
         let cells: Vec<CellPlan> = rulings.iter().map(|ruling| cell(ruling, wire, snapshot)).collect();
-        let masked = rulings.iter().filter_map(|ruling| masked(ruling)).collect();
+        let masked = rulings.iter().filter_map(|ruling| masked(ruling, snapshot)).collect();
         let plan = Some(CopyPlan::new(&cells, format));
         Some((Copying { plan, masker: CopyMasker::default() }, masked))
     }
@@ -53,13 +54,14 @@ fn cell(ruling: &ColumnRuling, format: Format, snapshot: &Snapshot) -> CellPlan 
     }
 }
 
-fn masked(ruling: &ColumnRuling) -> Option<MaskedColumn> {
+fn masked(ruling: &ColumnRuling, snapshot: &Snapshot) -> Option<MaskedColumn> {
     let mask = match &ruling.cell {
         CellRule::Clear => return None,
         CellRule::Mask(rule) => rule.mask.name(),
         CellRule::Redact => "redact",
     };
-    Some(MaskedColumn { name: ruling.name.clone(), rule: ruling.rule.clone(), mask })
+    let origins = explain::origins(&snapshot.catalog, &ruling.origins);
+    Some(MaskedColumn { name: ruling.name.clone(), rule: ruling.rule.clone(), mask, origins })
 }
 
 /// The form the options say; none where one of them is not known.

@@ -9,6 +9,7 @@ use super::{frame::Fields, queue::Analysed};
 use crate::{
     audit::MaskedColumn,
     catalog::{FIRST_USER_OID, RelationKind},
+    explain,
     lineage::ColumnId,
     masking::{CellPlan, CellRule, Format, RowPlan},
     policy::{ColumnRuling, Rows},
@@ -91,7 +92,7 @@ impl Outputs {
         let at = known.unwrap_or_else(|| {
             let rulings = Shape::rulings(source);
             let plan = Arc::new(shape.plan(rulings, snapshot, formats, makes));
-            let columns = shape.masked(&plan, rulings).into();
+            let columns = shape.masked(&plan, rulings, snapshot).into();
             let formats = formats.map(Into::into);
             let planned = Planned { shape: shape.clone(), source: source.cloned(), formats, plan, columns };
             self.next = (self.next + 1) % KEPT_MAX;
@@ -181,20 +182,25 @@ impl Shape {
     }
 
     /// The columns a plan masks, for the audit trail.
-    fn masked(&self, plan: &RowPlan, rows: Option<&Rows>) -> Vec<MaskedColumn> {
+    fn masked(&self, plan: &RowPlan, rows: Option<&Rows>, snapshot: &Snapshot) -> Vec<MaskedColumn> {
         let columns = self.columns.iter().zip(plan.cells()).enumerate();
         columns
             .filter_map(|(index, (column, cell))| {
+                let ruling = ruling(rows, index, self.columns.len());
+                let is_redacted = matches!(cell.rule, CellRule::Redact);
+                // One that would show a redacted cell was contradicted.
+                let ruling = ruling.filter(|ruling| !is_redacted || matches!(ruling.cell, CellRule::Redact));
                 let (rule, mask) = match &cell.rule {
                     CellRule::Clear => return None,
                     CellRule::Mask(rule) => (rule.rule.clone(), rule.mask.name()),
                     CellRule::Redact => {
-                        let ruling = ruling(rows, index, self.columns.len());
-                        let rule = ruling.filter(|ruling| matches!(ruling.cell, CellRule::Redact));
-                        (rule.map_or_else(|| "builtin:contradicted".into(), |ruling| ruling.rule.clone()), "redact")
+                        let rule = ruling.map(|ruling| ruling.rule.clone());
+                        (rule.unwrap_or_else(|| "builtin:contradicted".into()), "redact")
                     }
                 };
-                Some(MaskedColumn { name: String::from_utf8_lossy(&column.name).into_owned(), rule, mask })
+                let origins = ruling.map(|ruling| explain::origins(&snapshot.catalog, &ruling.origins));
+                let name = String::from_utf8_lossy(&column.name).into_owned();
+                Some(MaskedColumn { name, rule, mask, origins: origins.unwrap_or_default() })
             })
             .collect()
     }
