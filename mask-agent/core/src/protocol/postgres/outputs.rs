@@ -87,7 +87,9 @@ impl Outputs {
         makes: bool,
     ) -> &Planned {
         let known = self.plans.iter().position(|known| {
-            Arc::ptr_eq(&known.shape, shape) && known.source.as_ref() == source && known.formats.as_deref() == formats
+            Arc::ptr_eq(&known.shape, shape)
+                && known.source.as_ref() == source
+                && known.formats.as_deref() == formats
         });
         let at = known.unwrap_or_else(|| {
             let rulings = Shape::rulings(source);
@@ -162,7 +164,13 @@ impl Shape {
         source.and_then(Source::rows)
     }
 
-    fn plan(&self, rows: Option<&Rows>, snapshot: &Snapshot, formats: Option<&[i16]>, makes: bool) -> RowPlan {
+    fn plan(
+        &self,
+        rows: Option<&Rows>,
+        snapshot: &Snapshot,
+        formats: Option<&[i16]>,
+        makes: bool,
+    ) -> RowPlan {
         let cells = self.columns.iter().enumerate().map(|(index, column)| {
             let format = match formats {
                 None => column.format,
