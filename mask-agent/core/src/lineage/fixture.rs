@@ -269,3 +269,33 @@ pub(crate) fn uses(statement: &Statement) -> String {
     let uses: Vec<_> = masked.map(|use_| format!("{} {}", name(use_.column), use_.usage.name())).collect();
     uses.join("; ")
 }
+
+/// `select * from customers`.
+pub(crate) const CUSTOMERS: &str = "id = customers.id; city = customers.city; email = customers.email; ssn = customers.ssn; \
+                         salary = customers.salary";
+
+/// Each statement of a string, as `what` says it.
+pub(crate) fn each(sql: &str, path: Option<&[&str]>, what: fn(&Statement) -> String) -> String {
+    match statements_along(path, sql) {
+        Ok(statements) => statements.iter().map(what).collect::<Vec<_>>().join(" | "),
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+/// Asserts what a string returns.
+#[track_caller]
+pub(crate) fn check(sql: &str, expected: &str) {
+    assert_eq!(each(sql, Some(&["public"]), outputs), expected, "{sql}");
+}
+
+/// Asserts what a string puts where.
+#[track_caller]
+pub(crate) fn check_writes(sql: &str, expected: &str) {
+    assert_eq!(each(sql, Some(&["public"]), writes), expected, "{sql}");
+}
+
+/// Asserts which masked columns a string uses without showing them.
+#[track_caller]
+pub(crate) fn check_uses(sql: &str, expected: &str) {
+    assert_eq!(each(sql, Some(&["public"]), uses), expected, "{sql}");
+}
