@@ -6,9 +6,9 @@ use std::{ops::Range, sync::Arc};
 
 use super::{
     FRAME_BYTES_MAX,
+    copy::Copying,
     error::{LIMIT, UNSUPPORTED, sqlstate, write_scrubbed},
     frame::{Fields, HEADER_BYTES, header},
-    copy::Copying,
     outputs::{Shape, Source},
     queue::{Asker, Portal, Prepared, Reply, Statement},
     record::Rows,
@@ -410,7 +410,12 @@ impl PostgresSession {
             Ok(cells) => current.count_masked(cells),
             Err(MaskError::AmbiguousNull) => {
                 let why = "this NULL string could be a value; with masked columns use one like \\N";
-                return Err(Self::fatal(out, UNSUPPORTED, why, SessionError::Client("ambiguous NULL of COPY")));
+                return Err(Self::fatal(
+                    out,
+                    UNSUPPORTED,
+                    why,
+                    SessionError::Client("ambiguous NULL of COPY"),
+                ));
             }
             Err(_) => return Err(SessionError::Server("malformed COPY row")),
         }

@@ -86,7 +86,9 @@ impl Outputs {
         makes: bool,
     ) -> &Planned {
         let known = self.plans.iter().position(|known| {
-            Arc::ptr_eq(&known.shape, shape) && known.source.as_ref() == source && known.formats.as_deref() == formats
+            Arc::ptr_eq(&known.shape, shape)
+                && known.source.as_ref() == source
+                && known.formats.as_deref() == formats
         });
         let at = known.unwrap_or_else(|| {
             let rulings = Shape::rulings(source);
@@ -161,7 +163,13 @@ impl Shape {
         source.and_then(Source::rows)
     }
 
-    fn plan(&self, rows: Option<&Rows>, snapshot: &Snapshot, formats: Option<&[i16]>, makes: bool) -> RowPlan {
+    fn plan(
+        &self,
+        rows: Option<&Rows>,
+        snapshot: &Snapshot,
+        formats: Option<&[i16]>,
+        makes: bool,
+    ) -> RowPlan {
         let cells = self.columns.iter().enumerate().map(|(index, column)| {
             let format = match formats {
                 None => column.format,
@@ -191,7 +199,10 @@ impl Shape {
                     CellRule::Redact => {
                         let ruling = ruling(rows, index, self.columns.len());
                         let rule = ruling.filter(|ruling| matches!(ruling.cell, CellRule::Redact));
-                        (rule.map_or_else(|| "builtin:contradicted".into(), |ruling| ruling.rule.clone()), "redact")
+                        (
+                            rule.map_or_else(|| "builtin:contradicted".into(), |ruling| ruling.rule.clone()),
+                            "redact",
+                        )
                     }
                 };
                 Some(MaskedColumn { name: String::from_utf8_lossy(&column.name).into_owned(), rule, mask })

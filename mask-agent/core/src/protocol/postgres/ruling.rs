@@ -131,7 +131,12 @@ impl PostgresSession {
     }
 
     /// Whether the budget allows what a statement asks of masked columns; `parameters` are part of the question.
-    pub(super) fn affords(&self, statement: &Statement, parameters: &[u8], now: Duration) -> Result<(), Fault> {
+    pub(super) fn affords(
+        &self,
+        statement: &Statement,
+        parameters: &[u8],
+        now: Duration,
+    ) -> Result<(), Fault> {
         let Some(snapshot) = self.snapshot.as_ref().filter(|_| self.enforces()) else { return Ok(()) };
         for (index, column) in statement.analysed.budgeted.iter().enumerate() {
             let question = question(&statement.sql, parameters, index);

@@ -11,11 +11,11 @@ use std::{
 };
 
 use super::{
+    copy::Copying,
     error::{Fault, OVERLOADED, SHUTDOWN, UNRECORDED},
     frontend::QUEUE_MAX,
     outputs::{Outputs, Shape},
     queue::{Analysed, Portal, Prepared, Queue, Statement},
-    copy::Copying,
     record::Current,
 };
 use crate::{

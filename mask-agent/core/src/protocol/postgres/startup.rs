@@ -60,8 +60,14 @@ fn cancel(mut fields: Fields<'_>) -> Result<Packet<'_>, &'static str> {
 }
 
 fn startup(minor: u16, mut fields: Fields<'_>) -> Result<Startup, &'static str> {
-    let mut startup =
-        Startup { minor, user: Vec::new(), database: Vec::new(), replication: false, has_path: false, client_encoding: None };
+    let mut startup = Startup {
+        minor,
+        user: Vec::new(),
+        database: Vec::new(),
+        replication: false,
+        has_path: false,
+        client_encoding: None,
+    };
     loop {
         let key = fields.string().ok_or("start-up packet has no terminator")?;
         if key.is_empty() {
