@@ -1,6 +1,9 @@
 //! A small database for tests: customers' `email`, `ssn` and `salary` are masked, and a few things read them.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write,
+};
 
 use super::{Env, LineageError, Origins, Outputs, Overlay, Statement, WriteTarget, analyse};
 use crate::{
@@ -217,16 +220,16 @@ pub(crate) fn origins(origins: &Origins) -> String {
     let mut text = String::new();
     if !origins.columns.is_empty() {
         let sign = if origins.is_identity { "=" } else { "<-" };
-        text += &format!(" {sign} {}", names(&origins.columns));
+        let _ = write!(text, " {sign} {}", names(&origins.columns));
     }
     if !origins.views.is_empty() {
-        text += &format!(" via {}", names(&origins.views));
+        let _ = write!(text, " via {}", names(&origins.views));
     }
     if !origins.implied.is_empty() {
-        text += &format!(" ~ {}", names(&origins.implied));
+        let _ = write!(text, " ~ {}", names(&origins.implied));
     }
     if let Some(why) = origins.untraceable {
-        text += &format!(" ?{why:?}");
+        let _ = write!(text, " ?{why:?}");
     }
     text
 }
