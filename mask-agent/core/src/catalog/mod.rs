@@ -218,7 +218,8 @@ pub struct Catalog {
 impl Catalog {
     /// Builds a snapshot.
     pub fn new(contents: Contents) -> Self {
-        let Contents { major, relations, routines, user_names, cast_types, types, type_names, search_path } = contents;
+        let Contents { major, relations, routines, user_names, cast_types, types, type_names, search_path } =
+            contents;
         let mut by_name: HashMap<String, Vec<u32>> = HashMap::new();
         for relation in &relations {
             by_name.entry(relation.name.clone()).or_default().push(relation.oid);

@@ -367,10 +367,10 @@ impl<'a> Reader<'a> {
             }
             NodeEnum::ViewStmt(view) => {
                 let query = self.tracer.any_query(view.query.as_deref());
-                let relation = view.view.as_ref().map(|view| Name {
-                    schema: view.schemaname.clone(),
-                    name: view.relname.clone(),
-                });
+                let relation = view
+                    .view
+                    .as_ref()
+                    .map(|view| Name { schema: view.schemaname.clone(), name: view.relname.clone() });
                 let relation = relation.unwrap_or_default();
                 let before = self.tracer.puts.len();
                 self.tracer.make(&relation, &view.aliases, &query);

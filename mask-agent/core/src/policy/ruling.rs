@@ -332,7 +332,10 @@ fn by_rows(rows: &Rows, rules: &Rules) -> Option<Refusal> {
     if let Some(column) = system.filter(|_| rules.derived == Derived::Refuse) {
         return Some(Refusal {
             code: "system-values",
-            message: format!("output column \"{}\" is refused: the server keeps values of rows there", column.name),
+            message: format!(
+                "output column \"{}\" is refused: the server keeps values of rows there",
+                column.name
+            ),
             hint: "Query the tables themselves.",
         });
     }

@@ -64,7 +64,9 @@ fn masked(ruling: &ColumnRuling) -> Option<MaskedColumn> {
 
 /// The form the options say; none where one of them is not known.
 fn format(options: &CopyOut, rulings: &[&ColumnRuling]) -> Option<CopyFormat> {
-    let find = |name: &str| options.options.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_deref());
+    let find = |name: &str| {
+        options.options.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_deref())
+    };
     let byte = |name: &str, default: u8| match find(name) {
         None => Some(default),
         Some(Some(value)) => match value.as_bytes() {
@@ -83,7 +85,18 @@ fn format(options: &CopyOut, rulings: &[&ColumnRuling]) -> Option<CopyFormat> {
             _ => None,
         },
     };
-    let known = ["format", "delimiter", "null", "header", "quote", "escape", "force_quote", "encoding", "freeze", "oids"];
+    let known = [
+        "format",
+        "delimiter",
+        "null",
+        "header",
+        "quote",
+        "escape",
+        "force_quote",
+        "encoding",
+        "freeze",
+        "oids",
+    ];
     let encoding = find("encoding").is_none_or(|name| name.is_some_and(lineage::is_safe_encoding));
     if options.options.iter().any(|(name, _)| !known.contains(&&**name)) || !encoding {
         return None;

@@ -4,7 +4,6 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use super::{error::Fault, queue::Reply, session::PostgresSession};
 
-
 use crate::{
     audit::{Event, MaskedColumn},
     masking::RowPlan,
