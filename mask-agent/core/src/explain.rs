@@ -194,7 +194,7 @@ impl Explainer<'_> {
             views: self.names(&origins.views),
             implied: self.names(&origins.implied),
             identity: origins.is_identity,
-            untraceable: origins.untraceable.map(|why| why.reason()),
+            untraceable: origins.untraceable.map(crate::lineage::Untraceable::reason),
             ruling,
             rule: rule.clone(),
             mask,
@@ -214,7 +214,7 @@ impl Explainer<'_> {
             origins: self.names(&write.origins.columns),
             views: self.names(&write.origins.views),
             implied: self.names(&write.origins.implied),
-            untraceable: write.origins.untraceable.map(|why| why.reason()),
+            untraceable: write.origins.untraceable.map(crate::lineage::Untraceable::reason),
             taints: self.taints(write),
         }
     }

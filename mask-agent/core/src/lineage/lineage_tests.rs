@@ -368,7 +368,7 @@ fn what_a_string_makes_is_known_to_the_rest_of_it() {
         "- | - | a <- customers.email",
     );
     check("update orders set note = 'a'; select note from orders", "- | note = orders.note");
-    check("create view v as select email from customers; select * from v", "- | * ?Uncommitted");
+    check("create view v as select email from customers; select * from v", "- | email = customers.email");
     check(
         "alter table orders rename note to remark; select remark from orders",
         "- | remark <- orders.id, orders.customer_id, orders.note, orders.amount, orders.email_sent ?Uncommitted",

@@ -21,7 +21,7 @@ fn names_for_later_are_kept_with_what_they_will_return() {
     check("copy orders from stdin", "-");
     check("explain select email from customers", "*");
     check("explain select 1 from numbers, customers where i < salary", "* ~ customers.salary, numbers.i");
-    check("explain select opaque(1)", "* ?UserCode");
+    check("explain select opaque(1)", "* ?OpaqueFunction");
     check("show server_version", "*");
     check("call p()", "*");
     check("do $$ begin perform 1; end $$", "-");
