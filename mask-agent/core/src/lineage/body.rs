@@ -179,12 +179,11 @@ impl<'a> Tracer<'a> {
 
     fn sql_body(&mut self, routine: &'a Routine, text: &str, arguments: &[NodeId]) -> Option<Query<'a>> {
         let created = created(text)?;
-        let statements = match created.sql_body.as_deref() {
-            Some(body) => vec![body.clone()],
-            None => {
-                let parsed = pg_query::parse(&body_text(&created)?, 0).ok()?;
-                parsed.protobuf.stmts.into_iter().filter_map(|raw| raw.stmt).map(|stmt| *stmt).collect()
-            }
+        let statements = if let Some(body) = created.sql_body.as_deref() {
+            vec![body.clone()]
+        } else {
+            let parsed = pg_query::parse(&body_text(&created)?, 0).ok()?;
+            parsed.protobuf.stmts.into_iter().filter_map(|raw| raw.stmt).map(|stmt| *stmt).collect()
         };
         let variables = Variables {
             function: routine.name.clone(),
@@ -205,17 +204,17 @@ impl<'a> Tracer<'a> {
     /// One statement of a body in SQL; `RETURN` and `BEGIN ATOMIC` included.
     fn body_statement(&mut self, statement: &Node) -> Query<'a> {
         match statement.node.as_ref() {
-            Some(NodeEnum::ReturnStmt(returned)) => {
+            Some(NodeEnum::ReturnStmt(value)) => {
                 let rows = self.graph.made(Vec::new());
                 self.levels.push(Level { items: Vec::new(), rows });
-                let nodes = self.optional(returned.returnval.as_deref());
+                let nodes = self.optional(value.returnval.as_deref());
                 self.levels.pop();
-                let list = nodes.into_iter().map(|node| (Cow::Borrowed(""), node)).collect();
-                Query { columns: Columns { list, open: None }, rows }
+                let columns = nodes.into_iter().map(|node| (Cow::Borrowed(""), node)).collect();
+                Query { columns: Columns { list: columns, open: None }, rows }
             }
-            Some(NodeEnum::List(list)) => {
+            Some(NodeEnum::List(several)) => {
                 let mut last = None;
-                for item in &list.items {
+                for item in &several.items {
                     last = Some(self.body_statement(item));
                 }
                 last.unwrap_or_else(|| self.nothing())
@@ -382,7 +381,7 @@ impl<'a> Tracer<'a> {
                 let nodes = query.columns.nodes();
                 self.graph.imply(pool, &[query.rows]);
                 if *is_returned {
-                    self.return_columns(query.columns, returned);
+                    self.return_columns(&query.columns, returned);
                 } else {
                     // FOR and FETCH fill variables that are not named with INTO.
                     self.graph.add(pool, &nodes);
@@ -405,7 +404,7 @@ impl<'a> Tracer<'a> {
                 let node = self.value_of(value);
                 if on.is_none() {
                     let list = vec![(Cow::Borrowed(""), node)];
-                    self.return_columns(Columns { list, open: None }, returned);
+                    self.return_columns(&Columns { list, open: None }, returned);
                 }
             }
             Piece::Value(value) => {
@@ -415,7 +414,7 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    fn return_columns(&mut self, columns: Columns<'a>, returned: &mut Option<Columns<'a>>) {
+    fn return_columns(&mut self, columns: &Columns<'a>, returned: &mut Option<Columns<'a>>) {
         match returned {
             Some(known) if known.list.len() == columns.list.len() && columns.open.is_none() => {
                 for ((_, known), (_, node)) in known.list.iter().zip(&columns.list) {

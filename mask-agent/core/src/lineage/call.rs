@@ -272,22 +272,19 @@ impl<'a> Tracer<'a> {
             }
             return;
         }
-        match row {
-            Some(row) => {
-                for (name, from) in row.list {
-                    let column = self.graph.column(entry, vec![from]);
-                    columns.list.push((name, column));
-                }
-                if let Some(open) = row.open {
-                    let both: Vec<NodeId> = columns.open.into_iter().chain([open]).collect();
-                    let open = self.graph.column(entry, both);
-                    columns.open = Some(self.graph.made(vec![open]));
-                }
-            }
-            None => {
-                let column = self.graph.column(entry, vec![node]);
-                columns.list.push((Cow::Owned(name.to_owned()), column));
-            }
+        let Some(row) = row else {
+            let column = self.graph.column(entry, vec![node]);
+            columns.list.push((Cow::Owned(name.to_owned()), column));
+            return;
+        };
+        for (name, from) in row.list {
+            let column = self.graph.column(entry, vec![from]);
+            columns.list.push((name, column));
+        }
+        if let Some(open) = row.open {
+            let both: Vec<NodeId> = columns.open.into_iter().chain([open]).collect();
+            let open = self.graph.column(entry, both);
+            columns.open = Some(self.graph.made(vec![open]));
         }
     }
 

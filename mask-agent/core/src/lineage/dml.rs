@@ -199,16 +199,16 @@ impl<'a> Tracer<'a> {
         for target in list {
             let Some(NodeEnum::ResTarget(target)) = target.node.as_ref() else { continue };
             let value = target.val.as_deref();
-            let node = match value.and_then(|value| value.node.as_ref()) {
-                Some(NodeEnum::MultiAssignRef(part)) => self.part_of_row(part),
-                _ => {
+            let node =
+                if let Some(NodeEnum::MultiAssignRef(part)) = value.and_then(|value| value.node.as_ref()) {
+                    self.part_of_row(part)
+                } else {
                     let nodes = self.optional(value);
                     match *nodes {
                         [node] => node,
                         _ => self.graph.made(nodes),
                     }
-                }
-            };
+                };
             let node = if target.indirection.is_empty() {
                 node
             } else {

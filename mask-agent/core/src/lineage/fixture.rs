@@ -1,6 +1,9 @@
 //! A small database for tests: customers' `email`, `ssn` and `salary` are masked, and a few things read them.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write,
+};
 
 use super::{Env, LineageError, Origins, Outputs, Overlay, Statement, WriteTarget, analyse};
 use crate::{
@@ -217,16 +220,16 @@ pub(crate) fn origins(origins: &Origins) -> String {
     let mut text = String::new();
     if !origins.columns.is_empty() {
         let sign = if origins.is_identity { "=" } else { "<-" };
-        text += &format!(" {sign} {}", names(&origins.columns));
+        let _ = write!(text, " {sign} {}", names(&origins.columns));
     }
     if !origins.views.is_empty() {
-        text += &format!(" via {}", names(&origins.views));
+        let _ = write!(text, " via {}", names(&origins.views));
     }
     if !origins.implied.is_empty() {
-        text += &format!(" ~ {}", names(&origins.implied));
+        let _ = write!(text, " ~ {}", names(&origins.implied));
     }
     if let Some(why) = origins.untraceable {
-        text += &format!(" ?{why:?}");
+        let _ = write!(text, " ?{why:?}");
     }
     text
 }
@@ -268,4 +271,34 @@ pub(crate) fn uses(statement: &Statement) -> String {
         .filter(|use_| classes.is_masked(use_.column.relation, use_.column.number));
     let uses: Vec<_> = masked.map(|use_| format!("{} {}", name(use_.column), use_.usage.name())).collect();
     uses.join("; ")
+}
+
+/// `select * from customers`.
+pub(crate) const CUSTOMERS: &str = "id = customers.id; city = customers.city; email = customers.email; ssn = customers.ssn; \
+                         salary = customers.salary";
+
+/// Each statement of a string, as `what` says it.
+pub(crate) fn each(sql: &str, path: Option<&[&str]>, what: fn(&Statement) -> String) -> String {
+    match statements_along(path, sql) {
+        Ok(statements) => statements.iter().map(what).collect::<Vec<_>>().join(" | "),
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+/// Asserts what a string returns.
+#[track_caller]
+pub(crate) fn check(sql: &str, expected: &str) {
+    assert_eq!(each(sql, Some(&["public"]), outputs), expected, "{sql}");
+}
+
+/// Asserts what a string puts where.
+#[track_caller]
+pub(crate) fn check_writes(sql: &str, expected: &str) {
+    assert_eq!(each(sql, Some(&["public"]), writes), expected, "{sql}");
+}
+
+/// Asserts which masked columns a string uses without showing them.
+#[track_caller]
+pub(crate) fn check_uses(sql: &str, expected: &str) {
+    assert_eq!(each(sql, Some(&["public"]), uses), expected, "{sql}");
 }

@@ -369,4 +369,7 @@ pub(crate) mod fixture;
 mod tests;
 
 #[cfg(test)]
+mod use_tests;
+
+#[cfg(test)]
 mod utility_tests;

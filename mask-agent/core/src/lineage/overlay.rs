@@ -99,15 +99,11 @@ impl<'a> Tracer<'a> {
         for (name, origins) in lists.iter().flatten() {
             let node = self.node_of(entry, origins);
             wholes.push(node);
-            match columns.list.iter().find(|(known, _)| known == name) {
-                Some((_, known)) => {
-                    let known = *known;
-                    self.graph.add(known, &[node]);
-                }
-                None => {
-                    let node = self.graph.column(entry, vec![node]);
-                    columns.list.push((Cow::Owned(name.clone()), node));
-                }
+            if let Some((_, known)) = columns.list.iter().find(|(known, _)| known == name) {
+                self.graph.add(*known, &[node]);
+            } else {
+                let node = self.graph.column(entry, vec![node]);
+                columns.list.push((Cow::Owned(name.clone()), node));
             }
         }
         Some(columns)

@@ -18,7 +18,7 @@ pub(super) struct Columns<'a> {
     pub(super) open: Option<NodeId>,
 }
 
-impl<'a> Columns<'a> {
+impl Columns<'_> {
     /// Columns of which nothing is known.
     pub(super) fn unknown(node: NodeId) -> Self {
         Self { list: Vec::new(), open: Some(node) }
@@ -170,12 +170,11 @@ impl<'a> Tracer<'a> {
         let mut opens: Vec<NodeId> = lists.iter().filter_map(|list| list.open).collect();
         for list in lists {
             for (name, node) in list.list {
-                match merged.list.iter().find(|(known, _)| *known == name) {
-                    Some((_, known)) => self.graph.add(*known, &[node]),
-                    None => {
-                        let node = self.graph.copy(vec![node]);
-                        merged.list.push((name, node));
-                    }
+                if let Some((_, known)) = merged.list.iter().find(|(known, _)| *known == name) {
+                    self.graph.add(*known, &[node]);
+                } else {
+                    let node = self.graph.copy(vec![node]);
+                    merged.list.push((name, node));
                 }
             }
         }

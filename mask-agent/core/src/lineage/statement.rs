@@ -111,17 +111,16 @@ impl<'a> Reader<'a> {
     fn query(&mut self, node: &Node, classes: &Classification) -> Result<Returned<'a>, LineageError> {
         let Some(kind) = node.node.as_ref() else { return Ok(Returned::Nothing) };
         Ok(match kind {
-            NodeEnum::SelectStmt(select) => match into_clause(select) {
-                Some(into) => {
-                    let query = self.tracer.select(select);
+            NodeEnum::SelectStmt(select) => {
+                self.needs_literals = sorts_by_number(select);
+                let query = self.tracer.select(select);
+                if let Some(into) = into_clause(select) {
                     self.makes(into, &query);
                     Returned::Nothing
+                } else {
+                    Returned::Rows(query)
                 }
-                None => {
-                    self.needs_literals = sorts_by_number(select);
-                    Returned::Rows(self.tracer.select(select))
-                }
-            },
+            }
             NodeEnum::InsertStmt(_)
             | NodeEnum::UpdateStmt(_)
             | NodeEnum::DeleteStmt(_)

@@ -329,15 +329,11 @@ impl<'a> Tracer<'a> {
             let Some(NodeEnum::List(row)) = row.node.as_ref() else { continue };
             for (index, value) in row.items.iter().enumerate() {
                 let node = self.expression(value);
-                match columns.list.get(index) {
-                    Some((_, column)) => {
-                        let column = *column;
-                        self.graph.add(column, &[node]);
-                    }
-                    None => {
-                        let column = self.graph.copy(vec![node]);
-                        columns.list.push((Cow::Owned(format!("column{}", index + 1)), column));
-                    }
+                if let Some((_, column)) = columns.list.get(index) {
+                    self.graph.add(*column, &[node]);
+                } else {
+                    let column = self.graph.copy(vec![node]);
+                    columns.list.push((Cow::Owned(format!("column{}", index + 1)), column));
                 }
             }
         }
@@ -496,7 +492,7 @@ impl<'a> Tracer<'a> {
     /// Reads FROM into the innermost level.
     pub(super) fn from(&mut self, list: &[Node]) {
         for node in list {
-            let items = self.from_item(node);
+            let items = self.relation_or_join(node);
             self.bring(items);
         }
     }
@@ -509,7 +505,7 @@ impl<'a> Tracer<'a> {
         level.items.extend(items);
     }
 
-    fn from_item(&mut self, node: &Node) -> Vec<Item<'a>> {
+    fn relation_or_join(&mut self, node: &Node) -> Vec<Item<'a>> {
         match node.node.as_ref() {
             Some(NodeEnum::RangeVar(relation)) => vec![self.range_var(relation)],
             Some(NodeEnum::RangeSubselect(subselect)) => {
@@ -534,7 +530,8 @@ impl<'a> Tracer<'a> {
             Some(NodeEnum::RangeTableFunc(table)) => vec![self.xml_table(table)],
             Some(NodeEnum::JsonTable(table)) => vec![self.json_table(table)],
             Some(NodeEnum::RangeTableSample(sample)) => {
-                let items = sample.relation.as_deref().map(|node| self.from_item(node)).unwrap_or_default();
+                let items =
+                    sample.relation.as_deref().map(|node| self.relation_or_join(node)).unwrap_or_default();
                 for argument in sample.args.iter().chain(sample.repeatable.as_deref()) {
                     self.row_count(argument);
                 }
@@ -594,17 +591,17 @@ impl<'a> Tracer<'a> {
     }
 
     fn join(&mut self, join: &protobuf::JoinExpr) -> Vec<Item<'a>> {
-        let left = join.larg.as_deref().map(|node| self.from_item(node)).unwrap_or_default();
+        let left = join.larg.as_deref().map(|node| self.relation_or_join(node)).unwrap_or_default();
         // The right side may name the left one, if it is LATERAL.
         let mark = self.levels.last().map_or(0, |level| level.items.len());
         if let Some(level) = self.levels.last_mut() {
             level.items.extend(left);
         }
-        let right = join.rarg.as_deref().map(|node| self.from_item(node)).unwrap_or_default();
+        let right = join.rarg.as_deref().map(|node| self.relation_or_join(node)).unwrap_or_default();
         let left = self.levels.last_mut().map(|level| level.items.split_off(mark)).unwrap_or_default();
         let names = if join.is_natural { shared_names(&left, &right) } else { strings(&join.using_clause) };
-        let merges = join.is_natural || !join.using_clause.is_empty();
-        let merged = merges.then(|| self.merge_join(join, &left, &right, &names));
+        let is_merging = join.is_natural || !join.using_clause.is_empty();
+        let merged = is_merging.then(|| self.merge_join(join, &left, &right, &names));
         let both: Vec<Item<'a>> = left.into_iter().chain(right).collect();
         let around =
             self.levels.last_mut().map(|level| std::mem::replace(&mut level.items, both)).unwrap_or_default();

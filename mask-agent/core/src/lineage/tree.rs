@@ -43,26 +43,18 @@ pub(super) struct Facts {
     pub(super) functions: Vec<Name>,
     /// Last names of qualified columns: `o.f` calls `f(o)` where o has no such column.
     pub(super) fields: Vec<Name>,
-    /// It has a RETURNING clause.
-    pub(super) returns: bool,
-    /// It writes, and returns columns that may hold what was written.
-    pub(super) returns_written: bool,
     /// It puts values it reads into a relation.
     pub(super) writes_values: bool,
     /// Columns among what is put.
     pub(super) flow_columns: Vec<String>,
     /// What is put may hold columns that are not named: a star, a whole row, renamed columns.
     pub(super) flow_is_wide: bool,
-    /// What is put is read from somewhere.
-    pub(super) flow_has_source: bool,
     /// What is put is read from the relation that is being made.
     pub(super) generates: bool,
     pub(super) copies_file: bool,
-    pub(super) copies_in: bool,
     pub(super) sets_lexer: bool,
     /// It makes a function whose body might write.
     pub(super) makes_writer: bool,
-    pub(super) renames: bool,
     pub(super) renamed: Vec<String>,
     /// A whole relation or schema gets another name.
     pub(super) moves: bool,
@@ -135,10 +127,6 @@ const COMMANDS: [&str; 46] = [
     "ViewStmt",
 ];
 
-/// Clauses that choose rows or their order; what they mention does not become a value.
-const FILTERS: [&str; 7] =
-    ["condition", "group_clause", "having_clause", "join_condition", "quals", "sort_clause", "where_clause"];
-
 /// Fields that are visited before the others, or hold names and aliases of relations that stand elsewhere.
 const ELSEWHERE: [&str; 2] = ["locked_rels", "with_clause"];
 
@@ -151,19 +139,6 @@ struct Walk {
     aliases: Vec<String>,
     /// Inside what a statement puts into a relation.
     in_flow: bool,
-    /// Inside ON CONFLICT.
-    in_conflict: bool,
-}
-
-/// Whether an assignment is `name = excluded.name`.
-fn is_proposed(assignment: &Map<String, Value>) -> bool {
-    let (Some(target), Some(value)) = (assignment.get("name").and_then(text), assignment.get("val")) else {
-        return false;
-    };
-    let fields =
-        named(value).filter(|(kind, _)| *kind == "ColumnRef").and_then(|(_, body)| body.get("fields"));
-    let plain = assignment.get("indirection").is_none_or(|indirection| !is_set(Some(indirection)));
-    plain && fields.is_some_and(|fields| strings(fields) == ["excluded", &*target])
 }
 
 /// The text of a constant; booleans and numbers have none.
@@ -246,10 +221,6 @@ impl Walk {
                 self.function(&[name]);
             }
         }
-        // The value the client proposed for a column stays in this column.
-        if self.in_conflict && is_proposed(object) {
-            return;
-        }
         if object.contains_key("jointype") {
             self.join(object);
         }
@@ -257,17 +228,13 @@ impl Walk {
         if let Some(with) = object.get("with_clause") {
             self.common_tables(with);
         }
-        if self.in_flow && ["SubLink", "FuncCall", "from_clause"].iter().any(|key| is_set(object.get(*key))) {
-            self.facts.flow_has_source = true;
-        }
         // SELECT … INTO and CREATE TABLE AS.
         let makes = |key: &str| object.get(key).filter(|into| into.get("on_commit").is_some());
         if let Some(into) = makes("into_clause").or_else(|| makes("into")) {
-            self.facts.writes_values = true;
             self.created(into.get("rel"));
             self.each(
                 object,
-                |key| if matches!(key, "into" | "into_clause") { Part::Skip } else { Part::Flow },
+                |key| if matches!(key, "into" | "into_clause") { Part::Skip } else { Part::Same },
             );
         } else if object.contains_key("table_elts") {
             self.created(object.get("relation"));
@@ -289,11 +256,9 @@ impl Walk {
         self.common.truncate(scope);
     }
 
-    /// What a common table expression reads may be put by any statement beside it.
     fn common_tables(&mut self, with: &Value) {
         let tables = with.get("ctes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let name = |table| named(table)?.1.get("ctename").and_then(text);
-        let before = std::mem::replace(&mut self.in_flow, true);
         if with.get("recursive").and_then(Value::as_bool) == Some(true) {
             self.common.extend(tables.iter().filter_map(name));
             self.visit(with);
@@ -304,7 +269,6 @@ impl Walk {
                 self.common.extend(name(table));
             }
         }
-        self.in_flow = before;
     }
 
     /// Visits the fields of a node, each as the part of a flow it is.
@@ -313,60 +277,25 @@ impl Walk {
             let in_flow = match part(key) {
                 Part::Skip => continue,
                 _ if ELSEWHERE.contains(&&**key) => continue,
-                _ if FILTERS.contains(&&**key) => false,
                 Part::Filter => false,
                 Part::Same => self.in_flow,
                 Part::Flow => true,
             };
-            let before = (self.in_flow, self.in_conflict);
-            self.in_flow = in_flow;
-            self.in_conflict |= key == "on_conflict_clause";
+            let before = std::mem::replace(&mut self.in_flow, in_flow);
             self.visit(value);
-            (self.in_flow, self.in_conflict) = before;
+            self.in_flow = before;
         }
     }
 
-    /// INSERT, UPDATE, DELETE and MERGE: what they put is a flow, what they filter by is not.
+    /// INSERT, UPDATE, DELETE and MERGE: what is written to is a relation, whatever common table expressions are
+    /// called.
     fn write(&mut self, object: &Map<String, Value>) {
-        let inserts = object.contains_key("select_stmt");
-        let deletes = object.contains_key("using_clause");
-        let merges = object.contains_key("merge_when_clauses");
-        self.facts.returns |= is_set(object.get("returning_clause"));
-        let updates = !inserts && !deletes && !merges;
         let target = object.get("relation").and_then(|target| target.get("relname")).and_then(text);
-        self.facts.sets_lexer |= updates && target.as_deref() == Some("pg_settings");
-        let source = std::mem::take(&mut self.facts.flow_has_source);
-        let wide = std::mem::take(&mut self.facts.flow_is_wide);
-        let before = self.facts.flow_columns.len();
-        // What is put, before what it may be taken from: only the former makes RETURNING lie.
-        let puts = |key: &str| match key {
-            "target_list" => updates,
-            "merge_when_clauses" | "on_conflict_clause" | "select_stmt" => true,
-            _ => false,
-        };
-        self.facts.writes_values |= object.iter().any(|(key, value)| puts(key) && is_set(Some(value)));
-        self.each(object, |key| if puts(key) { Part::Flow } else { Part::Skip });
-        let reads = merges
-            || self.facts.flow_columns.len() > before
-            || self.facts.flow_is_wide
-            || self.facts.flow_has_source;
-        self.facts.returns_written |= reads && is_set(object.get("returning_clause"));
-        self.facts.flow_has_source |= source;
-        self.facts.flow_is_wide |= wide;
-        let conflicts = is_set(object.get("on_conflict_clause"));
-        // What is written to is a relation, whatever common table expressions are called.
+        self.facts.sets_lexer |= target.as_deref() == Some("pg_settings");
         let common = std::mem::take(&mut self.common);
-        self.each(object, |key| match key {
-            "relation" if updates || merges || conflicts => Part::Flow,
-            "relation" => Part::Same,
-            _ => Part::Skip,
-        });
+        self.each(object, |key| if key == "relation" { Part::Same } else { Part::Skip });
         self.common = common;
-        self.each(object, |key| match key {
-            _ if puts(key) || key == "relation" => Part::Skip,
-            "from_clause" | "source_relation" => Part::Flow,
-            _ => Part::Same,
-        });
+        self.each(object, |key| if key == "relation" { Part::Skip } else { Part::Same });
     }
 
     fn relation(&mut self, object: &Map<String, Value>, name: String) {
@@ -442,7 +371,6 @@ impl Walk {
         let get = |key: &str| body.get(key);
         match command {
             "CopyStmt" => {
-                self.facts.copies_in = get("is_from").and_then(Value::as_bool).unwrap_or(false);
                 self.facts.copies_file = get("filename").and_then(text).is_some()
                     || get("is_program").and_then(Value::as_bool).unwrap_or(false);
             }
@@ -470,7 +398,6 @@ impl Walk {
                 self.facts.sets_lexer |= self.facts.relations.iter().any(|read| read.name == "pg_settings");
             }
             "RenameStmt" => {
-                self.facts.renames = true;
                 let name = get("subname").and_then(text);
                 self.facts.moves = name.is_none();
                 if get("rename_type").is_some_and(|kind| *kind == ObjectType::ObjectSchema as i32) {
@@ -530,12 +457,11 @@ mod tests {
     }
 
     #[test]
-    fn a_predicate_is_not_a_flow() {
-        assert!(of("update c set balance = balance + 1 where email = 'x'").flow_columns == ["balance"]);
-        assert!(of("update c set city = email").flow_columns.contains(&"email".to_owned()));
-        assert!(of("insert into t select * from c").flow_is_wide);
-        assert!(of("create table t as select c from c").flow_is_wide);
-        assert!(!of("insert into c (email) values ('x') returning id").returns_written);
-        assert!(of("update c set city = email returning city").returns_written);
+    fn an_expression_of_a_definition_is_a_flow_and_a_check_is_none() {
+        assert_eq!(of("alter table c alter city type text using email").flow_columns, ["email"]);
+        let generated = of("create table t (email text, x text generated always as (lower(email)) stored)");
+        assert!(generated.generates && generated.flow_columns == ["email"]);
+        assert_eq!(of("create table t (email text check (email <> ''))").flow_columns, [""; 0]);
+        assert!(of("create table t (x text generated always as (t.row_to_json) stored)").flow_is_wide);
     }
 }

@@ -269,10 +269,7 @@ impl<'de> Deserialize<'de> for RawNames {
 
 pub(super) fn parse(file: &str, text: &str) -> Result<Policy, PolicyError> {
     let raw: RawPolicy = serde_norway::from_str(text).map_err(|error| syntax(file, &error))?;
-    let base = match raw.extends {
-        Some(RawBase::ZeroConfig) => Some(Policy::zero_config()),
-        None => None,
-    };
+    let base = raw.extends.map(|RawBase::ZeroConfig| Policy::zero_config());
     check(file, text, &raw, base.as_ref())?;
     let selection = Selection::new(&raw.ports, raw.targets, raw.subjects).map_err(|subject| {
         let (line, column) = place(text, "subjects:", &subject);

@@ -1,5 +1,11 @@
 use super::*;
-use crate::policy::{DateUnit, FpeShape, Generalise};
+use crate::{
+    lineage::Usage,
+    policy::{
+        DateUnit, FpeShape, Generalise, Rules,
+        rules::{Admission, Derived, Use, Written},
+    },
+};
 
 fn error(rest: &str) -> String {
     parse("p.yaml", &format!("version: 1\nname: x\n{rest}")).unwrap_err().to_string()
@@ -10,6 +16,10 @@ fn every_shipped_policy_parses() {
     assert!(Policy::zero_config().rules() > 100);
     let observe = include_str!("../../../../policies/observe.yaml");
     assert_eq!(parse("observe.yaml", observe).unwrap().mode(), Mode::Observe);
+    let strict = include_str!("../../../../policies/agent-strict.yaml");
+    let strict = parse("agent-strict.yaml", strict).unwrap();
+    assert_eq!(strict.rules(), Policy::zero_config().rules(), "it masks what zero-config masks");
+    assert_eq!(strict.usage_rules().derived, Derived::Refuse);
 }
 
 #[test]
@@ -69,6 +79,17 @@ fn values_that_say_nothing_are_errors() {
         "masks: {default: {generalise: {prefix6: 128}}}",
         "masks: {default: {token: {scope: ''}}}",
         "masks: {default: {token: {reversable: true}}}",
+        "rules: {derived: mask}",
+        "rules: {predicates: {equal: allow}}",
+        "rules: {predicates: {equality: maybe}}",
+        "rules: {writes: allow}",
+        "rules: {write: taint}",
+        "statements: {definitions: budget}",
+        "statements: {copy: refuse}",
+        "limits: {predicates: -1}",
+        "limits: {window: 5}",
+        "notices: sometimes",
+        "extends: observe",
         "- a",
     ] {
         let text = error(rest);
@@ -115,6 +136,34 @@ fn every_mask_can_be_written() {
         let policy = parse("p.yaml", &format!("version: 1\nname: x\nmasks: {{default: {written}}}")).unwrap();
         assert_eq!(*policy.unlisted.mask, kind);
     }
+}
+
+#[test]
+fn rules_are_those_of_zero_config_but_for_what_is_written() {
+    let rules =
+        |rest: &str| parse("p.yaml", &format!("version: 1\nname: x\n{rest}")).unwrap().usage_rules().clone();
+    assert_eq!(rules(""), Rules::default());
+    assert_eq!(rules("rules: {}\nstatements: {}\nlimits: {}\n"), Rules::default());
+    assert_eq!(rules("rules: null\n"), Rules::default());
+    let written = rules(
+        "rules: {derived: refuse, writes: refuse, predicates: {pattern: refuse, equality: budget}}\n\
+         statements: {procedures: refuse}\nlimits: {predicates: 7, window_minutes: 0}\nnotices: true\n",
+    );
+    assert_eq!((written.derived, written.opaque), (Derived::Refuse, Derived::Redact));
+    assert_eq!(written.written, Written::Refuse);
+    assert_eq!((written.definitions, written.procedures), (Admission::Allow, Admission::Refuse));
+    assert_eq!((written.of(Usage::Pattern), written.of(Usage::Equality)), (Use::Refuse, Use::Budget));
+    assert_eq!((written.of(Usage::Range), written.of(Usage::RowCount)), (Use::Budget, Use::Refuse));
+    assert_eq!((written.budget, written.window.as_secs(), written.notices), (7, 60, true));
+}
+
+#[test]
+fn an_extended_policy_keeps_its_own_entries_and_masks_first() {
+    let text = "version: 1\nname: x\nextends: zero-config\nclassification:\n  columns: [{name: email, tag: mine}]\n\
+                masks: {mine: hash}\n";
+    let policy = parse("p.yaml", text).unwrap();
+    assert_eq!(policy.rules(), Policy::zero_config().rules() + 1);
+    assert_eq!((&*policy.patterns[0].rule.rule, &*policy.patterns[0].rule.mask), ("mine", &MaskKind::Hash));
 }
 
 #[test]

@@ -15,6 +15,10 @@ pub fn schema() -> Value {
         "properties": {
             "version": { "const": 1, "description": "Version of this format." },
             "name": { "type": "string", "description": "What the policy is called in the audit trail." },
+            "extends": {
+                "enum": ["zero-config", null],
+                "description": "Takes over what `zero-config` classifies, behind the file's own entries, and its masks."
+            },
             "mode": {
                 "enum": ["enforce", "observe"],
                 "default": "enforce",

@@ -416,7 +416,9 @@ fn text(sql: &[u8]) -> Arc<str> {
 }
 
 /// Portal, statement, result formats, and the parameters as they came.
-fn bind_fields(body: &[u8]) -> Option<(&[u8], &[u8], Vec<i16>, &[u8])> {
+type BindFields<'a> = (&'a [u8], &'a [u8], Vec<i16>, &'a [u8]);
+
+fn bind_fields(body: &[u8]) -> Option<BindFields<'_>> {
     let mut fields = Fields::new(body);
     let portal = fields.string()?;
     let statement = fields.string()?;

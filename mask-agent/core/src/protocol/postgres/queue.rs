@@ -27,6 +27,7 @@ pub(super) struct Analysed {
     /// Definitions it changes, which the snapshot does not know yet.
     pub(super) made: Vec<Made>,
     /// The search path it leaves; an inner none is one nobody knows.
+    #[expect(clippy::option_option, reason = "it sets none, an unknown one, or this")]
     pub(super) sets_path: Option<Option<Vec<String>>>,
     /// Whether what follows it must be analysed on a fresh catalog.
     pub(super) changes_catalog: bool,
