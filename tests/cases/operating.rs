@@ -1,6 +1,6 @@
 //! What an operator relies on: reload, observe mode, allow lists, a full disk, a torn trail, uninstall.
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, process::Command};
 
 use anyhow::Result;
 use mask_tests::{Agent, Postgres, have_root, output, wait_for};
