@@ -26,6 +26,7 @@ impl<'a> Tracer<'a> {
                     let Some(columns) = self.star(node) else { return self.column(&names) };
                     let nodes = columns.nodes();
                     self.refs.extend(&nodes);
+                    self.facts.named.extend(&nodes);
                     return self.graph.made(nodes);
                 }
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -151,6 +152,7 @@ impl<'a> Tracer<'a> {
                 Some(columns) => {
                     let all = columns.nodes();
                     self.refs.extend(&all);
+                    self.facts.named.extend(&all);
                     nodes.extend(all);
                 }
                 None => nodes.push(self.expression(argument)),
@@ -227,6 +229,7 @@ impl<'a> Tracer<'a> {
             && let [node] = *item.columns.named(name)
         {
             self.refs.push(node);
+            self.facts.named.push(node);
             return node;
         }
         let mut nodes = self.optional(argument);

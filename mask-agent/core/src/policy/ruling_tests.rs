@@ -203,19 +203,37 @@ fn only_blind_questions_cost_budget_each_as_often_as_it_stands_there() {
 }
 
 #[test]
-fn errors_may_quote_where_masked_columns_are_touched() {
+fn errors_may_quote_where_masked_columns_are_named_or_written_beside() {
     let withholds = |sql: &str| {
         let catalog = catalog();
         let policy = policy("");
         let classes = policy.classify(&catalog, &[]);
         rule(&statements(sql).unwrap()[0], &catalog, &classes, policy.usage_rules()).withholds
     };
-    for sql in
-        ["select id from customers", "select id from contacts", "select email_of(1)", "select opaque(1)"]
-    {
+    for sql in [
+        "select email from customers",
+        "select * from customers",
+        "select id from customers where email = 'a'",
+        "select contact from contacts",
+        "select email_of(1)",
+        "select opaque(1)",
+        "select (c).ssn::int from customers c",
+        "select row(c.*)::text::int from customers c",
+        "select (c.*)::text::int from customers c",
+        "select c.email::int from customers c",
+        "select 1 from (select email as x from customers) s where (s).x::int > 1",
+        "insert into customers (id) values (1)",
+        "copy (select email from customers) to stdout",
+    ] {
         assert!(withholds(sql), "{sql}");
     }
-    for sql in ["select note from orders", "select 1 / 0", "insert into orders (note) values ('a')"] {
+    for sql in [
+        "select id from customers",
+        "select note from orders",
+        "select 1 / 0",
+        "insert into orders (note) values ('a')",
+        "select (o).note::int from orders o",
+    ] {
         assert!(!withholds(sql), "{sql}");
     }
 }
