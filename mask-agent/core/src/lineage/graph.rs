@@ -190,6 +190,23 @@ impl Graph {
         self.at(node).tied.extend_from_slice(to);
     }
 
+    /// What says which rows a value stands in.
+    pub(super) fn rows_behind(&self, id: NodeId) -> Vec<NodeId> {
+        let mut rows = Vec::new();
+        let mut seen = vec![false; self.nodes.len()];
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            if std::mem::replace(&mut seen[id.0 as usize], true) {
+                continue;
+            }
+            let node = self.node(id);
+            rows.extend(node.entry.map(|entry| self.rows(entry)));
+            rows.extend_from_slice(&node.implied);
+            open.extend_from_slice(&node.from);
+        }
+        rows
+    }
+
     /// What says how many rows a call returned: its result, or only what that is implied by where it was read.
     pub(super) fn rows_of_call(&self, call: NodeId) -> Vec<NodeId> {
         let node = self.node(call);
