@@ -99,6 +99,14 @@ fn a_count_of_what_met_a_masked_value_tells_it() {
         "?column? ~ customers.salary, numbers.i",
     );
     check(
+        "select id from numbers, customers where i <= salary",
+        "id = customers.id ~ customers.salary, numbers.i",
+    );
+    check(
+        "select o.id from orders o, numbers, customers where i <= salary",
+        "id = orders.id ~ customers.salary, numbers.i",
+    );
+    check(
         "select note from orders o left join customers c on c.id = o.customer_id and c.email is null",
         "note = orders.note",
     );
