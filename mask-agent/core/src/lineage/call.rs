@@ -25,7 +25,16 @@ impl<'a> Tracer<'a> {
     /// The result of a call and, where it is a row of known columns, these.
     pub(super) fn call(&mut self, call: &protobuf::FuncCall) -> (NodeId, Option<Columns<'a>>) {
         let (schema, name) = qualified(&call.funcname);
+        let outer = std::mem::take(&mut self.refs);
         let mut arguments = self.arguments(&call.args);
+        let named = std::mem::replace(&mut self.refs, outer);
+        self.refs.extend_from_slice(&named);
+        if matches!(&*name, "count" | "regr_count")
+            && arguments.iter().any(|node| !self.graph.is_identity(*node))
+        {
+            // It counts where its argument is not null, as a condition would.
+            self.meet(named, Usage::Function, false);
+        }
         if call.args.iter().any(|argument| matches!(argument.node, Some(NodeEnum::NamedArgExpr(_)))) {
             // Which argument has which name is the function's affair.
             let any = self.graph.made(arguments);

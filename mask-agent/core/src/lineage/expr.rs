@@ -26,6 +26,7 @@ impl<'a> Tracer<'a> {
                     let Some(columns) = self.star(node) else { return self.column(&names) };
                     let nodes = columns.nodes();
                     self.refs.extend(&nodes);
+                    self.facts.named.extend(&nodes);
                     return self.graph.made(nodes);
                 }
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -57,9 +58,14 @@ impl<'a> Tracer<'a> {
             }
             NodeEnum::NullTest(test) => {
                 let nodes = self.optional(test.arg.as_deref());
-                // NULL is shown as NULL anyway.
+                // NULL is shown as NULL anyway, but where it comes from an outer join it tells of the rows.
                 match *nodes {
-                    [node] if self.graph.is_identity(node) && !test.argisrow => self.graph.made(Vec::new()),
+                    [node] if self.graph.is_identity(node) && !test.argisrow => {
+                        let rows = self.graph.rows_behind(node);
+                        let test = self.graph.made(Vec::new());
+                        self.graph.imply(test, &rows);
+                        test
+                    }
                     _ => self.graph.made(nodes),
                 }
             }
@@ -98,10 +104,11 @@ impl<'a> Tracer<'a> {
             NodeEnum::JsonObjectConstructor(json) => self.all(&json.exprs),
             NodeEnum::JsonArrayConstructor(json) => self.all(&json.exprs),
             NodeEnum::JsonArrayQueryConstructor(json) => {
-                let query = self.any_query(json.query.as_deref());
+                let (query, tied) = self.subquery(json.query.as_deref());
                 let nodes = query.columns.nodes();
                 let node = self.graph.made(nodes);
                 self.graph.imply(node, &[query.rows]);
+                self.graph.tie(node, &tied);
                 vec![node]
             }
             NodeEnum::JsonKeyValue(pair) => {
@@ -151,6 +158,7 @@ impl<'a> Tracer<'a> {
                 Some(columns) => {
                     let all = columns.nodes();
                     self.refs.extend(&all);
+                    self.facts.named.extend(&all);
                     nodes.extend(all);
                 }
                 None => nodes.push(self.expression(argument)),
@@ -223,10 +231,12 @@ impl<'a> Tracer<'a> {
         if let (Some(NodeEnum::ColumnRef(reference)), [field]) =
             (argument.and_then(|node| node.node.as_ref()), &*indirection.indirection)
             && let (Some(name), [relation]) = (super::trace::only_text(field), &*strings(&reference.fields))
-            && let Some(item) = self.find_item(None, relation)
+            && let Some((level, item)) = self.find_item_at(None, relation)
             && let [node] = *item.columns.named(name)
         {
+            self.correlate(level, node);
             self.refs.push(node);
+            self.facts.named.push(node);
             return node;
         }
         let mut nodes = self.optional(argument);

@@ -32,6 +32,8 @@ struct Node {
     type_oid: u32,
     /// Values of the rows around that a subquery was told: which it is depends on them.
     tied: Vec<NodeId>,
+    /// Of the rows of a query: what says how often each is there.
+    pairs: Option<NodeId>,
 }
 
 impl Node {
@@ -45,6 +47,8 @@ impl Node {
 pub(super) struct Meeting {
     pub(super) nodes: Vec<NodeId>,
     pub(super) usage: Usage,
+    /// What says how often each row of the query it stands in is there.
+    pub(super) pairs: Option<NodeId>,
     /// Whether each side is a column as it is, so that only equal values meet.
     pub(super) is_plain: bool,
 }
@@ -188,6 +192,34 @@ impl Graph {
 
     pub(super) fn tie(&mut self, node: NodeId, to: &[NodeId]) {
         self.at(node).tied.extend_from_slice(to);
+    }
+
+    /// What says how often each of a query's rows is there: more than one where relations meet.
+    pub(super) fn pairs(&mut self, rows: NodeId) -> NodeId {
+        if let Some(pairs) = self.node(rows).pairs {
+            return pairs;
+        }
+        let pairs = self.made(Vec::new());
+        self.at(rows).pairs = Some(pairs);
+        self.imply(rows, &[pairs]);
+        pairs
+    }
+
+    /// What says which rows a value stands in.
+    pub(super) fn rows_behind(&self, id: NodeId) -> Vec<NodeId> {
+        let mut rows = Vec::new();
+        let mut seen = vec![false; self.nodes.len()];
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            if std::mem::replace(&mut seen[id.0 as usize], true) {
+                continue;
+            }
+            let node = self.node(id);
+            rows.extend(node.entry.map(|entry| self.rows(entry)));
+            rows.extend_from_slice(&node.implied);
+            open.extend_from_slice(&node.from);
+        }
+        rows
     }
 
     /// What says how many rows a call returned: its result, or only what that is implied by where it was read.
@@ -348,7 +380,9 @@ impl Graph {
                 continue;
             }
             rows.extend(self.node(id).entry);
-            let targets: Vec<NodeId> = rows.iter().map(|entry| self.rows(*entry)).chain([id]).collect();
+            let pairs = meeting.pairs.filter(|_| !rows.is_empty());
+            let targets: Vec<NodeId> =
+                rows.iter().map(|entry| self.rows(*entry)).chain([id]).chain(pairs).collect();
             for target in targets {
                 let sources: Vec<NodeId> =
                     telling.iter().copied().filter(|source| *source != target).collect();

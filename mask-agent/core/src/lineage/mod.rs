@@ -1,7 +1,7 @@
 //! What a statement reads, what its outputs are made of, and where else it puts values.
 //!
-//! A statement is read by `PostgreSQL`'s own grammar into a graph of values ([`graph`]); names are resolved over
-//! the catalog ([`scope`]), views and functions of users are read through. What cannot be told is untraceable,
+//! A statement is read by `PostgreSQL`'s own grammar into a graph of values (`graph`); names are resolved over
+//! the catalog (`scope`), views and functions of users are read through. What cannot be told is untraceable,
 //! and nothing untraceable is ever shown.
 
 /// Bodies of functions.

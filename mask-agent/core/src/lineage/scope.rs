@@ -337,7 +337,7 @@ impl<'a> Tracer<'a> {
     }
 
     /// The nearest relation of this name, and the level it stands on.
-    fn find_item_at(&self, schema: Option<&str>, name: &str) -> Option<(usize, &Item<'a>)> {
+    pub(super) fn find_item_at(&self, schema: Option<&str>, name: &str) -> Option<(usize, &Item<'a>)> {
         let fits = |item: &&Item<'_>| {
             item.name.as_deref() == Some(name)
                 && schema.is_none_or(|schema| {

@@ -352,7 +352,10 @@ impl<'a> Tracer<'a> {
         self.from(&select.from_clause);
         self.condition(select.where_clause.as_deref());
         self.refs.clear();
-        let (columns, refs) = self.targets(&select.target_list);
+        let (mut columns, refs) = self.targets(&select.target_list);
+        if self.levels.last().is_some_and(|level| level.items.len() > 1) {
+            self.count_pairs(&mut columns, rows);
+        }
         for group in &select.group_clause {
             self.group(group, &columns, &refs);
         }
@@ -380,6 +383,15 @@ impl<'a> Tracer<'a> {
         self.refs = outer;
         self.refs.extend(refs.into_iter().flatten());
         Query { columns, rows }
+    }
+
+    /// Where relations meet, how often a value is there may tell what it met.
+    fn count_pairs(&mut self, columns: &mut Columns<'a>, rows: NodeId) {
+        let pairs = self.graph.pairs(rows);
+        for node in columns.list.iter_mut().map(|(_, node)| node).chain(&mut columns.open) {
+            *node = self.graph.copy(vec![*node]);
+            self.graph.imply(*node, &[pairs]);
+        }
     }
 
     /// What is selected, and the columns each output names.
@@ -687,7 +699,9 @@ impl<'a> Tracer<'a> {
     pub(super) fn meet(&mut self, nodes: Vec<NodeId>, usage: Usage, is_plain: bool) {
         if !nodes.is_empty() {
             self.facts.named.extend_from_slice(&nodes);
-            self.graph.meetings.push(super::graph::Meeting { nodes, usage, is_plain });
+            let rows = self.levels.last().map(|level| level.rows);
+            let pairs = rows.map(|rows| self.graph.pairs(rows));
+            self.graph.meetings.push(super::graph::Meeting { nodes, usage, pairs, is_plain });
         }
     }
 

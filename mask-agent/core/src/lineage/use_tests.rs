@@ -84,6 +84,39 @@ fn a_value_that_met_a_masked_one_tells_it_by_being_there() {
 }
 
 #[test]
+fn a_count_of_what_met_a_masked_value_tells_it() {
+    check(
+        "select count(case when i <= salary then 1 end) from numbers, customers",
+        "count ~ customers.salary, numbers.i",
+    );
+    check(
+        "select count(nullif(i <= salary, false)) from numbers, customers",
+        "count ~ customers.salary, numbers.i",
+    );
+    check("select count(case when salary > 1000 then 1 end), count(email) from customers", "count; count");
+    check(
+        "select x is null from numbers n left join lateral (select c.id as x from customers c where c.salary >= n.i) s on true",
+        "?column? ~ customers.salary, numbers.i",
+    );
+    check(
+        "select id from numbers, customers where i <= salary",
+        "id = customers.id ~ customers.salary, numbers.i",
+    );
+    check(
+        "select o.id from orders o, numbers, customers where i <= salary",
+        "id = orders.id ~ customers.salary, numbers.i",
+    );
+    check(
+        "select note from orders o left join customers c on c.id = o.customer_id and c.email is null",
+        "note = orders.note",
+    );
+    check(
+        "select i from numbers n where (select count(*) from orders where id <= (n).i) < (select max(salary) from customers)",
+        "i = numbers.i ~ customers.salary, orders.id",
+    );
+}
+
+#[test]
 fn a_question_with_a_constant_tells_one_bit_and_no_value() {
     check("select i from numbers, customers where i <= 5 and salary > 1", "i = numbers.i");
     check(
