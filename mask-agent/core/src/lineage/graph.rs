@@ -51,6 +51,19 @@ pub(super) struct Meeting {
     pub(super) pairs: Option<NodeId>,
     /// Whether each side is a column as it is, so that only equal values meet.
     pub(super) is_plain: bool,
+    /// Whether a masked value meets rows of another relation, so that their number tells it.
+    pub(super) crosses: bool,
+}
+
+impl Meeting {
+    /// How the columns that meet are used.
+    pub(super) fn usage(&self) -> Usage {
+        match self.usage {
+            // `numbers.i <= c.salary` is there once for each unit of the salary.
+            Usage::Function | Usage::Pattern | Usage::Range if self.crosses => Usage::RowCount,
+            usage => usage,
+        }
+    }
 }
 
 /// How a statement uses a column without showing it.
@@ -334,14 +347,14 @@ impl Graph {
     /// `where n.i <= c.salary` lets every `n.i` up to the salary through; the last one, or their number, is the
     /// salary. So the other relation's rows are implied by what they were compared with.
     pub(super) fn spread(&mut self, is_sensitive: &dyn Fn(ColumnId) -> bool) {
-        let meetings = std::mem::take(&mut self.meetings);
+        let mut meetings = std::mem::take(&mut self.meetings);
         for _round in 0..=meetings.len() {
             let mut changed = false;
-            let tied = |meeting: &Meeting| meeting.nodes.iter().any(|id| !self.node(*id).tied.is_empty());
-            let met: Vec<&Meeting> =
-                meetings.iter().filter(|meeting| meeting.nodes.len() > 1 || tied(meeting)).collect();
-            for meeting in met {
-                changed |= self.spread_one(meeting, is_sensitive);
+            for meeting in &mut meetings {
+                let tied = meeting.nodes.iter().any(|id| !self.node(*id).tied.is_empty());
+                if meeting.nodes.len() > 1 || tied {
+                    changed |= self.spread_one(meeting, is_sensitive);
+                }
             }
             if !changed {
                 break;
@@ -350,7 +363,7 @@ impl Graph {
         self.meetings = meetings;
     }
 
-    fn spread_one(&mut self, meeting: &Meeting, is_sensitive: &dyn Fn(ColumnId) -> bool) -> bool {
+    fn spread_one(&mut self, meeting: &mut Meeting, is_sensitive: &dyn Fn(ColumnId) -> bool) -> bool {
         let mut telling = Vec::new();
         let mut others = Vec::new();
         for id in &meeting.nodes {
@@ -380,7 +393,9 @@ impl Graph {
                 continue;
             }
             rows.extend(self.node(id).entry);
-            let pairs = meeting.pairs.filter(|_| !rows.is_empty());
+            meeting.crosses |= !rows.is_empty() && !telling.is_empty();
+            // Equal values are there once, unless somebody stored them more often.
+            let pairs = meeting.pairs.filter(|_| !rows.is_empty() && !meeting.is_plain);
             let targets: Vec<NodeId> =
                 rows.iter().map(|entry| self.rows(*entry)).chain([id]).chain(pairs).collect();
             for target in targets {

@@ -597,7 +597,7 @@ fn predicates(tracer: &Tracer<'_>) -> Vec<Predicate> {
         for node in &meeting.nodes {
             let origins = tracer.graph.origins(*node);
             let columns = origins.columns.iter().chain(&origins.views);
-            predicates.extend(columns.map(|column| Predicate { column: *column, usage: meeting.usage }));
+            predicates.extend(columns.map(|column| Predicate { column: *column, usage: meeting.usage() }));
         }
         // Once, however often a meeting names it.
         let mut once: Vec<Predicate> = predicates.drain(before..).collect();

@@ -701,7 +701,7 @@ impl<'a> Tracer<'a> {
             self.facts.named.extend_from_slice(&nodes);
             let rows = self.levels.last().map(|level| level.rows);
             let pairs = rows.map(|rows| self.graph.pairs(rows));
-            self.graph.meetings.push(super::graph::Meeting { nodes, usage, pairs, is_plain });
+            self.graph.meetings.push(super::graph::Meeting { nodes, usage, pairs, is_plain, crosses: false });
         }
     }
 
