@@ -331,9 +331,13 @@ impl<'a> Reader<'a> {
     }
 
     fn sets_path(&mut self, set: &protobuf::VariableSetStmt) {
-        let all = set.name.is_empty();
-        if !all && set.name != "search_path" {
-            // A role may have a path of its own, but only sessions start with it.
+        // `"$user"` in the path is another schema for another role.
+        let role = matches!(&*set.name, "role" | "session_authorization");
+        if role || set.name.is_empty() {
+            self.statement.sets_path = Some(None);
+            return;
+        }
+        if set.name != "search_path" {
             return;
         }
         let values: Option<Vec<String>> = set.args.iter().map(literal).collect();

@@ -510,7 +510,7 @@ impl PostgresSession {
         if !self.in_transaction {
             self.portals.retain(|_, portal| portal.holds);
             if let Some(path) = self.next_path.take().filter(|_| self.queue.len() == 0) {
-                self.path = Some(path);
+                self.take_path(Some(path));
             }
             if self.queue.len() == 0 {
                 self.overlay = Overlay::default();

@@ -230,7 +230,7 @@ impl PostgresSession {
     /// What a statement changes is taken note of when it is sent.
     fn sends(&mut self, analysed: &Analysed) {
         if analysed.sets_path.is_some() {
-            self.path = None;
+            self.take_path(None);
         }
         if self.enforces() {
             for made in &analysed.made {

@@ -188,6 +188,14 @@ impl PostgresSession {
         self.epoch += 1;
     }
 
+    /// Names are looked up elsewhere from now on; what was decided about them is forgotten.
+    pub(super) fn take_path(&mut self, path: Option<Vec<String>>) {
+        if self.path != path {
+            self.path = path;
+            self.decisions.clear();
+        }
+    }
+
     /// The same for a statement, whose change ends with its transaction unless that is committed.
     pub(super) fn names_changed_by_statement(&mut self) {
         self.unsettled = true;
