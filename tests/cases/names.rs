@@ -254,3 +254,35 @@ fn a_prepared_statement_whose_names_come_to_mean_something_else_shows_no_masked_
     assert!(faults.is_empty(), "a masked cell was shown after a change of {faults:#?}");
     Ok(())
 }
+
+#[test]
+fn the_same_text_is_ruled_on_anew_under_another_search_path() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    postgres.setup(SCHEMA)?;
+    postgres.setup(SCHEMAS)?;
+    let agent = Agent::start_with(postgres.port, Some(POLICY))?;
+    // The server names no origin of an expression, so only what was decided can hide it.
+    let text = query("select lower(label || '') from things order by id");
+    let said = [
+        query("set search_path = open"),
+        text.clone(),
+        query("set search_path = hidden"),
+        text.clone(),
+        query("set search_path = open"),
+        text,
+    ];
+    let direct = talk(None, postgres.port, &said)?;
+    let masked = talk(Some(&agent), postgres.port, &said)?;
+    assert!(shows(&direct[3], b"canary"), "there is nothing to show: {direct:02x?}");
+    assert!(
+        !CANARIES.iter().any(|canary| masked.iter().any(|answer| shows(answer, canary))),
+        "{masked:02x?}"
+    );
+    for open in [1, 5] {
+        assert_eq!(direct[open], masked[open], "what is not masked is shown as it is");
+    }
+    Ok(())
+}
