@@ -136,7 +136,7 @@ async fn contents(client: &Client, mark: &mut Mark) -> Result<(Contents, bool)> 
         });
     }
     contents.routines = routines.iter().map(routine).collect::<Result<_>>()?;
-    let complete = define(client, &mut contents).await?;
+    let complete = define(client, &mut contents, &defaults).await?;
     Ok((contents, complete))
 }
 
@@ -247,7 +247,7 @@ fn routine(row: &Row) -> Result<Routine> {
 }
 
 /// Adds queries of views, bodies of functions and expressions of columns; whether none is missing.
-async fn define(client: &Client, contents: &mut Contents) -> Result<bool> {
+async fn define(client: &Client, contents: &mut Contents, defaults: &HashSet<u32>) -> Result<bool> {
     let is_system = |schema: &str| matches!(schema, "pg_catalog" | "information_schema");
     let view = |kind| matches!(kind, RelationKind::View | RelationKind::MaterializedView);
     let of_users = |relation: &&Relation| {
@@ -257,8 +257,8 @@ async fn define(client: &Client, contents: &mut Contents) -> Result<bool> {
     let views: Vec<u32> = views.map(|relation| relation.oid).collect();
     let generated = contents.relations.iter();
     let generated = generated.filter(|relation| {
-        relation.has_user_code || relation.columns.iter().any(|column| column.generated.is_some())
-    });
+            defaults.contains(&relation.oid) || relation.columns.iter().any(|column| column.generated.is_some())
+        });
     let generated: Vec<u32> = generated.map(|relation| relation.oid).collect();
     let bodies = contents.routines.iter().filter(|routine| {
         matches!(routine.kind, RoutineKind::Function | RoutineKind::Procedure)
@@ -276,7 +276,7 @@ async fn define(client: &Client, contents: &mut Contents) -> Result<bool> {
         for column in &mut relation.columns {
             if let Some(expression) = &mut column.generated {
                 *expression = expressions.take(relation.oid, column.number).unwrap_or_default();
-            } else if relation.has_user_code {
+            } else if defaults.contains(&relation.oid) {
                 column.default = expressions.take(relation.oid, column.number);
             }
         }
