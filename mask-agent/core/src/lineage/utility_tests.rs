@@ -140,6 +140,16 @@ fn settings_that_change_the_lexer_are_refused() {
     check("update pg_settings set setting = 'off' where name = 'standard_conforming_strings'", UNSAFE);
     check("select setting from pg_settings", "sent");
     check("set search_path = other", "sent");
+    let named_by_row = |value: &str| {
+        format!(
+            "select set_config(name, {value}, false) from pg_settings where name = 'restrict_nonsystem_relation_kind'"
+        )
+    };
+    check(&named_by_row("'view, foreign-table'"), "sent");
+    check(&named_by_row("'view'"), "sent");
+    for value in ["'off'", "'S,JIS'", "'view, off'", "'view,'", "''", "setting", "$1", "null"] {
+        check(&named_by_row(value), UNSAFE);
+    }
 }
 
 #[test]
