@@ -153,6 +153,28 @@ fn settings_that_change_the_lexer_are_refused() {
 }
 
 #[test]
+fn a_table_of_this_transaction_is_altered_where_no_value_leaves_its_column() {
+    check("alter table fresh add constraint f_uniq unique (email, note)", "sent");
+    check(
+        "alter table fresh add foreign key (id) references customers (id) deferrable initially deferred",
+        "sent",
+    );
+    check(
+        "alter table fresh add column email text default 'x' not null, add made timestamptz default now()",
+        "sent",
+    );
+    check("alter table fresh alter email type varchar(9), drop column note", "sent");
+    const MOVED: &str = "refuse write-from-sensitive";
+    check("alter table fresh alter note type text using email", MOVED);
+    check("alter table fresh alter note type text using fresh::text", MOVED);
+    check("alter table fresh alter note type text using other", MOVED);
+    check("alter table fresh add x text generated always as (lower(other)) stored", MOVED);
+    check("alter table orders inherit fresh", MOVED);
+    check("alter table fresh inherit orders", MOVED);
+    check("alter table orders attach partition fresh default", MOVED);
+}
+
+#[test]
 fn a_class_is_not_lost_by_renaming() {
     check("alter table customers rename email to note", "refuse reclassify");
     check("alter table customers rename city to town", "sent");
