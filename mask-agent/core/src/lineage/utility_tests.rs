@@ -172,6 +172,8 @@ fn a_table_of_this_transaction_is_altered_where_no_value_leaves_its_column() {
     check("alter table orders inherit fresh", MOVED);
     check("alter table fresh inherit orders", MOVED);
     check("alter table orders attach partition fresh default", MOVED);
+    check("alter table fresh alter note options (set column_name 'email')", MOVED);
+    check("alter foreign table fresh options (set table_name 'customers')", MOVED);
 }
 
 #[test]
