@@ -40,6 +40,15 @@ fn both(agent: &Agent, program: &str, arguments: &[&str]) -> Result<(String, Str
     Ok((direct, through))
 }
 
+fn assert_nothing_refused(agent: &Agent) -> Result<()> {
+    let trail = agent.trail()?;
+    let statements: Vec<_> = trail.iter().filter(|record| record["kind"] == "statement").collect();
+    assert!(!statements.is_empty(), "the trail holds no statement");
+    let refused: Vec<_> = statements.iter().filter(|record| record["ruling"] == "refuse").collect();
+    assert!(refused.is_empty(), "{refused:#?}");
+    Ok(())
+}
+
 /// What a psql script printed after each of its `== ` marks.
 fn sections(text: &str) -> Vec<(&str, &str)> {
     text.split("== ").skip(1).filter_map(|section| section.split_once('\n')).collect()
@@ -92,7 +101,7 @@ fn psql_describes_a_database_as_it_does_direct() -> Result<()> {
         assert_same(command, direct, through);
     }
     assert_eq!(direct.len(), through.len());
-    Ok(())
+    assert_nothing_refused(&agent)
 }
 
 /// Lines of a dump outside its COPY blocks, and the rows of each block by its COPY line.
@@ -131,7 +140,15 @@ fn pg_dump_writes_what_it_writes_direct_but_for_masked_cells() -> Result<()> {
         }
         assert_eq!((copies.is_empty(), masked), if options == whole { (false, 7) } else { (true, 0) });
     }
-    Ok(())
+    let inserts = ["--inserts", "--table=shop.parts", "--table=shop.orders*", "--table=shop.*notes", &dsn];
+    let (direct, through) = both(&agent, "pg_dump", &inserts)?;
+    assert!(direct.contains("INSERT INTO shop.parts VALUES (1, 'bolt'"), "{direct}");
+    assert_same("inserts", &parts_of(&direct).0.join("\n"), &parts_of(&through).0.join("\n"));
+    let roles = ["--globals-only", "--no-role-passwords", "-d", &dsn];
+    let (direct, through) = both(&agent, "pg_dumpall", &roles)?;
+    assert!(direct.contains("CREATE ROLE clerk"), "{direct}");
+    assert_same("globals", &parts_of(&direct).0.join("\n"), &parts_of(&through).0.join("\n"));
+    assert_nothing_refused(&agent)
 }
 
 #[test]
@@ -157,7 +174,7 @@ fn reports_in_the_manner_of_tpch_are_equal_but_for_masked_cells() -> Result<()> 
         }
     }
     assert_eq!(masked, ["cheapest supplier", "returned items", "top supplier", "sales opportunity"]);
-    Ok(())
+    assert_nothing_refused(&agent)
 }
 
 #[test]
@@ -172,7 +189,7 @@ fn sqlalchemy_reflects_what_it_reflects_direct() -> Result<()> {
     let (direct, through) = both(&agent, &driver_python()?, &[SCRIPT, "reflect", &port, "postgres"])?;
     assert!(direct.contains("CREATE TABLE shop.customers") && direct.contains("buyers"), "{direct}");
     assert_same("the reflection", &direct, &through);
-    Ok(())
+    assert_nothing_refused(&agent)
 }
 
 #[test]
@@ -212,5 +229,5 @@ fn django_inspects_migrates_and_finds_its_users() -> Result<()> {
     assert!(outside.iter().any(|line| line.contains("CREATE TABLE public.auth_user ")), "{outside:#?}");
     assert_same("the migrated schema", &outside.join("\n"), &outside_through.join("\n"));
     assert_eq!(copies, copies_through, "what the migrations wrote");
-    Ok(())
+    assert_nothing_refused(&agent)
 }
