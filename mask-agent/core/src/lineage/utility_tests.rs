@@ -140,6 +140,40 @@ fn settings_that_change_the_lexer_are_refused() {
     check("update pg_settings set setting = 'off' where name = 'standard_conforming_strings'", UNSAFE);
     check("select setting from pg_settings", "sent");
     check("set search_path = other", "sent");
+    let named_by_row = |value: &str| {
+        format!(
+            "select set_config(name, {value}, false) from pg_settings where name = 'restrict_nonsystem_relation_kind'"
+        )
+    };
+    check(&named_by_row("'view, foreign-table'"), "sent");
+    check(&named_by_row("'view'"), "sent");
+    for value in ["'off'", "'S,JIS'", "'view, off'", "'view,'", "''", "setting", "$1", "null"] {
+        check(&named_by_row(value), UNSAFE);
+    }
+}
+
+#[test]
+fn a_table_of_this_transaction_is_altered_where_no_value_leaves_its_column() {
+    check("alter table fresh add constraint f_uniq unique (email, note)", "sent");
+    check(
+        "alter table fresh add foreign key (id) references customers (id) deferrable initially deferred",
+        "sent",
+    );
+    check(
+        "alter table fresh add column email text default 'x' not null, add made timestamptz default now()",
+        "sent",
+    );
+    check("alter table fresh alter email type varchar(9), drop column note", "sent");
+    const MOVED: &str = "refuse write-from-sensitive";
+    check("alter table fresh alter note type text using email", MOVED);
+    check("alter table fresh alter note type text using fresh::text", MOVED);
+    check("alter table fresh alter note type text using other", MOVED);
+    check("alter table fresh add x text generated always as (lower(other)) stored", MOVED);
+    check("alter table orders inherit fresh", MOVED);
+    check("alter table fresh inherit orders", MOVED);
+    check("alter table orders attach partition fresh default", MOVED);
+    check("alter table fresh alter note options (set column_name 'email')", MOVED);
+    check("alter foreign table fresh options (set table_name 'customers')", MOVED);
 }
 
 #[test]

@@ -1,0 +1,233 @@
+//! Ordinary programs see through the agent what they see direct, but for the cells of classified columns.
+
+use std::{collections::HashMap, process::Command};
+
+use anyhow::{Context, Result, ensure};
+use mask_tests::{Agent, Postgres, driver_python, have_root};
+
+const SHOP: &str = include_str!("programs/shop.sql");
+const TPCH: &str = include_str!("programs/tpch.sql");
+const QUERIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/programs/tpch_queries.sql");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/programs/programs.py");
+
+/// Columns of the two schemas that the built-in policy classifies, and what is derived from them.
+const MASKED: [&str; 8] =
+    ["email", "phone", "address", "c_address", "c_phone", "s_address", "s_phone", "cntrycode"];
+
+/// psql's descriptions, each of which asks the catalogs in its own way.
+const DESCRIPTIONS: &str = r"
+    \d|\d+ customers|\d customers|\d+ parts|\d+ orders|\d+ orders_old|\d+ long_notes|\d+ buyers|\d+ labels
+    \d+ cities|\d+ tickets|\d+ customers_city|\d+ abroad.far|\d+ parcel|\d shop.*|\da+ shop.*|\dA+|\dAc btree|\dAf btree
+    \dAo+ btree text_ops|\dAp+ btree text_ops|\db+|\dc+ *utf8*|\dC+|\dC+ parcel|\dconfig|\dd shop.*|\dD+|\dD+ shop.*
+    \ddp|\dE+|\des+|\det+|\deu+|\dew+|\df+|\df+ shop.*|\df+ pg_catalog.lower|\dF+|\dFd+|\dFp+|\dFt+|\dg+|\di|\di+
+    \dl|\dL+|\dm|\dm+|\dn+|\do|\do+ shop.*|\dO+|\dO+ shop.*|\dp|\dP+|\dRp+|\dRs+|\ds|\ds+|\dS pg_cl*|\dt
+    \dt+|\dT+|\dT+ shop.*|\du|\du+|\dv+|\dx+|\dX|\dy+|\l|\l+|\sf doubled|\sf+ contact|\sf stamp|\sv buyers
+    \sv+ labels|\z|\z shop.*";
+
+/// Runs a program direct or protected, and takes only what a clean run prints.
+fn run(mut command: Command, arguments: &[&str]) -> Result<String> {
+    let ran = command.args(arguments).env("PGPASSWORD", "clear-secret").output()?;
+    let errors = String::from_utf8_lossy(&ran.stderr);
+    ensure!(ran.status.success() && !errors.contains("ERROR"), "{arguments:?}: {errors}");
+    Ok(String::from_utf8(ran.stdout)?)
+}
+
+/// The same program with the same arguments, direct and then through the agent.
+fn both(agent: &Agent, program: &str, arguments: &[&str]) -> Result<(String, String)> {
+    let direct = run(Command::new(program), arguments)?;
+    let through = run(agent.client(program), arguments)
+        .with_context(|| format!("direct it succeeds\n{}", agent.log()))?;
+    Ok((direct, through))
+}
+
+fn assert_nothing_refused(agent: &Agent) -> Result<()> {
+    let trail = agent.trail()?;
+    let statements: Vec<_> = trail.iter().filter(|record| record["kind"] == "statement").collect();
+    assert!(!statements.is_empty(), "the trail holds no statement");
+    let refused: Vec<_> = statements.iter().filter(|record| record["ruling"] == "refuse").collect();
+    assert!(refused.is_empty(), "{refused:#?}");
+    Ok(())
+}
+
+/// What a psql script printed after each of its `== ` marks.
+fn sections(text: &str) -> Vec<(&str, &str)> {
+    text.split("== ").skip(1).filter_map(|section| section.split_once('\n')).collect()
+}
+
+fn assert_same(what: &str, direct: &str, through: &str) {
+    let first = direct.lines().zip(through.lines()).find(|(direct, through)| direct != through);
+    assert!(direct == through, "{what} differs, first at {first:#?}\ndirect:\n{direct}\nthrough:\n{through}");
+}
+
+/// Equal cell by cell, but that cells of masked columns differ where they are not NULL; how many those are.
+fn assert_same_but_masked(what: &str, columns: &[&str], rows: (&[&str], &[&str]), between: char) -> usize {
+    let (direct, through) = rows;
+    assert_eq!(direct.len(), through.len(), "{what}: rows\n{direct:#?}\n{through:#?}");
+    let mut masked = 0;
+    for (direct, through) in direct.iter().zip(through) {
+        let cells: Vec<_> = direct.split(between).zip(through.split(between)).collect();
+        assert_eq!(cells.len(), columns.len(), "{what}: {direct}\n{through}");
+        for (column, (direct, through)) in columns.iter().zip(cells) {
+            if MASKED.contains(column) && direct != "\\N" {
+                assert_ne!(direct, through, "{what}: {column} is in clear");
+                masked += 1;
+            } else {
+                assert_eq!(direct, through, "{what}: {column}");
+            }
+        }
+    }
+    masked
+}
+
+#[test]
+fn psql_describes_a_database_as_it_does_direct() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    postgres.setup(SHOP)?;
+    let agent = Agent::start(postgres.port)?;
+    let commands = DESCRIPTIONS.split(['|', '\n']).map(str::trim).filter(|command| !command.is_empty());
+    let marked: Vec<_> = commands.map(|command| format!("\\echo == '\\{command}'\n{command}\n")).collect();
+    let scratch = mask_tests::Scratch::new("psql")?;
+    let script = scratch.0.join("describe.sql");
+    std::fs::write(&script, format!("set search_path = shop, pg_catalog;\n{}", marked.concat()))?;
+    let script = script.to_str().context("path is text")?;
+    let dsn = postgres.dsn();
+    let (direct, through) = both(&agent, "psql", &["-X", "-f", script, &dsn])?;
+    let (direct, through) = (sections(&direct), sections(&through));
+    assert_eq!(direct.len(), marked.len(), "{direct:#?}");
+    for ((command, direct), (_, through)) in direct.iter().zip(&through) {
+        assert_same(command, direct, through);
+    }
+    assert_eq!(direct.len(), through.len());
+    assert_nothing_refused(&agent)
+}
+
+/// Lines of a dump outside its COPY blocks, and the rows of each block by its COPY line.
+fn parts_of(dump: &str) -> (Vec<&str>, HashMap<&str, Vec<&str>>) {
+    let (mut outside, mut copies) = (vec![], HashMap::new());
+    // Newer releases of pg_dump print a key of chance in \restrict.
+    let mut lines = dump.lines().filter(|line| !line.contains("restrict "));
+    while let Some(line) = lines.next() {
+        outside.push(line);
+        if line.starts_with("COPY ") {
+            copies.insert(line, lines.by_ref().take_while(|line| *line != "\\.").collect());
+        }
+    }
+    (outside, copies)
+}
+
+#[test]
+fn pg_dump_writes_what_it_writes_direct_but_for_masked_cells() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    postgres.setup(SHOP)?;
+    let agent = Agent::start(postgres.port)?;
+    let dsn = postgres.dsn();
+    let whole = ["--exclude-table-data=abroad.far", &dsn];
+    for options in [&["--schema-only", dsn.as_str()][..], &whole, &["--clean", "--if-exists", "-s", &dsn]] {
+        let (direct, through) = both(&agent, "pg_dump", options)?;
+        let ((outside, copies), (outside_through, copies_through)) = (parts_of(&direct), parts_of(&through));
+        assert_same("the dump", &outside.join("\n"), &outside_through.join("\n"));
+        let mut masked = 0;
+        for (copy, rows) in &copies {
+            let columns = copy.split(['(', ')']).nth(1).context("columns")?;
+            let columns: Vec<_> = columns.split(", ").collect();
+            masked += assert_same_but_masked(copy, &columns, (rows, &copies_through[copy]), '\t');
+        }
+        assert_eq!((copies.is_empty(), masked), if options == whole { (false, 7) } else { (true, 0) });
+    }
+    let inserts = ["--inserts", "--table=shop.parts", "--table=shop.orders*", "--table=shop.*notes", &dsn];
+    let (direct, through) = both(&agent, "pg_dump", &inserts)?;
+    assert!(direct.contains("INSERT INTO shop.parts VALUES (1, 'bolt'"), "{direct}");
+    assert_same("inserts", &parts_of(&direct).0.join("\n"), &parts_of(&through).0.join("\n"));
+    let roles = ["--globals-only", "--no-role-passwords", "-d", &dsn];
+    let (direct, through) = both(&agent, "pg_dumpall", &roles)?;
+    assert!(direct.contains("CREATE ROLE clerk"), "{direct}");
+    assert_same("globals", &parts_of(&direct).0.join("\n"), &parts_of(&through).0.join("\n"));
+    assert_nothing_refused(&agent)
+}
+
+#[test]
+fn reports_in_the_manner_of_tpch_are_equal_but_for_masked_cells() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    postgres.setup(TPCH)?;
+    let agent = Agent::start(postgres.port)?;
+    let dsn = postgres.dsn();
+    let (direct, through) = both(&agent, "psql", &["-X", "-A", "-P", "footer=off", "-f", QUERIES, &dsn])?;
+    let (direct, through) = (sections(&direct), sections(&through));
+    assert_eq!((direct.len(), through.len()), (15, 15), "{direct:#?}\n{through:#?}");
+    let mut masked = vec![];
+    for ((query, direct), (_, through)) in direct.iter().zip(&through) {
+        let (direct, through): (Vec<_>, Vec<_>) = (direct.lines().collect(), through.lines().collect());
+        assert!(direct.len() > 1, "{query} finds nothing");
+        assert_eq!(direct[0], through[0], "{query}: column names");
+        let columns: Vec<_> = direct[0].split('|').collect();
+        if assert_same_but_masked(query, &columns, (&direct[1..], &through[1..]), '|') > 0 {
+            masked.push(*query);
+        }
+    }
+    assert_eq!(masked, ["cheapest supplier", "returned items", "top supplier", "sales opportunity"]);
+    assert_nothing_refused(&agent)
+}
+
+#[test]
+fn sqlalchemy_reflects_what_it_reflects_direct() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("scram-sha-256")?;
+    postgres.setup(SHOP)?;
+    let agent = Agent::start(postgres.port)?;
+    let port = postgres.port.to_string();
+    let (direct, through) = both(&agent, &driver_python()?, &[SCRIPT, "reflect", &port, "postgres"])?;
+    assert!(direct.contains("CREATE TABLE shop.customers") && direct.contains("buyers"), "{direct}");
+    assert_same("the reflection", &direct, &through);
+    assert_nothing_refused(&agent)
+}
+
+#[test]
+fn django_inspects_migrates_and_finds_its_users() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("scram-sha-256")?;
+    postgres.setup(SHOP)?;
+    postgres.setup("create database direct")?;
+    postgres.setup("create database through")?;
+    let agent = Agent::start(postgres.port)?;
+    let (python, port) = (driver_python()?, postgres.port.to_string());
+    let (direct, through) = both(&agent, &python, &[SCRIPT, "inspectdb", &port, "postgres"])?;
+    assert!(direct.contains("class Customers(models.Model)"), "{direct}");
+    assert_same("inspectdb", &direct, &through);
+
+    let direct = run(Command::new(&python), &[SCRIPT, "migrate", &port, "direct"])?;
+    let through =
+        run(agent.client(&python), &[SCRIPT, "migrate", &port, "through"]).with_context(|| agent.log())?;
+    let but_masked = |text: &str| -> String {
+        text.lines()
+            .filter(|line| !line.starts_with("masked"))
+            .fold(String::new(), |all, line| all + line + "\n")
+    };
+    assert_same("what Django printed", &but_masked(&direct), &but_masked(&through));
+    assert!(through.contains("login 2 rui True ['auth.view_group"), "{through}");
+    assert!(direct.contains("masked rui.canary@example.org Rui"), "{direct}");
+    assert!(!through.contains("rui.canary") && !through.contains("Rui"), "{through}");
+    let dump = |database: &str| {
+        let dsn = postgres.dsn().replace("dbname=postgres", &format!("dbname={database}"));
+        let times = ["--exclude-table-data=django_migrations", "--exclude-table-data=auth_user", &dsn];
+        run(Command::new("pg_dump"), &times)
+    };
+    let (direct, through) = (dump("direct")?, dump("through")?);
+    let ((outside, copies), (outside_through, copies_through)) = (parts_of(&direct), parts_of(&through));
+    assert!(outside.iter().any(|line| line.contains("CREATE TABLE public.auth_user ")), "{outside:#?}");
+    assert_same("the migrated schema", &outside.join("\n"), &outside_through.join("\n"));
+    assert_eq!(copies, copies_through, "what the migrations wrote");
+    assert_nothing_refused(&agent)
+}
