@@ -14,6 +14,7 @@ mod masks;
 mod names;
 mod opening;
 mod operating;
+mod random;
 mod refusals;
 mod selection;
 mod takeover;
