@@ -7,7 +7,7 @@ use clap::Args;
 use mask_tests::{
     catch_interrupts,
     corpus::{Policy, Servers},
-    random::{Search, Tally},
+    random::{Search, Tally, program},
 };
 
 use crate::corpus::PolicyName;
@@ -29,6 +29,9 @@ pub(crate) struct Options {
     /// Why the server did not take statements, and how many of them.
     #[arg(long)]
     errors: bool,
+    /// Only show the statements.
+    #[arg(long)]
+    print: bool,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -43,6 +46,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         None => SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
     };
     println!("--seed {seed} --count {}", options.count);
+    if options.print {
+        for seed in (seed..).take(options.count as usize) {
+            println!("-- {seed}\n{};", program(seed).render());
+        }
+        return Ok(());
+    }
     let servers = Servers::start(policies, options.major)?;
     let mut tally = Tally::default();
     let ran = Search::new(&servers)?.run(seed, options.count, &mut tally);

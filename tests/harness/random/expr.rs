@@ -94,8 +94,9 @@ impl Generator {
         if !fitting.is_empty() && self.rng.chance(90) {
             return Node::text(sort, self.rng.pick(&fitting).0.clone());
         }
-        if kind == Kind::Text && !columns.is_empty() && self.rng.chance(60) {
-            return Node::text(sort, format!("{}::text", self.rng.pick(columns).0));
+        if !columns.is_empty() && self.rng.chance(85) {
+            let column = self.rng.pick(columns).0.clone();
+            return Node::text(sort, kind.made_of(&column));
         }
         Node::text(sort, *self.rng.pick(kind.literals()))
     }

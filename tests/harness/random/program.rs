@@ -53,9 +53,9 @@ impl Generator {
         query
     }
 
-    fn then_read(&mut self, make: &str, read: &'static str, depth: u32) -> Vec<Node> {
+    fn then_read(&mut self, template: &str, read: &'static str, depth: u32) -> Vec<Node> {
         let query = self.top(depth, None);
-        let made = Node::new(Sort::Fixed, make, [query]);
+        let made = Node::new(Sort::Fixed, template, [query]);
         let read = (!read.is_empty()).then(|| Node::text(Sort::Fixed, read));
         [made].into_iter().chain(read).collect()
     }

@@ -203,7 +203,7 @@ impl Generator {
             let (one, other) = (&left_keys[0], &right_keys[0]);
             Node::text(Sort::Expr(Kind::Bool), format!("{one} = {}.{other}", right.name))
         };
-        let shared = scope.columns.iter().any(|column| column.0.ends_with(".id"))
+        let shared = scope.columns.iter().any(|column| column.0.split('.').next_back() == Some("id"))
             && right.columns.iter().any(|column| column.0 == "id");
         let parts = [left, right.node.clone()];
         let node = match how {
@@ -257,7 +257,7 @@ impl Generator {
         if self.rng.chance(12) {
             let width = 1 + self.rng.below(columns.len());
             let given: Vec<String> = (0..width).map(|_| self.name("a")).collect();
-            text += &format!("({})", given.join(", "));
+            text = format!("{text}({})", given.join(", "));
             for (column, name) in columns.iter_mut().zip(given) {
                 column.0 = name;
             }
@@ -272,7 +272,7 @@ impl Generator {
         let mut alias = name.clone();
         if self.rng.chance(30) {
             let given: Vec<String> = columns.iter().map(|_| self.name("a")).collect();
-            alias += &format!("({})", given.join(", "));
+            alias = format!("{alias}({})", given.join(", "));
             for (column, name) in columns.iter_mut().zip(given) {
                 column.0 = name;
             }

@@ -16,6 +16,9 @@ const TRIES: u32 = 600;
 /// Leaks that are made small; the others are only counted.
 const SHRUNK: usize = 25;
 
+/// Bytes of rows in an answer that are searched; those after are of the same columns, and searching takes its time.
+const SEARCHED: usize = 200_000;
+
 /// Gives the classified columns values in another alphabet.
 const DISGUISE: &str = "
     update app.customers set name = translate(name, 'qzxwkjvQZXWKJV', 'acdefghACDEFGH'),
@@ -181,6 +184,7 @@ impl Search {
             tally.more_leaks += 1;
             return Ok(());
         }
+        println!("leak under {}, --seed {seed} --count 1, {}", self.agents[index].0.name(), form.name());
         let small = shrink(tree.clone(), TRIES, |tree| {
             check_interrupt()?;
             Ok::<_, anyhow::Error>(!self.leaks(index, &Said::new(tree, form))?.is_empty())
@@ -228,7 +232,7 @@ fn say(target: &mut Target, said: &Said, before: &str) -> Result<Vec<Message>> {
         let open = part.last().is_some_and(|(kind, _)| *kind == b'Z');
         answer.extend(part);
         if !open {
-            return Ok(answer);
+            return Ok(cut(answer));
         }
     }
     let mut ended = client.say(&query("rollback"), 1, b"")?;
@@ -238,7 +242,17 @@ fn say(target: &mut Target, said: &Said, before: &str) -> Result<Vec<Message>> {
     if ended.last().is_some_and(|(kind, body)| (*kind, body.as_slice()) == (b'Z', b"I")) {
         target.kept = Some(client);
     }
-    Ok(answer)
+    Ok(cut(answer))
+}
+
+/// Without rows past the bytes that are searched.
+fn cut(answer: Vec<Message>) -> Vec<Message> {
+    let mut seen = 0;
+    let mut keeps = |(kind, body): &Message| {
+        seen += body.len();
+        seen < SEARCHED || !matches!(kind, b'D' | b'd')
+    };
+    answer.into_iter().filter(|message| keeps(message)).collect()
 }
 
 fn succeeds(answer: &[Message]) -> bool {

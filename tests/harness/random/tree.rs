@@ -117,6 +117,7 @@ impl Node {
     }
 
     /// The same tree with another node in the place of a number.
+    #[must_use]
     pub fn with(&self, index: usize, node: Node) -> Node {
         if index == 0 {
             return node;

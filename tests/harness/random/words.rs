@@ -25,13 +25,26 @@ impl Kind {
     /// What clients may write for it, without a character of canaries.
     pub fn literals(self) -> &'static [&'static str] {
         match self {
-            Text => &["''::text", "'Bolt'::text", "'b'::text", "null::text"],
+            Text => &["''::text", "'Bolt'::text", "'b'::text"],
             Int => &["1", "0", "2", "3"],
             Num => &["1.0", "0.2"],
             Date => &["date '2004-02-03'", "date '2001-01-01'"],
-            Bool => &["true", "false", "null::bool"],
+            Bool => &["true", "true", "false"],
             Texts => &["array['a', 'b']::text[]"],
             Json => &["'{\"a\": 1}'::jsonb"],
+        }
+    }
+
+    /// One made of a column of any kind.
+    pub fn made_of(self, column: &str) -> String {
+        match self {
+            Text => format!("{column}::text"),
+            Int => format!("length({column}::text)"),
+            Num => format!("length({column}::text)::numeric"),
+            Date => format!("(date '2001-01-01' + length({column}::text))"),
+            Bool => format!("({column} is not null)"),
+            Texts => format!("array[{column}::text]"),
+            Json => format!("to_jsonb({column})"),
         }
     }
 
