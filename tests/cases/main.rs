@@ -15,6 +15,7 @@ mod names;
 mod opening;
 mod operating;
 mod programs;
+mod random;
 mod refusals;
 mod selection;
 mod takeover;

@@ -12,6 +12,8 @@ pub mod decoy;
 pub mod netns;
 /// A throw-away PostgreSQL.
 pub mod postgres;
+/// Statements by chance, and what makes those that leak small.
+pub mod random;
 /// The protocol written by hand.
 pub mod wire;
 

@@ -32,7 +32,7 @@ pub(crate) struct Options {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum PolicyName {
+pub(crate) enum PolicyName {
     Zero,
     Strict,
 }

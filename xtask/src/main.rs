@@ -1,10 +1,11 @@
-//! What cargo cannot do: setup, demo, test, ci, tidy, bench, functions.
+//! What cargo cannot do: setup, demo, test, ci, tidy, bench, functions, random.
 
 mod bench;
 mod corpus;
 mod demo;
 mod functions;
 mod fuzz;
+mod random;
 mod setup;
 mod tidy;
 
@@ -48,6 +49,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<std::ffi::OsString>,
     },
+    /// Statements by chance, searched for values that must not be seen.
+    Random(random::Options),
     /// Install what the tool chain and the tests need, and say why.
     Setup,
     /// All tests; those that need root get it by sudo.
@@ -85,6 +88,7 @@ fn main() -> Result<()> {
                 run(Command::new("target/debug/mask-oracle").args(&arguments))
             })
         }
+        Task::Random(options) => as_root(&["build", "--package", "mask-agent"], || random::run(&options)),
         Task::Setup => setup::run(),
         Task::Test => {
             setup::run()?;

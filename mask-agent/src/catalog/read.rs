@@ -257,8 +257,8 @@ async fn define(client: &Client, contents: &mut Contents, defaults: &HashSet<u32
     let views: Vec<u32> = views.map(|relation| relation.oid).collect();
     let generated = contents.relations.iter();
     let generated = generated.filter(|relation| {
-            defaults.contains(&relation.oid) || relation.columns.iter().any(|column| column.generated.is_some())
-        });
+        defaults.contains(&relation.oid) || relation.columns.iter().any(|column| column.generated.is_some())
+    });
     let generated: Vec<u32> = generated.map(|relation| relation.oid).collect();
     let bodies = contents.routines.iter().filter(|routine| {
         matches!(routine.kind, RoutineKind::Function | RoutineKind::Procedure)

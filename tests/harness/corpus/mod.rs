@@ -25,7 +25,7 @@ pub use client::{Client, Door};
 pub use form::Form;
 pub use report::Report;
 pub use run::{Fault, FaultKind, Outcome, Runner};
-pub use stand::Stand;
+pub use stand::{Servers, Stand};
 
 /// One case as written in `tests/corpus/*.yaml`.
 #[derive(Clone, Debug, Deserialize)]

@@ -5,16 +5,19 @@ use anyhow::Result;
 use super::{Case, Door, Outcome, Policy, Runner, schema};
 use crate::{Agent, Postgres};
 
-/// What the corpus is run on.
-pub struct Stand {
-    runner: Runner,
+/// What statements are tried on.
+pub struct Servers {
+    /// The server itself.
+    pub port: u16,
+    /// The ways into the cgroups of the agents.
+    pub doors: Vec<(Policy, u16)>,
     // In this order: the doors close before the agents end, and the agents before the server.
     _doors: Vec<Door>,
     _agents: Vec<Agent>,
     _postgres: Postgres,
 }
 
-impl Stand {
+impl Servers {
     /// Starts a server, of a major version or the system's own, and an agent for each policy that is shipped.
     pub fn start(policies: &[Policy], major: Option<u16>) -> Result<Self> {
         let postgres = major.map_or_else(|| Postgres::start("trust"), Postgres::start_major)?;
@@ -35,8 +38,21 @@ impl Stand {
             agents.push(agent);
             doors.push(door);
         }
-        let runner = Runner::new(postgres.port, &ports)?;
-        Ok(Self { runner, _doors: doors, _agents: agents, _postgres: postgres })
+        Ok(Self { port: postgres.port, doors: ports, _doors: doors, _agents: agents, _postgres: postgres })
+    }
+}
+
+/// What the corpus is run on.
+pub struct Stand {
+    runner: Runner,
+    _servers: Servers,
+}
+
+impl Stand {
+    /// Starts what it takes.
+    pub fn start(policies: &[Policy], major: Option<u16>) -> Result<Self> {
+        let servers = Servers::start(policies, major)?;
+        Ok(Self { runner: Runner::new(servers.port, &servers.doors)?, _servers: servers })
     }
 
     /// Tries a case without agents.

@@ -1,0 +1,34 @@
+//! Statements by chance: none shows a clear value.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use mask_tests::{
+    corpus::{Policy, Servers},
+    have_root,
+    random::{Search, Tally},
+};
+
+/// Where the seeds that are always tried begin, and how many follow each.
+const SEEDS: [(u64, u32); 3] = [(1, 1000), (200_000, 400), (7_000_000_000, 400)];
+
+#[test]
+fn no_statement_of_two_thousand_shows_a_canary() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let servers = Servers::start(&[Policy::Zero, Policy::Strict], None)?;
+    let mut search = Search::new(&servers)?;
+    let mut tally = Tally::default();
+    let chance = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    println!("200 statements of this run alone: cargo xtask random --seed {chance} --count 200");
+    for (seed, count) in SEEDS.into_iter().chain([(chance, 200)]) {
+        search.run(seed, count, &mut tally)?;
+    }
+    println!("{tally}");
+    assert_eq!(tally.count, 2000);
+    assert!(tally.leaks.is_empty(), "{tally}");
+    assert!(tally.percent(tally.succeeded) >= 70, "too many fail without the agent: {tally}");
+    assert!(tally.percent(tally.showing) >= 20, "too few show anything without the agent: {tally}");
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! Statements by chance, searched for values that must not be seen.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use mask_tests::{
+    catch_interrupts,
+    corpus::{Policy, Servers},
+    random::{Search, Tally, program},
+};
+
+use crate::corpus::PolicyName;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// How many statements.
+    #[arg(long, default_value_t = 200_000)]
+    count: u32,
+    /// The first of them; the others follow. By chance where not given.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The server's major version, in place of the system's own.
+    #[arg(long)]
+    major: Option<u16>,
+    /// One of the two, in place of both.
+    #[arg(long)]
+    policy: Option<PolicyName>,
+    /// Why the server did not take statements, and how many of them.
+    #[arg(long)]
+    errors: bool,
+    /// Only show the statements.
+    #[arg(long)]
+    print: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    catch_interrupts();
+    let policies: &[Policy] = match options.policy {
+        None => &[Policy::Zero, Policy::Strict],
+        Some(PolicyName::Zero) => &[Policy::Zero],
+        Some(PolicyName::Strict) => &[Policy::Strict],
+    };
+    let seed = match options.seed {
+        Some(seed) => seed,
+        None => SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
+    };
+    println!("--seed {seed} --count {}", options.count);
+    if options.print {
+        for seed in (seed..).take(options.count as usize) {
+            println!("-- {seed}\n{};", program(seed).render());
+        }
+        return Ok(());
+    }
+    let servers = Servers::start(policies, options.major)?;
+    let mut tally = Tally::default();
+    let ran = Search::new(&servers)?.run(seed, options.count, &mut tally);
+    println!("{tally}");
+    if options.errors {
+        tally.errors.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        tally.errors.iter().for_each(|(error, count)| println!("{count:6} {error}"));
+    }
+    ran?;
+    ensure!(tally.leaks.is_empty(), "{} statements show values", tally.leaks.len());
+    Ok(())
+}
