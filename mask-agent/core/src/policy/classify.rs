@@ -121,7 +121,9 @@ fn classify_system(relation: &Relation, classes: &mut Classification) {
     let holds_values = toast || VALUE_RELATIONS.contains(&&*relation.name);
     let quotes = QUERY_RELATIONS.contains(&&*relation.name);
     for column in &relation.columns {
-        if holds_values && !NAME_COLUMNS.contains(&&*column.name) {
+        // Of a subscription only how it connects is a secret.
+        let plain = relation.name == "pg_subscription" && column.name != "subconninfo";
+        if holds_values && !plain && !NAME_COLUMNS.contains(&&*column.name) {
             let rule = ColumnRule { rule: "system:values".into(), mask: Arc::new(MaskKind::Null) };
             classes.insert(relation.oid, column.number, &column.name, rule);
         } else if quotes && matches!(&*column.name, "query" | "statement") {
