@@ -154,6 +154,7 @@ fn settings_that_change_the_lexer_are_refused() {
 
 #[test]
 fn a_table_of_this_transaction_is_altered_where_no_value_leaves_its_column() {
+    const MOVED: &str = "refuse write-from-sensitive";
     check("alter table fresh add constraint f_uniq unique (email, note)", "sent");
     check(
         "alter table fresh add foreign key (id) references customers (id) deferrable initially deferred",
@@ -164,7 +165,6 @@ fn a_table_of_this_transaction_is_altered_where_no_value_leaves_its_column() {
         "sent",
     );
     check("alter table fresh alter email type varchar(9), drop column note", "sent");
-    const MOVED: &str = "refuse write-from-sensitive";
     check("alter table fresh alter note type text using email", MOVED);
     check("alter table fresh alter note type text using fresh::text", MOVED);
     check("alter table fresh alter note type text using other", MOVED);
