@@ -10,6 +10,8 @@ mod body;
 mod builtins;
 /// Function calls.
 mod call;
+/// Statements that change what names mean.
+mod definition;
 /// Statements that write.
 mod dml;
 /// Expressions and conditions.
@@ -18,6 +20,8 @@ mod expr;
 mod extensions;
 /// What else a statement does.
 mod facts;
+/// FROM.
+mod from;
 /// Functions that reach past the statement they stand in.
 mod functions;
 /// Where values come from.
