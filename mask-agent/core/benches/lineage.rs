@@ -101,17 +101,6 @@ fn join_of_seventeen() -> usize {
     decide(black_box(SEVENTEEN))
 }
 
-/// Only the grammar: what any analysis costs at least.
-#[divan::bench(args = ["one table", "eight", "seventeen"])]
-fn grammar(tables: &str) -> usize {
-    let sql = match tables {
-        "eight" => EIGHT,
-        "seventeen" => SEVENTEEN,
-        _ => PGBENCH[0],
-    };
-    pg_query::parse(black_box(sql), 0).map_or(0, |parsed| parsed.protobuf.stmts.len())
-}
-
 /// A decision that is known: the template of the text, and one look-up.
 #[divan::bench(args = [PGBENCH[0], PGBENCH[1]])]
 fn known(bencher: Bencher<'_, '_>, sql: &str) {
