@@ -497,3 +497,12 @@ fn what_is_put_where_is_known() {
         "orders.note <- customers.email",
     );
 }
+
+#[test]
+fn a_name_that_an_unknown_column_may_have_is_also_what_else_it_may_be() {
+    // Random statements found it: the columns of `unnest` are not known, and `c` was taken for one of them.
+    check(
+        "select c::text as row from customers c cross join unnest(array[c.city]) as t (word)",
+        "row <- customers.*, customers.city",
+    );
+}

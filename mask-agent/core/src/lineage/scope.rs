@@ -62,6 +62,14 @@ impl<'a> Item<'a> {
     }
 }
 
+/// What a name may mean among the relations of one query.
+enum Found {
+    Column(NodeId),
+    Nothing,
+    /// A column of one of these, of which not all columns are known.
+    Perhaps(Vec<NodeId>),
+}
+
 /// One query's FROM.
 #[derive(Debug)]
 pub(super) struct Level<'a> {
@@ -284,24 +292,39 @@ impl<'a> Tracer<'a> {
     }
 
     fn bare_column(&mut self, name: &str) -> Option<NodeId> {
+        // Relations of unknown columns may have it, or else it is what is found further out.
+        let mut maybe = Vec::new();
         for level in (0..self.levels.len()).rev() {
-            let found = self.column_at(level, name);
-            if let Some(node) = found {
-                self.correlate(level, node);
-                return Some(node);
+            match self.column_at(level, name) {
+                Found::Column(node) => {
+                    self.correlate(level, node);
+                    maybe.push(node);
+                    return Some(self.any_of(maybe));
+                }
+                Found::Perhaps(open) => maybe.extend(open),
+                Found::Nothing => {}
             }
         }
         // A relation's name by itself is its whole row; a variable's is its value.
         if let Some((level, item)) = self.find_item_at(None, name) {
             let whole = item.whole;
             self.correlate(level, whole);
-            return Some(whole);
+            maybe.push(whole);
+        } else {
+            maybe.extend(self.variable(name));
         }
-        self.variable(name)
+        if maybe.is_empty() { None } else { Some(self.any_of(maybe)) }
     }
 
-    fn column_at(&mut self, level: usize, name: &str) -> Option<NodeId> {
-        let items = &self.levels.get(level)?.items;
+    fn any_of(&mut self, nodes: Vec<NodeId>) -> NodeId {
+        match *nodes {
+            [node] => node,
+            _ => self.graph.made(nodes),
+        }
+    }
+
+    fn column_at(&mut self, level: usize, name: &str) -> Found {
+        let items = self.levels.get(level).map_or(&[][..], |level| &level.items);
         let mut found: Vec<NodeId> = Vec::new();
         let mut open = Vec::new();
         for item in items.iter().filter(|item| item.is_open) {
@@ -317,17 +340,13 @@ impl<'a> Tracer<'a> {
                 && let Some(item) = items.iter().find(|item| !item.relations.is_empty())
             {
                 let (entry, relation) = (item.entry, item.relations[0]);
-                return Some(self.graph.base(entry, ColumnId { relation, number: *number }, 0));
+                return Found::Column(self.graph.base(entry, ColumnId { relation, number: *number }, 0));
             }
-            // A relation of unknown columns may have it, or else a query around has.
-            if open.is_empty() {
-                return None;
-            }
-            return Some(self.graph.made(open));
+            return if open.is_empty() { Found::Nothing } else { Found::Perhaps(open) };
         }
         match *found {
-            [node] => Some(node),
-            _ => Some(self.graph.copy(found)),
+            [node] => Found::Column(node),
+            _ => Found::Column(self.graph.copy(found)),
         }
     }
 
