@@ -1,7 +1,7 @@
 //! The attack corpus: cases as data, each run in every form a statement can take, direct and through an agent.
 //!
 //! A case holds an attack and a benign twin. The twin is the attack on a table of the same shape without classified
-//! columns: it is written down, or made by [`twin_of`] word for word. An attack must show no canary, and be answered
+//! columns: it is written down, or made by `twin_of` word for word. An attack must show no canary, and be answered
 //! as its verdict says; a twin must be answered as it is direct, byte for byte.
 
 mod canary;

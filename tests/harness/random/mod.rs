@@ -1,8 +1,8 @@
 //! Random statements over the corpus' schema: each is run direct and through an agent per policy, in a transaction
 //! that is rolled back, and every byte that the agent lets through is searched for canaries.
 //!
-//! Statements are trees ([`Node`]), made by a grammar from a seed ([`program`]), so that those that leak can be made
-//! smaller as long as they do ([`shrink`]). A value may come out of a calculation that looks like a canary: what also
+//! Statements are trees (`Node`), made by a grammar from a seed (`program`), so that those that leak can be made
+//! smaller as long as they do (`shrink`). A value may come out of a calculation that looks like a canary: what also
 //! shows where the classified columns hold other values is none.
 
 mod expr;
