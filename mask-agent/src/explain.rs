@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use mask_core::{
     catalog::Catalog,
-    explain::{Explained, ExplainedOutput, Report},
+    explain::{Explained, ExplainedOutput, ExplainedRefusal, Report},
     lineage::STACK_BYTES,
     policy::{Budget, Policy},
     session::Snapshot,
@@ -79,7 +79,8 @@ fn text(out: &mut Vec<u8>, report: &Report) -> io::Result<()> {
             writeln!(out, "   writes {} from {origins}{then}", write.target)?;
         }
         if let Some(refusal) = &statement.refusal {
-            writeln!(out, "   refused ({}): {}. {}", refusal.code, refusal.message, refusal.hint)?;
+            let ExplainedRefusal { code, rule, message, hint, .. } = refusal;
+            writeln!(out, "   refused ({code}, by {rule}): {message}. {hint}")?;
         }
         if !statement.approval.is_empty() {
             writeln!(out, "   an approval would have to show: {}", statement.approval.join(", "))?;

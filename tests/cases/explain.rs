@@ -136,6 +136,8 @@ fn uses_writes_and_refusals_are_told() -> Result<()> {
     );
     assert_eq!(told["refusal"]["message"], "ordering on masked column app.cust.email is refused");
     assert!(told["refusal"]["hint"].is_string());
+    assert_eq!(told["refusal"]["rule"], "rules.predicates.ordering");
+    assert_eq!(told["refusal"]["columns"], json!(["app.cust.email"]));
 
     let told = explaining.one("insert into other select id, email from cust")?;
     assert_eq!((&told["outputs"], &told["command"]), (&Value::Null, &json!("InsertStmt")));
@@ -231,7 +233,7 @@ fn people_read_a_table_and_what_an_approval_needs() -> Result<()> {
     assert_eq!(text, expected);
     let text = explaining.text("select id from cust order by email")?;
     let refused =
-        "   refused (predicate): ordering on masked column app.cust.email is refused. Filter, sort and";
+        "   refused (predicate, by rules.predicates.ordering): ordering on masked column app.cust.email";
     assert!(text.contains(refused), "{text}");
     assert!(explaining.text("select (")?.starts_with("refused: "));
     Ok(())

@@ -1,6 +1,6 @@
 //! What is found in a statement and ruled on it, for people and programs to read.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::{
         WriteTarget, analyse,
     },
     masking::CellRule,
-    policy::{Classification, ColumnRuling, Rows, Use, column_name, rule},
+    policy::{Classification, ColumnRuling, Denial, Rows, Use, column_name, rule},
     session::Snapshot,
 };
 
@@ -105,16 +105,16 @@ pub struct ExplainedWrite {
 pub struct ExplainedRefusal {
     /// One machine-readable word.
     pub code: &'static str,
+    /// The policy's key that says so, or `builtin:` and the code.
+    pub rule: Cow<'static, str>,
+    /// The masked columns it is for.
+    pub columns: Vec<String>,
+    /// Uses of them that pass.
+    pub allowed: Vec<&'static str>,
     /// One sentence.
     pub message: String,
     /// What to do instead.
     pub hint: &'static str,
-}
-
-impl From<Refusal> for ExplainedRefusal {
-    fn from(Refusal { code, message, hint }: Refusal) -> Self {
-        Self { code, message, hint }
-    }
 }
 
 /// Explains a string of statements as the first of a new session.
@@ -155,7 +155,7 @@ impl Explainer<'_> {
         let uses: BTreeSet<_> = statement.predicates.iter().copied().collect();
         let mut predicates = Vec::with_capacity(uses.len());
         for use_ in uses {
-            let masked = self.masked_columns(use_.column);
+            let masked = self.classes.masked_parts(self.catalog, [use_.column]);
             let what = (!masked.is_empty()).then(|| self.snapshot.rules.of(use_.usage));
             if what == Some(Use::Refuse) {
                 needed.extend(masked);
@@ -166,21 +166,14 @@ impl Explainer<'_> {
                 ruling: what.map(word),
             });
         }
-        let refused = ruled.refusal.as_ref().map(|refusal| refusal.code);
-        if refused == Some("side-channel") {
-            needed.extend(statement.channels.iter().flat_map(|channel| self.masked(&channel.origins)));
-        }
-        if refused == Some("write-from-sensitive") {
-            let tainting = statement.writes.iter().filter(|write| self.taints(write));
-            needed.extend(tainting.flat_map(|write| self.masked(&write.origins)));
-        }
+        needed.extend(ruled.denial.iter().flat_map(|denial| &denial.columns));
         Explained {
             command: statement.command,
             outputs: rulings.map(|rulings| rulings.iter().map(|ruling| self.output(ruling)).collect()),
             open: matches!(statement.outputs, Outputs::Each(_)),
             predicates,
             writes: statement.writes.iter().map(|write| self.write(write)).collect(),
-            refusal: ruled.refusal.map(Into::into),
+            refusal: ruled.denial.map(|denial| self.refusal(denial)),
             approval: needed.into_iter().map(|column| self.name(column)).collect(),
         }
     }
@@ -202,6 +195,11 @@ impl Explainer<'_> {
             rule: rule.clone(),
             mask,
         }
+    }
+
+    fn refusal(&self, Denial { refusal, rule, allowed, columns }: Denial) -> ExplainedRefusal {
+        let Refusal { code, message, hint } = refusal;
+        ExplainedRefusal { code, rule, columns: self.names(&columns), allowed, message, hint }
     }
 
     fn write(&self, write: &Write) -> ExplainedWrite {
@@ -239,21 +237,8 @@ impl Explainer<'_> {
     }
 
     /// Masked columns that a value tells about.
-    fn masked(&self, origins: &Origins) -> BTreeSet<ColumnId> {
-        let all = origins.columns.iter().chain(&origins.views).chain(&origins.implied);
-        all.flat_map(|column| self.masked_columns(*column)).collect()
-    }
-
-    /// The column if it is masked; of a whole row, those of its columns that are.
-    fn masked_columns(&self, column: ColumnId) -> Vec<ColumnId> {
-        if !self.classes.is_masked(column.relation, column.number) {
-            return Vec::new();
-        }
-        let parts = self.catalog.relation(column.relation).filter(|_| column.number == 0).map(|relation| {
-            let columns = relation.columns.iter().map(|part| ColumnId { number: part.number, ..column });
-            columns.filter(|part| self.classes.is_masked(part.relation, part.number)).collect::<Vec<_>>()
-        });
-        parts.filter(|parts| !parts.is_empty()).unwrap_or_else(|| vec![column])
+    fn masked(&self, origins: &Origins) -> Vec<ColumnId> {
+        self.classes.masked_parts(self.catalog, origins.all())
     }
 
     fn names(&self, columns: &[ColumnId]) -> Vec<String> {

@@ -115,6 +115,13 @@ pub struct Origins {
     pub untraceable: Option<Untraceable>,
 }
 
+impl Origins {
+    /// Every column the value may tell about.
+    pub fn all(&self) -> impl Iterator<Item = ColumnId> {
+        self.columns.iter().chain(&self.views).chain(&self.implied).copied()
+    }
+}
+
 /// The values of one statement.
 #[derive(Debug, Default)]
 pub(super) struct Graph {

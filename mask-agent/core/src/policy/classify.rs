@@ -1,12 +1,15 @@
 //! Which columns of a database a policy masks.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
 use super::{ColumnRule, MaskKind, Policy, Taint};
-use crate::catalog::{Catalog, Relation};
+use crate::{
+    catalog::{Catalog, Relation},
+    lineage::ColumnId,
+};
 
 /// Relations of the server that hold values of others, or credentials.
 const VALUE_RELATIONS: [&str; 12] = [
@@ -69,6 +72,30 @@ impl Classification {
     /// Whether a masked column anywhere in the database has this name.
     pub fn names_column(&self, name: &str) -> bool {
         self.names.contains(name)
+    }
+
+    /// Those of the columns that are masked, each once; of a whole row, those of its columns that are.
+    pub fn masked_parts(
+        &self,
+        catalog: &Catalog,
+        columns: impl IntoIterator<Item = ColumnId>,
+    ) -> Vec<ColumnId> {
+        let mut parts = BTreeSet::new();
+        for column in columns {
+            let row = catalog.relation(column.relation).filter(|_| column.number == 0);
+            match row {
+                Some(relation) => parts.extend(
+                    relation
+                        .columns
+                        .iter()
+                        .map(|part| ColumnId { number: part.number, ..column })
+                        .filter(|part| self.is_masked(part.relation, part.number)),
+                ),
+                None if self.is_masked(column.relation, column.number) => drop(parts.insert(column)),
+                None => {}
+            }
+        }
+        parts.into_iter().collect()
     }
 
     fn insert(&mut self, relation: u32, number: i16, name: &str, rule: ColumnRule) {

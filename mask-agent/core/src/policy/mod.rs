@@ -1,6 +1,7 @@
 //! The policy file, and which columns it classifies.
 
 mod classify;
+mod denial;
 mod file;
 mod mask;
 mod rules;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use crate::catalog::Catalog;
 
 pub use classify::Classification;
+pub use denial::Denial;
 pub use file::PolicyError;
 pub use rules::{Admission, Budget, Derived, Rules, Use, Written};
 pub use ruling::{ColumnRuling, Rows, Ruled, Taint, column_name, rule, standing_taints};

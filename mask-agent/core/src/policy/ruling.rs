@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::{
     Classification, ColumnRule,
-    rules::{Admission, Derived, Rules, Use, Written},
+    denial::Denial,
+    rules::{Rules, Use},
 };
 use crate::{
-    catalog::{Catalog, RelationKind},
+    catalog::Catalog,
     lineage::{
-        self, ColumnId, CopyOut, Effect, Keeps, Origins, Output, Outputs, Refusal, Statement, Usage, Write,
-        WriteTarget,
+        self, ColumnId, CopyOut, Keeps, Origins, Output, Outputs, Statement, Usage, Write, WriteTarget,
     },
     masking::CellRule,
 };
@@ -72,7 +72,7 @@ pub struct Ruled {
     /// Columns it puts masked values into.
     pub taints: Vec<Taint>,
     /// Why it is not sent.
-    pub refusal: Option<Refusal>,
+    pub denial: Option<Denial>,
 }
 
 /// Rules on one statement.
@@ -91,8 +91,8 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
     let used = judge.used(statement);
     let budgeted =
         used.iter().filter(|(_, usage)| rules.of(*usage) == Use::Budget).map(|(column, _)| *column).collect();
-    let refusal =
-        statement.refusal.clone().or_else(|| judge.refusal(statement, &rows, &taints, &used, rules));
+    let always = statement.refusal.clone().map(Denial::always);
+    let denial = always.or_else(|| judge.denial(statement, &rows, &taints, &used, rules));
     Ruled {
         rows,
         keeps: statement.keeps.clone(),
@@ -100,7 +100,7 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
         withholds: statement.may_quote || statement.is_opaque,
         budgeted,
         taints,
-        refusal,
+        denial,
     }
 }
 
@@ -116,9 +116,10 @@ pub fn standing_taints(catalog: &Catalog, classes: &Classification) -> Vec<Taint
     judge.taints(&writes)
 }
 
-struct Judge<'a> {
-    catalog: &'a Catalog,
-    classes: &'a Classification,
+/// What rulings on a statement go by.
+pub(super) struct Judge<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) classes: &'a Classification,
 }
 
 impl Judge<'_> {
@@ -127,9 +128,8 @@ impl Judge<'_> {
     }
 
     /// Whether a value tells anything of a masked column, or of what nobody knows.
-    fn tells(&self, origins: &Origins) -> bool {
-        let all = origins.columns.iter().chain(&origins.views).chain(&origins.implied);
-        origins.untraceable.is_some() || all.into_iter().any(|column| self.is_masked(*column))
+    pub(super) fn tells(&self, origins: &Origins) -> bool {
+        origins.untraceable.is_some() || origins.all().any(|column| self.is_masked(column))
     }
 
     fn output(&self, output: &Output) -> ColumnRuling {
@@ -197,16 +197,7 @@ impl Judge<'_> {
     /// Columns that are given masked values and are not masked themselves.
     fn taints(&self, writes: &[Write]) -> Vec<Taint> {
         let mut taints = Vec::new();
-        for write in writes {
-            let target = match &write.target {
-                WriteTarget::Column(column) => Some(*column),
-                WriteTarget::New { .. } => None,
-            };
-            if target.is_some_and(|column| column.number > 0 && self.is_masked(column))
-                || !self.tells(&write.origins)
-            {
-                continue;
-            }
+        for write in writes.iter().filter(|write| self.taints_by(write)) {
             match &write.target {
                 WriteTarget::New { schema, relation, column } => taints.push(Taint {
                     schema: schema.clone(),
@@ -219,6 +210,15 @@ impl Judge<'_> {
         taints.sort();
         taints.dedup();
         taints
+    }
+
+    /// Whether a write puts what tells of a masked column into one that is not masked.
+    pub(super) fn taints_by(&self, write: &Write) -> bool {
+        let masked = match write.target {
+            WriteTarget::Column(column) => column.number > 0 && self.is_masked(column),
+            WriteTarget::New { .. } => false,
+        };
+        !masked && self.tells(&write.origins)
     }
 
     fn taint(&self, target: ColumnId) -> Vec<Taint> {
@@ -238,121 +238,6 @@ impl Judge<'_> {
             })
             .collect()
     }
-
-    fn refusal(
-        &self,
-        statement: &Statement,
-        rows: &Rows,
-        taints: &[Taint],
-        used: &[(ColumnId, Usage)],
-        rules: &Rules,
-    ) -> Option<Refusal> {
-        self.by_channel(statement)
-            .or_else(|| self.by_use(used, rules))
-            .or_else(|| by_kind(statement, rules))
-            .or_else(|| by_rows(rows, rules))
-            .or_else(|| self.by_write(statement, taints, rules))
-    }
-
-    fn by_channel(&self, statement: &Statement) -> Option<Refusal> {
-        let channel = statement.channels.iter().find(|channel| self.tells(&channel.origins))?;
-        Some(Refusal {
-            code: "side-channel",
-            message: format!("function {} is refused with values of masked columns", channel.by),
-            hint: "Give it constants, or values of columns that are not masked.",
-        })
-    }
-
-    fn by_use(&self, used: &[(ColumnId, Usage)], rules: &Rules) -> Option<Refusal> {
-        let (column, usage) = used.iter().find(|(_, usage)| rules.of(*usage) == Use::Refuse)?;
-        Some(Refusal {
-            code: "predicate",
-            message: format!("{} on masked column {} is refused", usage.name(), self.name(*column)),
-            hint: "Filter, sort and count by columns that are not masked.",
-        })
-    }
-
-    fn name(&self, column: ColumnId) -> String {
-        column_name(self.catalog, column)
-    }
-
-    fn by_write(&self, statement: &Statement, taints: &[Taint], rules: &Rules) -> Option<Refusal> {
-        let first = taints.first()?;
-        let foreign = statement.writes.iter().any(|write| match write.target {
-            WriteTarget::Column(column) => {
-                let relation = self.catalog.relation(column.relation);
-                relation.is_some_and(|relation| relation.kind == RelationKind::Foreign)
-                    && self.tells(&write.origins)
-            }
-            WriteTarget::New { .. } => false,
-        });
-        if rules.written != Written::Refuse && !statement.meets_rules && !foreign {
-            return None;
-        }
-        Some(Refusal {
-            code: "write-from-sensitive",
-            message: format!(
-                "writing values of masked columns into {}.{} is refused",
-                first.relation, first.column
-            ),
-            hint: "Name the columns to copy, without the masked ones.",
-        })
-    }
-}
-
-fn by_kind(statement: &Statement, rules: &Rules) -> Option<Refusal> {
-    let procedure = matches!(statement.command, "DoStmt" | "CallStmt");
-    if procedure
-        && (rules.procedures == Admission::Refuse || statement.is_opaque && statement.command == "DoStmt")
-    {
-        return Some(Refusal {
-            code: "procedure",
-            message: "what this block runs cannot be followed, so it is refused".to_owned(),
-            hint: "Send the statements themselves.",
-        });
-    }
-    let defines = (statement.effect == Effect::Catalog || statement.command == "IndexStmt") && !procedure;
-    if defines && rules.definitions == Admission::Refuse {
-        return Some(Refusal {
-            code: "definition",
-            message: "statements that change definitions are refused".to_owned(),
-            hint: "Let an operator make the change.",
-        });
-    }
-    None
-}
-
-fn by_rows(rows: &Rows, rules: &Rules) -> Option<Refusal> {
-    let columns = match rows {
-        Rows::Columns(columns) => columns.as_slice(),
-        Rows::Each(column) => std::slice::from_ref(&**column),
-        Rows::Cursor(_) | Rows::None | Rows::Prepared(_) => &[],
-    };
-    let system = columns.iter().find(|column| column.rule.starts_with("system:"));
-    if let Some(column) = system.filter(|_| rules.derived == Derived::Refuse) {
-        return Some(Refusal {
-            code: "system-values",
-            message: format!(
-                "output column \"{}\" is refused: the server keeps values of rows there",
-                column.name
-            ),
-            hint: "Query the tables themselves.",
-        });
-    }
-    let redacted = columns.iter().filter(|column| matches!(column.cell, CellRule::Redact));
-    for column in redacted {
-        let unknown = column.origins.untraceable;
-        let refuses = if unknown.is_some() { rules.opaque } else { rules.derived };
-        if refuses == Derived::Refuse {
-            let why = unknown.map_or("it is made of masked columns", |why| why.reason());
-            return Some(Refusal {
-                code: "derived",
-                message: format!("output column \"{}\" is refused: {why}", column.name),
-                hint: "Select the columns you need directly; masked columns come back masked.",
-            });
-        }
-    }
-    None
 }
 
 /// A column's name with its relation's and its schema's.

@@ -14,8 +14,8 @@ fn ruled_under(more: &str, sql: &str) -> String {
 }
 
 fn words(ruled: &Ruled) -> String {
-    if let Some(refusal) = &ruled.refusal {
-        return format!("refuse {}", refusal.code);
+    if let Some(denial) = &ruled.denial {
+        return format!("refuse {}", denial.refusal.code);
     }
     match &ruled.rows {
         Rows::Columns(columns) => columns.iter().map(column).collect::<Vec<_>>().join("; "),
@@ -183,6 +183,41 @@ fn strict_rules_refuse_what_others_redact_count_or_remember() {
         assert_eq!(ruled_under(STRICT, sql), expected, "{sql}");
     }
     check("select 1 limit (select salary from customers)", "refuse predicate");
+}
+
+#[test]
+fn a_denial_tells_its_rule_the_columns_and_what_is_allowed() {
+    let detail = |more: &str, sql: &str| {
+        let catalog = catalog();
+        let policy = policy(more);
+        let classes = policy.classify(&catalog, &[]);
+        let statement = statements(sql).unwrap().remove(0);
+        rule(&statement, &catalog, &classes, policy.usage_rules()).denial.unwrap().detail(&catalog)
+    };
+    for (sql, expected) in [
+        (
+            "select id from customers where salary > 1 and email like 'a%'",
+            r#"{"allowed":["equality","grouping"],"code":"predicate","columns":["public.customers.email","public.customers.salary"],"rule":"rules.predicates.pattern"}"#,
+        ),
+        (
+            "select lower(email), id from customers",
+            r#"{"code":"derived","columns":["public.customers.email"],"rule":"rules.derived"}"#,
+        ),
+        ("select opaque(1)", r#"{"code":"derived","rule":"rules.opaque"}"#),
+        (
+            "insert into orders (note) select ssn from customers",
+            r#"{"code":"write-from-sensitive","columns":["public.customers.ssn"],"rule":"rules.writes"}"#,
+        ),
+        ("create table t (a int)", r#"{"code":"definition","rule":"statements.definitions"}"#),
+        ("do $$ begin perform 1; end $$", r#"{"code":"procedure","rule":"statements.procedures"}"#),
+        (
+            "select pg_notify('a', customers::text) from customers",
+            r#"{"code":"side-channel","columns":["public.customers.email","public.customers.ssn","public.customers.salary"],"rule":"builtin:side-channel"}"#,
+        ),
+        ("select pg_read_file('a')", r#"{"code":"dangerous-function","rule":"builtin:dangerous-function"}"#),
+    ] {
+        assert_eq!(detail(STRICT, sql), expected, "{sql}");
+    }
 }
 
 #[test]

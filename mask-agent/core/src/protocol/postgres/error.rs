@@ -1,8 +1,7 @@
 //! Errors we write, and errors of the server with everything that may quote a cell taken out.
 
-use crate::audit::MaskedColumn;
-
 use super::frame::{Fields, put, put_string};
+use crate::{audit::MaskedColumn, catalog::Catalog, lineage::Refusal, policy::Denial};
 
 /// `insufficient_privilege`: what a refusal answers.
 pub(super) const REFUSED: &str = "42501";
@@ -12,9 +11,9 @@ pub(super) const PROTOCOL: &str = "08P01";
 pub(super) const UNSUPPORTED: &str = "0A000";
 /// `program_limit_exceeded`.
 pub(super) const LIMIT: &str = "54000";
-/// `too_many_connections`.
 /// `io_error`, as a server says whose disk is full.
 pub(super) const UNRECORDED: &str = "58030";
+/// `too_many_connections`.
 pub(super) const OVERLOADED: &str = "53300";
 /// `admin_shutdown`.
 pub(super) const SHUTDOWN: &str = "57P01";
@@ -44,6 +43,12 @@ impl Fault {
 
     pub(super) fn limit(message: &str, hint: &'static str) -> Self {
         Self::refusal(LIMIT, "limit", message, hint)
+    }
+
+    /// What the policy refuses.
+    pub(super) fn denied(denial: &Denial, catalog: &Catalog) -> Self {
+        let Refusal { code, message, hint } = &denial.refusal;
+        Self { detail: Some(denial.detail(catalog)), ..Self::refusal(REFUSED, code, message, hint) }
     }
 
     /// The detail is one line of JSON, so that an agent can correct itself.

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     audit::Event,
     lineage::{self, Effect},
-    policy::{self, Taint},
+    policy::{self, Denial, Taint},
     session::{Freshness, Outbox, Snapshot, Want},
 };
 
@@ -141,14 +141,8 @@ impl PostgresSession {
         for (index, column) in statement.analysed.budgeted.iter().enumerate() {
             let question = question(&statement.sql, parameters, index);
             if !snapshot.budget.take(*column, question, &snapshot.rules, now) {
-                let name = policy::column_name(&snapshot.catalog, *column);
-                let message = format!("too many different predicates on masked column {name}");
-                return Err(Fault::refusal(
-                    REFUSED,
-                    "predicate-budget",
-                    &message,
-                    "Wait, or filter by columns that are not masked.",
-                ));
+                let denial = Denial::spent(*column, &snapshot.catalog, &snapshot.rules);
+                return Err(Fault::denied(&denial, &snapshot.catalog));
             }
         }
         Ok(())
@@ -211,9 +205,9 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
         if statement.sets_path.is_some() {
             analysed.sets_path = statement.sets_path;
         }
-        if let Some(refusal) = ruled.refusal.as_ref().filter(|_| analysed.refusal.is_none()) {
-            analysed.code = refusal.code;
-            analysed.refusal = Some(Fault::refusal(REFUSED, refusal.code, &refusal.message, refusal.hint));
+        if let Some(denial) = ruled.denial.as_ref().filter(|_| analysed.refusal.is_none()) {
+            analysed.code = denial.refusal.code;
+            analysed.refusal = Some(Fault::denied(denial, &snapshot.catalog));
         }
         analysed.parts.push(ruled);
     }
