@@ -14,8 +14,8 @@ use crate::catalog::Catalog;
 
 pub use classify::Classification;
 pub use file::PolicyError;
-pub use rules::{Admission, Budget, Derived, Rules, Use, Written};
-pub use ruling::{ColumnRuling, Rows, Ruled, Taint, column_name, rule, standing_taints};
+pub use rules::{Admission, Budget, Budgeted, Charge, Cost, Derived, Rules, Use, Written};
+pub use ruling::{ColumnRuling, Rows, Ruled, Taint, column_name, refusals, rule, standing_taints};
 pub use schema::schema;
 pub use selection::{CGROUP_DEPTH_MAX, Prefix, Selection, Subjects, Target};
 

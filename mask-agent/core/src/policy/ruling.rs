@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Classification, ColumnRule,
-    rules::{Admission, Derived, Rules, Use, Written},
+    rules::{Admission, Budgeted, Derived, Rules, Use, Written},
 };
 use crate::{
     catalog::{Catalog, RelationKind},
@@ -68,7 +68,9 @@ pub struct Ruled {
     /// Whether its errors and notices may quote a masked value.
     pub withholds: bool,
     /// Uses of masked columns that cost budget, each as often as it stands there.
-    pub budgeted: Vec<ColumnId>,
+    pub budgeted: Vec<Budgeted>,
+    /// The prepared statement it runs, whose uses it repeats.
+    pub executes: Option<String>,
     /// Columns it puts masked values into.
     pub taints: Vec<Taint>,
     /// Why it is not sent.
@@ -89,8 +91,8 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
     };
     let taints = judge.taints(&statement.writes);
     let used = judge.used(statement);
-    let budgeted =
-        used.iter().filter(|(_, usage)| rules.of(*usage) == Use::Budget).map(|(column, _)| *column).collect();
+    let masked = statement.predicates.iter().filter(|use_| judge.is_masked(use_.column));
+    let budgeted = masked.filter_map(|use_| Budgeted::of(use_, rules)).collect();
     let refusal =
         statement.refusal.clone().or_else(|| judge.refusal(statement, &rows, &taints, &used, rules));
     Ruled {
@@ -99,9 +101,31 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
         copy: statement.copy.clone(),
         withholds: statement.may_quote || statement.is_opaque,
         budgeted,
+        executes: statement.executes.clone(),
         taints,
         refusal,
     }
+}
+
+/// Everything a policy has against a statement it has ruled on; [`Ruled::refusal`] is the first of it.
+pub fn refusals(
+    statement: &Statement,
+    ruled: &Ruled,
+    catalog: &Catalog,
+    classes: &Classification,
+    rules: &Rules,
+) -> Vec<Refusal> {
+    let judge = Judge { catalog, classes };
+    let used = judge.used(statement);
+    let all = [
+        statement.refusal.clone(),
+        judge.by_channel(statement),
+        judge.by_use(&used, rules),
+        by_kind(statement, rules),
+        by_rows(&ruled.rows, rules),
+        judge.by_write(statement, &ruled.taints, rules),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 /// Columns that triggers and defaults fill with masked values, whoever writes.
