@@ -46,16 +46,20 @@ impl<'a> Tracer<'a> {
             {
                 match &constraint.kind {
                     ConstraintKind::Check if rows == Probed::Changed => {
-                        let stay = constraint.columns.iter().filter(|number| !is_written(**number));
-                        stay.for_each(|number| probe(relation.oid, *number, Usage::Range));
+                        for number in constraint.columns.iter().filter(|number| !is_written(**number)) {
+                            probe(relation.oid, *number, Usage::Range);
+                        }
                     }
                     ConstraintKind::Check => {}
                     ConstraintKind::ForeignKey { relation, columns } => {
-                        columns.iter().for_each(|number| probe(*relation, *number, Usage::Equality));
+                        for number in columns {
+                            probe(*relation, *number, Usage::Equality);
+                        }
                     }
                     ConstraintKind::Unique => {
-                        let columns = constraint.columns.iter();
-                        columns.for_each(|number| probe(relation.oid, *number, Usage::Equality));
+                        for number in &constraint.columns {
+                            probe(relation.oid, *number, Usage::Equality);
+                        }
                     }
                 }
             }

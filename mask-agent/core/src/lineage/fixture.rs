@@ -66,9 +66,9 @@ fn relations() -> Vec<Relation> {
         held(ConstraintKind::Unique, &[3]),
         held(ConstraintKind::Check, &[2, 5]),
     ];
-    let mut items = relation(20_007, "items", &[("id", INT4), ("label", TEXT)]);
+    let mut letters = relation(20_031, "letters", &[("id", INT4), ("address", TEXT)]);
     let key = ConstraintKind::ForeignKey { relation: 20_001, columns: vec![3] };
-    items.constraints.push(held(key, &[2]));
+    letters.constraints.push(held(key, &[2]));
     vec![
         customers,
         relation(
@@ -80,7 +80,8 @@ fn relations() -> Vec<Relation> {
         Relation { has_user_code: true, ..relation(20_004, "triggered", &[("id", INT4), ("note", TEXT)]) },
         people,
         Relation { has_rules: true, ..relation(20_006, "ruled", &[("id", INT4), ("note", TEXT)]) },
-        items,
+        letters,
+        relation(20_007, "items", &[("id", INT4), ("label", TEXT)]),
         relation(20_008, "archive.items", &[("id", INT4), ("secret_label", TEXT), ("label", TEXT)]),
         relation(20_009, "docs", &[("id", INT4), ("body", 114), ("tags", 1009)]),
         Relation { kind: RelationKind::Foreign, ..relation(20_010, "remote", &[("note", TEXT)]) },

@@ -248,6 +248,10 @@ fn a_join_with_a_list_is_told_as_what_its_rows_are() {
         "select c.id from customers c join people p on p.work_email = c.email",
         "customers.email equality; people.work_email equality",
     );
+    check(
+        "select l.id, c.city from letters l join customers c on l.address = c.email",
+        "id = letters.id; city = customers.city",
+    );
 }
 
 #[test]
@@ -323,15 +327,15 @@ fn what_a_constraint_tells_is_a_use() {
         "customers.email equality",
     );
     check_uses("insert into people (id) values (1)", "people.* equality");
-    check_uses("insert into items (label) values ('a')", "customers.email equality");
-    check_uses("update items set label = 'a'", "customers.email equality");
+    check_uses("insert into letters (address) values ('a')", "customers.email equality");
+    check_uses("update letters set address = 'a'", "customers.email equality");
     check_uses("update customers set city = 'a'", "customers.salary range");
     for benign in [
         "insert into customers (id, city) values (9, 'a')",
         "update customers set id = 2 where id = 1",
         "update customers set city = 'a', salary = 1",
         "copy customers (id, city) from stdin",
-        "insert into items (id) values (1)",
+        "insert into letters (id) values (1)",
         "insert into orders (id, note) values (1, 'a')",
         "delete from customers where id = 1",
     ] {

@@ -107,10 +107,10 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
     }
 }
 
-/// Everything a policy has against a statement it has ruled on; [`Ruled::refusal`] is the first of it.
+/// Everything a policy has against a statement; [`Ruled::refusal`] is the first of it.
 pub fn refusals(
     statement: &Statement,
-    ruled: &Ruled,
+    Ruled { rows, taints, .. }: &Ruled,
     catalog: &Catalog,
     classes: &Classification,
     rules: &Rules,
@@ -122,8 +122,8 @@ pub fn refusals(
         judge.by_channel(statement),
         judge.by_use(&used, rules),
         by_kind(statement, rules),
-        by_rows(&ruled.rows, rules),
-        judge.by_write(statement, &ruled.taints, rules),
+        by_rows(rows, rules),
+        judge.by_write(statement, taints, rules),
     ];
     all.into_iter().flatten().collect()
 }

@@ -105,10 +105,7 @@ fn spent(snapshot: &Snapshot, column: ColumnId) -> Fault {
 /// Elements of the array in a parameter, by the parameters as Bind has them. EXECUTE has none: there no array has more
 /// than the text has commas.
 fn elements(parameters: &[u8], number: u16, sql: &str) -> u32 {
-    let count = |text: &[u8]| {
-        let commas = text.iter().filter(|byte| **byte == b',').count();
-        u32::try_from(commas + 1).unwrap_or(u32::MAX)
-    };
+    let count = |text: &[u8]| u32::try_from(text.split(|byte| *byte == b',').count()).unwrap_or(u32::MAX);
     if parameters.is_empty() {
         return count(sql.as_bytes());
     }
