@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use mask_core::{
     catalog::Catalog,
-    explain::{Explained, ExplainedOutput, ExplainedRefusal, Report},
+    explain::{Approval, Explained, ExplainedOutput, ExplainedRefusal, Report},
     lineage::STACK_BYTES,
     policy::{Budget, Policy},
     session::Snapshot,
@@ -82,9 +82,23 @@ fn text(out: &mut Vec<u8>, report: &Report) -> io::Result<()> {
             let ExplainedRefusal { code, rule, message, hint, .. } = refusal;
             writeln!(out, "   refused ({code}, by {rule}): {message}. {hint}")?;
         }
-        if !statement.approval.is_empty() {
-            writeln!(out, "   an approval would have to show: {}", statement.approval.join(", "))?;
+        if let Some(approval) = &statement.approval {
+            needed(out, approval)?;
         }
+    }
+    Ok(())
+}
+
+fn needed(out: &mut Vec<u8>, approval: &Approval) -> io::Result<()> {
+    if let Some(never) = approval.never {
+        return writeln!(out, "   no approval would do: {never}");
+    }
+    if !approval.show.is_empty() {
+        writeln!(out, "   an approval would have to show: {}", approval.show.join(", "))?;
+    }
+    if !approval.admit.is_empty() {
+        let admit: Vec<&str> = approval.admit.iter().copied().collect();
+        writeln!(out, "   an approval would have to admit: {}", admit.join(", "))?;
     }
     Ok(())
 }

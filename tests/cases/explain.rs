@@ -67,6 +67,44 @@ impl Explaining {
     }
 }
 
+/// An approval that would have to show these columns, and nothing else.
+fn shows(columns: &[&str]) -> Value {
+    json!({ "show": columns, "admit": [], "never": null })
+}
+
+#[test]
+fn what_an_approval_would_have_to_be_for_is_told() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let explaining = Explaining::start()?;
+    let strict = format!(
+        "{}statements: {{ definitions: refuse, procedures: refuse }}\n",
+        POLICY.replace("rules: {", "rules: { opaque: refuse,")
+    );
+    std::fs::write(explaining.scratch.0.join("policy.yaml"), strict)?;
+    let approval = |sql: &str| Ok::<_, anyhow::Error>(explaining.one(sql)?["approval"].take());
+    let admits = |what: &str| json!({ "show": [], "admit": [what], "never": null });
+    let never = |code: &str| json!({ "show": [], "admit": [], "never": code });
+    assert_eq!(approval("select id from cust where email = 'a' and salary > 1")?, Value::Null);
+    assert_eq!(approval("drop table other")?, admits("definition"));
+    assert_eq!(approval("do $$ begin perform 1; end $$")?, admits("procedure"));
+    assert_eq!(approval("do $$ begin execute 'select 1'; end $$")?, never("procedure"));
+    assert_eq!(approval("select nobody_knows(1)")?, admits("untraceable"));
+    assert_eq!(approval("select email, pg_read_file('a') from cust")?, never("dangerous-function"));
+    assert_eq!(
+        approval("create table kept as select email from cust order by salary")?,
+        json!({ "show": ["app.cust.salary"], "admit": ["definition"], "never": null })
+    );
+    let text = explaining.text("drop table other; select pg_read_file('a')")?;
+    for line in
+        ["   an approval would have to admit: definition\n", "   no approval would do: dangerous-function\n"]
+    {
+        assert!(text.contains(line), "{text}");
+    }
+    Ok(())
+}
+
 #[test]
 fn each_output_has_its_origins_and_its_ruling() -> Result<()> {
     if !have_root() {
@@ -89,13 +127,13 @@ fn each_output_has_its_origins_and_its_ruling() -> Result<()> {
             clear("one", json!([]), false),
             clear("ctid", json!(["app.cust.ctid"]), true),
         ],
-        "open": false, "predicates": [], "writes": [], "refusal": null, "approval": ["app.cust.email"],
+        "open": false, "predicates": [], "writes": [], "refusal": null, "approval": shows(&["app.cust.email"]),
     });
     assert_eq!(told, expected);
 
     let row = &explaining.one("select c from cust c")?;
     assert_eq!(row["outputs"][0]["origins"], json!(["app.cust.*"]));
-    assert_eq!(row["approval"], json!(["app.cust.email", "app.cust.salary"]));
+    assert_eq!(row["approval"], shows(&["app.cust.email", "app.cust.salary"]));
 
     let view = &explaining.one("select contact from contacts")?["outputs"][0];
     assert_eq!(view["origins"], json!(["app.cust.email"]));
@@ -105,7 +143,7 @@ fn each_output_has_its_origins_and_its_ruling() -> Result<()> {
     let implied = &told["outputs"][0];
     assert_eq!(implied["implied"], json!(["app.cust.salary"]), "{told}");
     assert_eq!((&implied["ruling"], &implied["rule"]), (&json!("redact"), &json!("builtin:implied")));
-    assert_eq!(told["approval"], json!(["app.cust.salary"]));
+    assert_eq!(told["approval"], shows(&["app.cust.salary"]));
 
     let unknown = &explaining.one("select nobody_knows(1)")?["outputs"][0];
     assert_eq!((&unknown["ruling"], &unknown["rule"]), (&json!("redact"), &json!("builtin:untraceable")));
@@ -132,7 +170,7 @@ fn uses_writes_and_refusals_are_told() -> Result<()> {
     assert_eq!(told["predicates"][0]["ruling"], "refuse");
     assert_eq!(
         (&told["refusal"]["code"], &told["approval"]),
-        (&json!("predicate"), &json!(["app.cust.email"]))
+        (&json!("predicate"), &shows(&["app.cust.email"]))
     );
     assert_eq!(told["refusal"]["message"], "ordering on masked column app.cust.email is refused");
     assert!(told["refusal"]["hint"].is_string());
@@ -156,7 +194,7 @@ fn uses_writes_and_refusals_are_told() -> Result<()> {
     let told = explaining.one("select pg_notify('a', email) from cust")?;
     assert_eq!(
         (&told["refusal"]["code"], &told["approval"]),
-        (&json!("side-channel"), &json!(["app.cust.email"]))
+        (&json!("side-channel"), &shows(&["app.cust.email"]))
     );
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What users were promised, one file per promise, in one binary.
 
 mod bad_input;
+mod budget;
 mod catalog;
 mod corners;
 mod corpus;

@@ -1,10 +1,11 @@
-//! What cargo cannot do: setup, demo, test, ci, tidy, bench, functions, random.
+//! What cargo cannot do: setup, demo, test, ci, tidy, bench, functions, mutants, random.
 
 mod bench;
 mod corpus;
 mod demo;
 mod functions;
 mod fuzz;
+mod mutants;
 mod random;
 mod setup;
 mod tidy;
@@ -43,6 +44,8 @@ enum Task {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    /// One change to what decides at a time, and whether a test sees it.
+    Mutants(mutants::Options),
     /// Our lineage beside the server's own analysis of the same statements; fetches what it compares on.
     Oracle {
         /// What `mask-oracle --help` lists.
@@ -83,6 +86,7 @@ fn main() -> Result<()> {
             setup::run()?;
             fuzz::fuzz(seconds)
         }
+        Task::Mutants(options) => mutants::run_them(&options),
         Task::Oracle { arguments } => {
             as_root(&["build", "--package", "mask-agent", "--package", "mask-oracle"], || {
                 run(Command::new("target/debug/mask-oracle").args(&arguments))

@@ -1,17 +1,19 @@
-//! What is found in a statement and ruled on it, for people and programs to read.
+//! What is found in a statement and ruled on it, for people and programs to read: on demand whole, in the trail
+//! what concerns masked columns.
 
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::{
     catalog::Catalog,
     lineage::{
-        ColumnId, Env, LineageError, Origins, Outputs, Overlay, Refusal, Statement, Untraceable, Write,
-        WriteTarget, analyse,
+        ColumnId, Env, LineageError, Origins, Outputs, Overlay, Refusal, Statement, Untraceable, Usage,
+        Write, WriteTarget, analyse,
     },
     masking::CellRule,
-    policy::{Classification, ColumnRuling, Denial, Rows, Use, column_name, rule},
+    policy::{self, Classification, ColumnRuling, Denial, Rows, Ruled, Use, column_name},
     session::Snapshot,
 };
 
@@ -20,6 +22,8 @@ const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "xmin", "cmin", "xmax", "cmax", "tabl
 
 /// Origins of one output in a record: a short statement may have a thousand outputs, each made of a thousand columns.
 const RECORDED_MAX: usize = 16;
+/// Outputs, uses and writes of one statement in a record, of each.
+const FINDINGS_MAX: usize = 64;
 
 /// What is said of a string of statements.
 #[derive(Debug, Default, Serialize)]
@@ -45,8 +49,19 @@ pub struct Explained {
     pub writes: Vec<ExplainedWrite>,
     /// Why it is not sent.
     pub refusal: Option<ExplainedRefusal>,
-    /// Masked columns that would have to be shown for nothing to be masked, redacted or refused for their sake.
-    pub approval: Vec<String>,
+    /// What would have to be approved for nothing to be masked, redacted or refused.
+    pub approval: Option<Approval>,
+}
+
+/// What an approval of a statement would have to be for.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Approval {
+    /// Masked columns it would have to show.
+    pub show: Vec<String>,
+    /// What it would have to admit: `definition`, `procedure`, or values that are `untraceable`.
+    pub admit: BTreeSet<&'static str>,
+    /// The refusal that holds whatever is approved.
+    pub never: Option<&'static str>,
 }
 
 /// One output column.
@@ -98,6 +113,9 @@ pub struct ExplainedWrite {
     pub untraceable: Option<&'static str>,
     /// Whether the column would be masked from then on, were the statement sent.
     pub taints: bool,
+    /// Whether the value tells anything of a masked column, or of what nobody knows.
+    #[serde(skip)]
+    pub tells: bool,
 }
 
 /// Why a statement is not sent.
@@ -126,61 +144,140 @@ pub fn explain(sql: &str, snapshot: &Snapshot) -> Report {
         analyse(sql, &Env { catalog, path, overlay: &overlay }, &snapshot.classes);
     match reading {
         Ok(statements) => {
-            let explainer = Explainer { catalog, classes: &snapshot.classes, snapshot };
-            let statements = statements.iter().map(|statement| explainer.statement(statement)).collect();
-            Report { statements, error: None }
+            let explainer = Explainer { snapshot };
+            let each = |statement| explainer.statement(statement, &snapshot.rule(statement));
+            Report { statements: statements.iter().map(each).collect(), error: None }
         }
         Err(error) => Report { statements: Vec::new(), error: Some(error.to_string()) },
     }
 }
 
+/// What concerns masked columns in one statement, in the same words; none where nothing does.
+///
+/// It holds for all statements that differ in their literals only: there are names in it, and no values.
+pub fn findings(statement: &Statement, ruled: &Ruled, snapshot: &Snapshot) -> Option<Explained> {
+    let mut all = Explainer { snapshot }.statement(statement, ruled);
+    if let Some(outputs) = &mut all.outputs {
+        outputs.retain(|output| output.ruling != CLEAR);
+        outputs.truncate(FINDINGS_MAX);
+        for output in outputs {
+            truncate([&mut output.origins, &mut output.views, &mut output.implied]);
+        }
+    }
+    all.predicates.retain(|use_| use_.ruling.is_some());
+    all.predicates.truncate(FINDINGS_MAX);
+    all.writes.retain(|write| write.tells);
+    all.writes.truncate(FINDINGS_MAX);
+    for write in &mut all.writes {
+        truncate([&mut write.origins, &mut write.views, &mut write.implied]);
+    }
+    if let Some(approval) = &mut all.approval {
+        approval.show.truncate(FINDINGS_MAX);
+    }
+    let none = all.outputs.as_ref().is_none_or(Vec::is_empty)
+        && all.predicates.is_empty()
+        && all.writes.is_empty()
+        && all.refusal.is_none();
+    (!none).then_some(all)
+}
+
+fn truncate(lists: [&mut Vec<String>; 3]) {
+    for list in lists {
+        list.truncate(RECORDED_MAX);
+    }
+}
+
+/// Findings of a string's statements as its records have them; none where there are none.
+pub(crate) fn written(findings: &[Explained]) -> Option<Arc<RawValue>> {
+    let written = (!findings.is_empty()).then(|| serde_json::value::to_raw_value(findings));
+    // Nothing in it can fail to be written: its keys are names of fields.
+    written?.ok().map(Into::into)
+}
+
+const CLEAR: &str = "clear";
+
 struct Explainer<'a> {
-    catalog: &'a Catalog,
-    classes: &'a Classification,
     snapshot: &'a Snapshot,
 }
 
 impl Explainer<'_> {
-    fn statement(&self, statement: &Statement) -> Explained {
-        let ruled = rule(statement, self.catalog, self.classes, &self.snapshot.rules);
-        let mut needed = BTreeSet::new();
+    fn statement(&self, statement: &Statement, ruled: &Ruled) -> Explained {
         let rulings = match &ruled.rows {
             Rows::Columns(columns) => Some(columns.as_slice()),
             Rows::Each(column) => Some(std::slice::from_ref(&**column)),
             Rows::Cursor(_) | Rows::None | Rows::Prepared(_) => None,
         };
-        for ruling in rulings.unwrap_or_default() {
-            needed.extend(self.masked(&ruling.origins));
-        }
-        let uses: BTreeSet<_> = statement.predicates.iter().copied().collect();
-        let mut predicates = Vec::with_capacity(uses.len());
-        for use_ in uses {
-            let masked = self.classes.masked_parts(self.catalog, [use_.column]);
-            let what = (!masked.is_empty()).then(|| self.snapshot.rules.of(use_.usage));
-            if what == Some(Use::Refuse) {
-                needed.extend(masked);
-            }
-            predicates.push(ExplainedUse {
-                column: self.name(use_.column),
-                usage: use_.usage.name(),
-                ruling: what.map(word),
-            });
-        }
-        needed.extend(ruled.denial.iter().flat_map(|denial| &denial.columns));
+        let uses = statement.predicates.iter().map(|use_| (use_.column, use_.usage));
+        let uses: BTreeSet<(ColumnId, Usage)> = uses.collect();
+        let predicates = uses.into_iter().map(|(column, usage)| {
+            let is_masked = self.classes().is_masked(column.relation, column.number);
+            let ruling = is_masked.then(|| word(self.snapshot.rules.of(usage)));
+            ExplainedUse { column: self.name(column), usage: usage.name(), ruling }
+        });
         Explained {
             command: statement.command,
             outputs: rulings.map(|rulings| rulings.iter().map(|ruling| self.output(ruling)).collect()),
             open: matches!(statement.outputs, Outputs::Each(_)),
-            predicates,
+            predicates: predicates.collect(),
             writes: statement.writes.iter().map(|write| self.write(write)).collect(),
-            refusal: ruled.denial.map(|denial| self.refusal(denial)),
-            approval: needed.into_iter().map(|column| self.name(column)).collect(),
+            refusal: ruled.denial.clone().map(|denial| self.refusal(denial)),
+            approval: self.approval(statement, ruled, rulings.unwrap_or_default()),
         }
+    }
+
+    fn approval(&self, statement: &Statement, ruled: &Ruled, outputs: &[ColumnRuling]) -> Option<Approval> {
+        if let Some(refusal) = &statement.refusal {
+            return Some(Approval { never: Some(refusal.code), ..Approval::default() });
+        }
+        let mut show = BTreeSet::new();
+        let mut approval = Approval::default();
+        let mut needs = |approval: &mut Approval, origins: &Origins| {
+            show.extend(self.masked(origins));
+            if origins.untraceable.is_some() {
+                approval.admit.insert("untraceable");
+            }
+        };
+        for output in outputs {
+            needs(&mut approval, &output.origins);
+        }
+        let denials = policy::denials(statement, ruled, self.catalog(), self.classes(), &self.snapshot.rules);
+        for Denial { refusal: Refusal { code, .. }, .. } in denials {
+            match code {
+                "side-channel" => {
+                    statement.channels.iter().for_each(|channel| needs(&mut approval, &channel.origins));
+                }
+                "write-from-sensitive" => {
+                    let tainting = statement.writes.iter().filter(|write| self.taints(write));
+                    tainting.for_each(|write| needs(&mut approval, &write.origins));
+                }
+                "procedure" if statement.is_opaque && statement.command == "DoStmt" => {
+                    approval.never = Some(code);
+                }
+                "definition" | "procedure" => drop(approval.admit.insert(code)),
+                // What is derived or the server's was counted with the outputs, predicates are below.
+                _ => {}
+            }
+        }
+        for use_ in &statement.predicates {
+            if self.snapshot.rules.of(use_.usage) == Use::Refuse {
+                show.extend(self.classes().masked_parts(self.catalog(), [use_.column]));
+            }
+        }
+        approval.show = show.into_iter().map(|column| self.name(column)).collect();
+        (approval != Approval::default()).then_some(approval)
+    }
+
+    fn catalog(&self) -> &Catalog {
+        &self.snapshot.catalog
+    }
+
+    fn classes(&self) -> &Classification {
+        &self.snapshot.classes
     }
 
     fn output(&self, ColumnRuling { name, cell, rule, origins, .. }: &ColumnRuling) -> ExplainedOutput {
         let (ruling, mask) = match cell {
-            CellRule::Clear => ("clear", None),
+            CellRule::Clear => (CLEAR, None),
             CellRule::Mask(rule) => ("mask", Some(rule.mask.name())),
             CellRule::Redact => ("redact", None),
         };
@@ -217,28 +314,33 @@ impl Explainer<'_> {
             implied: self.names(&write.origins.implied),
             untraceable: write.origins.untraceable.map(Untraceable::reason),
             taints: self.taints(write),
+            tells: self.tells(write),
         }
     }
 
     /// Whether a write puts what is masked, or may be, into a column that is not.
     fn taints(&self, write: &Write) -> bool {
-        if write.origins.untraceable.is_none() && self.masked(&write.origins).is_empty() {
+        if !self.tells(write) {
             return false;
         }
         match &write.target {
             WriteTarget::New { .. } => true,
-            WriteTarget::Column(target) => self.catalog.relation(target.relation).is_some_and(|relation| {
+            WriteTarget::Column(target) => self.catalog().relation(target.relation).is_some_and(|relation| {
                 relation.columns.iter().any(|column| {
                     (target.number == 0 || column.number == target.number)
-                        && self.classes.column(relation.oid, column.number).is_none()
+                        && self.classes().column(relation.oid, column.number).is_none()
                 })
             }),
         }
     }
 
+    fn tells(&self, write: &Write) -> bool {
+        write.origins.untraceable.is_some() || !self.masked(&write.origins).is_empty()
+    }
+
     /// Masked columns that a value tells about.
     fn masked(&self, origins: &Origins) -> Vec<ColumnId> {
-        self.classes.masked_parts(self.catalog, origins.all())
+        self.classes().masked_parts(self.catalog(), origins.all())
     }
 
     fn names(&self, columns: &[ColumnId]) -> Vec<String> {
@@ -246,7 +348,7 @@ impl Explainer<'_> {
     }
 
     fn name(&self, column: ColumnId) -> String {
-        name(self.catalog, column)
+        name(self.catalog(), column)
     }
 }
 

@@ -9,8 +9,9 @@ use std::{ops::Range, sync::Arc, time::Duration};
 use crate::{
     audit,
     catalog::Catalog,
+    lineage::Statement,
     masking::gate::ClientBytes,
-    policy::{Budget, Classification, Mode, Policy, Rules, Taint},
+    policy::{self, Budget, Classification, Mode, Policy, Ruled, Rules, Taint},
 };
 
 /// One database connection between a client and its upstream.
@@ -73,6 +74,11 @@ impl Snapshot {
     pub fn new(catalog: Arc<Catalog>, policy: &Policy, taints: &[Taint], budget: Arc<Budget>) -> Self {
         let classes = policy.classify(&catalog, taints);
         Self { catalog, classes, mode: policy.mode(), rules: policy.usage_rules().clone(), budget }
+    }
+
+    /// What is ruled on a statement that was read over this snapshot.
+    pub fn rule(&self, statement: &Statement) -> Ruled {
+        policy::rule(statement, &self.catalog, &self.classes, &self.rules)
     }
 }
 

@@ -130,6 +130,13 @@ fn records(file: &File) -> io::Result<u64> {
     }
 }
 
+/// What a person should look at is in the log as well.
+fn warn(event: &Event) {
+    if let Event::Alert { alert, user, database, column, asked, window_s } = event {
+        tracing::warn!(?alert, user, database, column, asked, window_s, "alert");
+    }
+}
+
 impl Spool {
     /// Opens the trail for appending; a torn last line is ended, so that it spoils no other.
     pub(crate) fn open(state_dir: &Path) -> io::Result<Self> {
@@ -181,6 +188,7 @@ impl Spool {
             return Err(error);
         }
         writer.next += events.len() as u64;
+        events.iter().for_each(warn);
         writer.batch.shrink_to(BATCH_BYTES_KEPT);
         Ok(())
     }

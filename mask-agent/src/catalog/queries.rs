@@ -17,13 +17,15 @@ const HARMLESS: &str = "
 
 /// Catalogs whose rows say what a snapshot says. A column goes with its relation or stays, marked as dropped, so
 /// rows of `pg_attribute` need not be counted.
-const CATALOGS: [&str; 14] = [
+const CATALOGS: [&str; 16] = [
     "pg_attrdef",
     "pg_cast",
     "pg_class",
+    "pg_constraint",
     "pg_depend",
     "pg_enum",
     "pg_extension",
+    "pg_index",
     "pg_inherits",
     "pg_language",
     "pg_namespace",
@@ -86,6 +88,15 @@ pub(super) const COLUMNS: &str = "
 
 pub(super) const TRIGGERS: &str =
     "select t.tgrelid, t.tgfoid from pg_catalog.pg_trigger t where not t.tgisinternal order by t.oid";
+
+/// What a write may fail by. An index on an expression has column 0, and one with a condition gets it.
+pub(super) const CONSTRAINTS: &str = "
+    select k.conrelid, k.contype::text, k.conkey, k.confrelid, k.confkey
+    from pg_catalog.pg_constraint k where k.contype in ('c', 'f') and k.conrelid <> 0
+    union all select i.indrelid, 'u', case when i.indpred is null then i.indkey::int2[]
+        else i.indkey::int2[] || 0::int2 end, 0::oid, null
+    from pg_catalog.pg_index i where (i.indisunique or i.indisexclusion) and i.indrelid >= 16384
+    order by 1, 2, 3";
 
 pub(super) const RULES: &str =
     "select distinct r.ev_class from pg_catalog.pg_rewrite r where r.rulename <> '_RETURN'";

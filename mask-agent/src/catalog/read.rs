@@ -8,7 +8,8 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result};
 use mask_core::catalog::{
-    Column, Contents, Relation, RelationKind, Routine, RoutineKind, TypeShape, Volatility,
+    Column, Constraint, ConstraintKind, Contents, Relation, RelationKind, Routine, RoutineKind, TypeShape,
+    Volatility,
 };
 use tokio_postgres::{
     Client, Row,
@@ -89,10 +90,23 @@ async fn contents(client: &Client, mark: &mut Mark) -> Result<(Contents, bool)> 
     client.batch_execute("begin isolation level repeatable read, read only").await?;
     let (defaults, routines, user_names) = (queries::defaults(), queries::routines(), queries::user_names());
     let counts = queries::counts();
-    let (relations, columns, triggers, rules, parents, defaults, routines, user_names, types, counts) = tokio::try_join!(
+    let (
+        relations,
+        columns,
+        triggers,
+        constraints,
+        rules,
+        parents,
+        defaults,
+        routines,
+        user_names,
+        types,
+        counts,
+    ) = tokio::try_join!(
         client.query_typed(queries::RELATIONS, &[]),
         client.query_typed(queries::COLUMNS, &[]),
         client.query_typed(queries::TRIGGERS, &[]),
+        client.query_typed(queries::CONSTRAINTS, &[]),
         client.query_typed(queries::RULES, &[]),
         client.query_typed(queries::PARENTS, &[]),
         client.query_typed(&defaults, &[]),
@@ -113,6 +127,7 @@ async fn contents(client: &Client, mark: &mut Mark) -> Result<(Contents, bool)> 
         contents.cast_types.extend(Some(row.try_get::<_, u32>(1)?).filter(|oid| *oid != 0));
     }
     let mut triggers = pairs(&triggers)?;
+    let mut constraints = constraints_of(&constraints)?;
     let mut parents = pairs(&parents)?;
     let rules = firsts(&rules)?;
     let defaults = firsts(&defaults)?;
@@ -131,6 +146,7 @@ async fn contents(client: &Client, mark: &mut Mark) -> Result<(Contents, bool)> 
             has_user_code: !triggers.is_empty() || has_rules || defaults.contains(&oid),
             has_rules,
             triggers,
+            constraints: constraints.remove(&oid).unwrap_or_default(),
             parents: parents.remove(&oid).unwrap_or_default(),
             ..relation
         });
@@ -175,6 +191,20 @@ fn columns_of(row: &Row) -> Result<HashMap<u32, Vec<Column>>> {
         columns.sort_unstable_by_key(|column| column.number);
     }
     Ok(columns)
+}
+
+fn constraints_of(rows: &[Row]) -> Result<HashMap<u32, Vec<Constraint>>> {
+    let mut constraints: HashMap<u32, Vec<Constraint>> = HashMap::new();
+    for row in rows {
+        let kind = match row.try_get(1)? {
+            "c" => ConstraintKind::Check,
+            "f" => ConstraintKind::ForeignKey { relation: row.try_get(3)?, columns: list(row, 4)? },
+            _ => ConstraintKind::Unique,
+        };
+        let constraint = Constraint { kind, columns: list(row, 2)? };
+        constraints.entry(row.try_get(0)?).or_default().push(constraint);
+    }
+    Ok(constraints)
 }
 
 fn composite(columns: &[Column]) -> TypeShape {

@@ -5,9 +5,10 @@
 use std::{borrow::Cow, sync::Arc};
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 /// Version of the record's form.
-pub const RECORD_VERSION: u32 = 1;
+pub const RECORD_VERSION: u32 = 2;
 
 /// A column whose cells were masked, and why.
 #[derive(Clone, Debug, Serialize)]
@@ -22,10 +23,33 @@ pub struct MaskedColumn {
     pub origins: Vec<String>,
 }
 
+/// What alerts are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Alert {
+    /// More was asked of a masked column than the policy's limit, by all connections of a login.
+    PredicateBudget,
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
+    /// Something a person should look at.
+    Alert {
+        /// What.
+        alert: Alert,
+        /// Role.
+        user: String,
+        /// Database.
+        database: String,
+        /// The column it is about.
+        column: String,
+        /// How many different questions were answered in the window.
+        asked: u32,
+        /// Length of the window, in seconds.
+        window_s: u64,
+    },
     /// The server accepted the login.
     Authenticated {
         /// Role.
@@ -101,6 +125,10 @@ pub enum Event {
         ruling: &'static str,
         /// The rule that decided.
         rule: Cow<'static, str>,
+        /// What was found in it that concerns masked columns, as `explain` says it; a list of
+        /// [`Explained`](crate::explain::Explained), written out when the statement was ruled on.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        findings: Option<Arc<RawValue>>,
     },
     /// A statement was answered.
     StatementEnd {

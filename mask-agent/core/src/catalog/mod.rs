@@ -44,6 +44,32 @@ pub struct Column {
     pub default: Option<String>,
 }
 
+/// What a constraint or an index holds rows to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConstraintKind {
+    /// A condition on each row.
+    Check,
+    /// Values that stand in these columns of another relation.
+    ForeignKey {
+        /// The other relation's OID.
+        relation: u32,
+        /// Numbers of its columns.
+        columns: Vec<i16>,
+    },
+    /// No two rows alike: unique, primary key, exclusion.
+    Unique,
+}
+
+/// What a write may fail by, and so tell of values that are stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Constraint {
+    /// What it holds rows to.
+    pub kind: ConstraintKind,
+    /// Numbers of the columns it is about; 0 where an expression may name any.
+    pub columns: Vec<i16>,
+}
+
 /// One relation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Relation {
@@ -65,6 +91,8 @@ pub struct Relation {
     pub parents: Vec<u32>,
     /// Columns in order.
     pub columns: Vec<Column>,
+    /// What its rows are held to.
+    pub constraints: Vec<Constraint>,
     /// The query of a view or materialized view, as `pg_get_viewdef` writes it with an empty search path; none for
     /// views of the server, and where somebody's DDL holds a table it reads.
     pub definition: Option<String>,
@@ -90,6 +118,7 @@ impl Relation {
             triggers: Vec::new(),
             parents: Vec::new(),
             columns,
+            constraints: Vec::new(),
             definition: None,
         }
     }

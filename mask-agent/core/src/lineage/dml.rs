@@ -6,15 +6,66 @@ use pg_query::{
 };
 
 use super::{
-    ColumnId, Untraceable,
+    ColumnId, Predicate, Untraceable,
     facts::Name,
-    graph::NodeId,
+    graph::{NodeId, Usage},
+    guesses::Guesses,
     names::strings,
     scope::{Columns, Item, Level},
     trace::{Put, Query, Target, Tracer},
 };
+use crate::catalog::ConstraintKind;
+
+/// What a statement does to the rows whose constraints it may break.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Probed {
+    /// It changes them: columns it does not write stay.
+    Changed,
+    /// It adds them.
+    New,
+}
 
 impl<'a> Tracer<'a> {
+    /// Notes what a write's success tells: that no row has the value of a unique column, that one has that of a
+    /// foreign key, that what stays of the row is fine with what is written.
+    pub(super) fn probes(&mut self, item: &Item<'a>, written: &[String], rows: Probed) {
+        let mut probe = |relation: u32, number: i16, usage: Usage| {
+            let column = ColumnId { relation, number };
+            self.facts.probes.push(Predicate { column, usage, guesses: Guesses::ONE });
+        };
+        for relation in item.relations.iter().filter_map(|oid| self.env.catalog.relation(*oid)) {
+            let is_written = |number: i16| {
+                number == 0
+                    || relation
+                        .columns
+                        .iter()
+                        .any(|column| column.number == number && written.contains(&column.name))
+            };
+            let broken = relation.constraints.iter();
+            for constraint in broken.filter(|constraint| constraint.columns.iter().any(|at| is_written(*at)))
+            {
+                match &constraint.kind {
+                    ConstraintKind::Check if rows == Probed::Changed => {
+                        for number in constraint.columns.iter().filter(|number| !is_written(**number)) {
+                            probe(relation.oid, *number, Usage::Range);
+                        }
+                    }
+                    ConstraintKind::Check => {}
+                    ConstraintKind::ForeignKey { relation, columns } => {
+                        for number in columns {
+                            probe(*relation, *number, Usage::Equality);
+                        }
+                    }
+                    ConstraintKind::Unique => {
+                        for number in &constraint.columns {
+                            probe(relation.oid, *number, Usage::Equality);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     /// Opens a level for a statement that writes; `leave` gives what RETURNING returns.
     fn enter_write(&mut self) -> NodeId {
         let rows = self.graph.made(Vec::new());
@@ -144,7 +195,7 @@ impl<'a> Tracer<'a> {
             })
             .collect();
         if names.is_empty() {
-            names = item.columns.list.iter().map(|(name, _)| name.to_string()).collect();
+            names = item.names();
         }
         let mut written = Vec::new();
         for (index, name) in names.into_iter().enumerate() {
@@ -159,6 +210,7 @@ impl<'a> Tracer<'a> {
         if let Some(conflict) = insert.on_conflict_clause.as_deref() {
             self.conflict(conflict, &item, &mut written, rows);
         }
+        self.probes(&item, &names_of(&written), Probed::New);
         if let (Some(level), true) = (self.levels.last_mut(), insert.returning_clause.is_some()) {
             level.items.clear();
         }
@@ -260,6 +312,7 @@ impl<'a> Tracer<'a> {
         self.condition(update.where_clause.as_deref());
         let mut written = Vec::new();
         self.assign(&update.target_list, &item, &mut written, rows);
+        self.probes(&item, &names_of(&written), Probed::Changed);
         let query = self.returning(update.returning_clause.as_ref(), &item, &written, rows);
         self.levels.pop();
         self.leave_common(before);
@@ -313,7 +366,7 @@ impl<'a> Tracer<'a> {
                 })
                 .collect();
             if names.is_empty() {
-                names = item.columns.list.iter().map(|(name, _)| name.to_string()).collect();
+                names = item.names();
             }
             for (name, value) in names.into_iter().zip(&when.values) {
                 let node = self.expression(value);
@@ -322,6 +375,7 @@ impl<'a> Tracer<'a> {
             }
         }
         self.put_rows(&item, rows);
+        self.probes(&item, &names_of(&written), Probed::Changed);
         let query = self.returning(merge.returning_clause.as_ref(), &item, &written, rows);
         self.levels.pop();
         self.leave_common(before);
@@ -345,4 +399,8 @@ impl<'a> Tracer<'a> {
             self.puts.push(Put { target, value });
         }
     }
+}
+
+fn names_of(written: &[(String, NodeId)]) -> Vec<String> {
+    written.iter().map(|(name, _)| name.clone()).collect()
 }

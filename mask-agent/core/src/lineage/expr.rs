@@ -8,6 +8,7 @@ use pg_query::{
 use super::{
     Untraceable, functions,
     graph::{NodeId, Usage},
+    guesses::Guesses,
     names::{literal, qualified, strings, type_name},
     scope::Columns,
     trace::Tracer,
@@ -39,7 +40,7 @@ impl<'a> Tracer<'a> {
             NodeEnum::TypeCast(cast) => self.cast(cast),
             NodeEnum::FuncCall(call) => self.call(call).0,
             NodeEnum::AExpr(expression) => self.operation(expression),
-            NodeEnum::SubLink(link) => self.sub_link(link),
+            NodeEnum::SubLink(link) => self.sub_link(link).0,
             NodeEnum::AIndirection(indirection) => self.indirection(indirection),
             NodeEnum::CollateClause(collate) => {
                 let argument = self.optional(collate.arg.as_deref());
@@ -78,7 +79,11 @@ impl<'a> Tracer<'a> {
         let nodes = match kind {
             NodeEnum::BooleanTest(test) => self.optional(test.arg.as_deref()),
             NodeEnum::BoolExpr(boolean) => self.all(&boolean.args),
-            NodeEnum::CoalesceExpr(coalesce) => self.all(&coalesce.args),
+            NodeEnum::CoalesceExpr(coalesce) => {
+                // Put in place of NULL, these are no guess.
+                let is_empty = |node: &&Node| !literal(node).is_some_and(|text| matches!(&*text, "" | "0"));
+                coalesce.args.iter().filter(is_empty).map(|node| self.expression(node)).collect()
+            }
             NodeEnum::MinMaxExpr(least) => self.all(&least.args),
             NodeEnum::RowExpr(row) => return self.row(&row.args),
             NodeEnum::List(list) => self.all(&list.items),
@@ -278,9 +283,11 @@ impl<'a> Tracer<'a> {
         vec![unknown]
     }
 
-    fn sub_link(&mut self, link: &protobuf::SubLink) -> NodeId {
+    /// What a subquery's value is made of, and whether anything stored is in its rows.
+    fn sub_link(&mut self, link: &protobuf::SubLink) -> (NodeId, bool) {
         let outer = self.refs.len();
         let (query, tied) = self.subquery(link.subselect.as_deref());
+        let reads = query.columns.nodes().into_iter().any(|node| self.graph.reads(node));
         let kind = link.sub_link_type();
         if kind == SubLinkType::ExistsSublink {
             self.refs.truncate(outer);
@@ -288,7 +295,7 @@ impl<'a> Tracer<'a> {
             self.graph.imply(node, &[query.rows]);
             self.graph.tie(node, &tied);
             self.refs.push(node);
-            return node;
+            return (node, reads);
         }
         let mut nodes = query.columns.nodes();
         nodes.extend(self.optional(link.testexpr.as_deref()));
@@ -297,7 +304,7 @@ impl<'a> Tracer<'a> {
         self.graph.imply(node, &[query.rows]);
         self.graph.tie(node, &tied);
         self.refs.push(node);
-        node
+        (node, reads)
     }
 
     /// What meets in a condition, each of its parts by itself.
@@ -318,10 +325,14 @@ impl<'a> Tracer<'a> {
                     self.refs.clear();
                     self.graph.is_identity(node)
                 });
-                self.sub_link(link);
+                let (_, reads) = self.sub_link(link);
                 let nodes = std::mem::replace(&mut self.refs, outer);
                 let equal = link.oper_name.is_empty() || qualified(&link.oper_name).1 == "=";
-                self.meet_varying(nodes, if equal { Usage::Equality } else { Usage::Range }, tested);
+                let usage = if equal { Usage::Equality } else { Usage::Range };
+                let query = link.subselect.as_deref();
+                let is_list = link.sub_link_type() == SubLinkType::AnySublink && !reads;
+                let guesses = if is_list { self.guesses_of_list(query) } else { Guesses::ONE };
+                self.meet_guesses(nodes, usage, tested, guesses);
             }
             _ => {
                 let outer = std::mem::take(&mut self.refs);
@@ -344,10 +355,12 @@ impl<'a> Tracer<'a> {
         let outer = std::mem::take(&mut self.refs);
         self.varies = false;
         let mut sides = Vec::new();
+        let mut right = None;
         let mut plain = true;
         for side in [&expression.lexpr, &expression.rexpr].into_iter().filter_map(Option::as_deref) {
             let before = self.refs.len();
             let node = self.expression(side);
+            right = Some(node);
             let constant = self.refs.len() == before;
             plain &= constant || self.graph.is_identity(node) || is_row_of_columns(side);
             if constant {
@@ -380,7 +393,8 @@ impl<'a> Tracer<'a> {
                 _ => Usage::Function,
             },
         };
-        self.meet_varying(nodes, usage, plain && usage == Usage::Equality);
+        let guesses = self.guesses(expression, right);
+        self.meet_guesses(nodes, usage, plain && usage == Usage::Equality, guesses);
     }
 
     /// One expression of GROUP BY or DISTINCT ON: an output, or an expression of its own.
@@ -393,7 +407,7 @@ impl<'a> Tracer<'a> {
         }
         let nodes = self.sorted(node, columns, refs);
         let plain = matches!(*nodes, [node] if self.graph.is_identity(node));
-        self.meet(nodes, Usage::Grouping, plain);
+        self.meet_numbers(nodes, Usage::Grouping, plain);
     }
 
     pub(super) fn sort(&mut self, clause: &[Node], columns: &Columns<'a>, refs: &[Vec<NodeId>]) {
@@ -402,7 +416,7 @@ impl<'a> Tracer<'a> {
             let Some(node) = sort.node.as_deref() else { continue };
             let mut nodes = self.sorted(node, columns, refs);
             nodes.extend(self.operator(&sort.use_op));
-            self.meet(nodes, Usage::Ordering, false);
+            self.meet_numbers(nodes, Usage::Ordering, false);
         }
     }
 

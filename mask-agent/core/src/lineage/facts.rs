@@ -1,6 +1,6 @@
 //! What a statement does besides returning rows, noted while it is read.
 
-use super::{ColumnId, graph::NodeId};
+use super::{ColumnId, Predicate, graph::NodeId};
 
 /// A name of a relation as a statement writes it; no schema is an empty one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,10 @@ pub(super) struct Facts {
     pub(super) meets_rules: bool,
     /// It writes to a relation whose triggers, rules or defaults run code of users.
     pub(super) meets_user_code: bool,
+    /// What its success tells of columns it does not name: constraints on what it writes.
+    pub(super) probes: Vec<Predicate>,
+    /// The length of a literal matters.
+    pub(super) counts_literal: bool,
     /// Relations written to, with number 0, or their columns.
     pub(super) written: Vec<ColumnId>,
 }

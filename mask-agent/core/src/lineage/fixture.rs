@@ -5,10 +5,11 @@ use std::{
     fmt::Write,
 };
 
-use super::{Env, LineageError, Origins, Outputs, Overlay, Statement, WriteTarget, analyse};
+use super::{Env, Guesses, LineageError, Origins, Outputs, Overlay, Statement, WriteTarget, analyse};
 use crate::{
     catalog::{
-        Catalog, Column, Contents, Relation, RelationKind, Routine, RoutineKind, TypeShape, Volatility,
+        Catalog, Column, Constraint, ConstraintKind, Contents, Relation, RelationKind, Routine, RoutineKind,
+        TypeShape, Volatility,
     },
     lineage::ColumnId,
     policy::{Classification, Policy},
@@ -50,14 +51,26 @@ fn view(oid: u32, name: &str, columns: &[(&str, u32)], definition: &str) -> Rela
 }
 
 fn relations() -> Vec<Relation> {
+    let held = |kind: ConstraintKind, columns: &[i16]| Constraint { kind, columns: columns.to_vec() };
     let mut people = relation(20_005, "people", &[("id", INT4), ("work_email", TEXT), ("handle", TEXT)]);
     people.columns[2].generated = Some("lower(work_email)".to_owned());
+    // An index on an expression.
+    people.constraints.push(held(ConstraintKind::Unique, &[0]));
+    let mut customers = relation(
+        20_001,
+        "customers",
+        &[("id", INT4), ("city", TEXT), ("email", TEXT), ("ssn", TEXT), ("salary", NUMERIC)],
+    );
+    customers.constraints = vec![
+        held(ConstraintKind::Unique, &[1]),
+        held(ConstraintKind::Unique, &[3]),
+        held(ConstraintKind::Check, &[2, 5]),
+    ];
+    let mut letters = relation(20_031, "letters", &[("id", INT4), ("address", TEXT)]);
+    let key = ConstraintKind::ForeignKey { relation: 20_001, columns: vec![3] };
+    letters.constraints.push(held(key, &[2]));
     vec![
-        relation(
-            20_001,
-            "customers",
-            &[("id", INT4), ("city", TEXT), ("email", TEXT), ("ssn", TEXT), ("salary", NUMERIC)],
-        ),
+        customers,
         relation(
             20_002,
             "orders",
@@ -67,6 +80,7 @@ fn relations() -> Vec<Relation> {
         Relation { has_user_code: true, ..relation(20_004, "triggered", &[("id", INT4), ("note", TEXT)]) },
         people,
         Relation { has_rules: true, ..relation(20_006, "ruled", &[("id", INT4), ("note", TEXT)]) },
+        letters,
         relation(20_007, "items", &[("id", INT4), ("label", TEXT)]),
         relation(20_008, "archive.items", &[("id", INT4), ("secret_label", TEXT), ("label", TEXT)]),
         relation(20_009, "docs", &[("id", INT4), ("body", 114), ("tags", 1009)]),
@@ -86,6 +100,7 @@ fn relations() -> Vec<Relation> {
         ),
         view(20_023, "unreadable", &[("a", TEXT)], ""),
         view(20_024, "labels", &[("secret_label", TEXT)], " SELECT orders.note FROM public.orders;"),
+        relation(20_030, "pg_temp_3.batch", &[("id", INT4), ("value", TEXT), ("email", TEXT)]),
         relation(1_259, "pg_catalog.pg_class", &[("oid", 26), ("relname", 19)]),
         view(12_001, "pg_catalog.pg_stats", &[("tablename", 19), ("most_common_vals", 2277)], ""),
         view(12_002, "pg_catalog.pg_settings", &[("name", TEXT), ("setting", TEXT)], ""),
@@ -261,7 +276,7 @@ pub(crate) fn writes(statement: &Statement) -> String {
     writes.collect::<Vec<_>>().join("; ")
 }
 
-/// Masked columns a statement uses without showing them, in words.
+/// Masked columns a statement uses without showing them, in words, with how many values where that is not one.
 pub(crate) fn uses(statement: &Statement) -> String {
     let catalog = catalog();
     let classes = classes(&catalog);
@@ -269,8 +284,16 @@ pub(crate) fn uses(statement: &Statement) -> String {
         .predicates
         .iter()
         .filter(|use_| classes.is_masked(use_.column.relation, use_.column.number));
-    let uses: Vec<_> = masked.map(|use_| format!("{} {}", name(use_.column), use_.usage.name())).collect();
-    uses.join("; ")
+    let uses = masked.map(|use_| {
+        let guesses = match use_.guesses {
+            Guesses::Known(1) => String::new(),
+            Guesses::Known(count) => format!(" x{count}"),
+            Guesses::Many => " x?".to_owned(),
+            Guesses::Parameter(number) => format!(" x${number}"),
+        };
+        format!("{} {}{guesses}", name(use_.column), use_.usage.name())
+    });
+    uses.collect::<Vec<_>>().join("; ")
 }
 
 /// `select * from customers`.

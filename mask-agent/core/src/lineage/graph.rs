@@ -8,7 +8,7 @@
 //! Because edges may be added until the end, nothing depends on the order in which clauses are read, and a
 //! recursive query is just a cycle.
 
-use super::{ColumnId, Untraceable};
+use super::{ColumnId, Untraceable, guesses::Guesses};
 
 /// One value of the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,17 +53,39 @@ pub(super) struct Meeting {
     pub(super) is_plain: bool,
     /// Whether a masked value meets rows of another relation, so that their number tells it.
     pub(super) crosses: bool,
+    /// Whether it gives rows an order or groups with a number of rows each.
+    pub(super) numbers: bool,
+    /// With how many values at once a column is compared.
+    pub(super) guesses: Guesses,
 }
 
 impl Meeting {
-    /// How the columns that meet are used.
-    pub(super) fn usage(&self) -> Usage {
+    /// How the columns that meet are used, where masked ones are or are not put among others.
+    pub(super) fn usage(&self, among: Among) -> Usage {
         match self.usage {
+            // The place of a row among rows of a list is its value, and so is a group of the list's that has one more.
+            Usage::Grouping | Usage::Ordering if among == Among::Others && self.numbers => Usage::RowCount,
+            // The list has one row less if the value is in it.
+            Usage::Grouping if among == Among::Others => Usage::Range,
+            Usage::Grouping | Usage::Ordering if among == Among::Constants => Usage::Function,
             // `numbers.i <= c.salary` is there once for each unit of the salary.
             Usage::Function | Usage::Pattern | Usage::Range if self.crosses => Usage::RowCount,
+            // Half of all values in a list halve a search as well.
+            Usage::Equality if self.guesses.is_long() => Usage::Range,
             usage => usage,
         }
     }
+}
+
+/// What a masked value is sorted or grouped with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Among {
+    /// Its like.
+    Alike,
+    /// Constants, in an expression: `order by salary > 1000`.
+    Constants,
+    /// Values that are not masked, which the client may know or have chosen: by UNION.
+    Others,
 }
 
 /// How a statement uses a column without showing it.
@@ -128,6 +150,8 @@ pub(super) struct Graph {
     nodes: Vec<Node>,
     /// For each relation in FROM, the node that says which of its rows are there.
     entries: Vec<NodeId>,
+    /// Those of temporary relations, which clients fill.
+    temporary: Vec<EntryId>,
     pub(super) meetings: Vec<Meeting>,
 }
 
@@ -173,6 +197,16 @@ impl Graph {
     /// The node that says which rows of an entry are there.
     pub(super) fn rows(&self, entry: EntryId) -> NodeId {
         self.entries[entry.0 as usize]
+    }
+
+    /// Notes that an entry is a temporary relation.
+    pub(super) fn temporary(&mut self, entry: EntryId) {
+        self.temporary.push(entry);
+    }
+
+    /// Whether a value is made of anything stored.
+    pub(super) fn reads(&self, id: NodeId) -> bool {
+        !self.leaves(id, &|base| base.is_some()).is_empty()
     }
 
     /// A column of a relation the server stores.
@@ -328,9 +362,58 @@ impl Graph {
         false
     }
 
-    /// The relations in FROM that a value's leaves belong to, those leaves that fit.
+    /// What masked values are with in a value by which rows are sorted or grouped.
+    pub(super) fn among(&self, id: NodeId, is_sensitive: &dyn Fn(ColumnId) -> bool) -> Among {
+        let (mut masked, mut others, mut constants) = (false, false, false);
+        let mut seen = vec![false; self.nodes.len()];
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            if std::mem::replace(&mut seen[id.0 as usize], true) {
+                continue;
+            }
+            let node = self.node(id);
+            match node.base {
+                Some(column) if is_sensitive(column) => masked = true,
+                None if node.is_copy && !node.from.is_empty() => open.extend_from_slice(&node.from),
+                Some(_) if node.is_view => open.extend_from_slice(&node.from),
+                Some(_) => others = true,
+                None => {
+                    let columns = self.origins(id).columns;
+                    let is_masked = columns.into_iter().any(is_sensitive);
+                    masked |= is_masked;
+                    others |= !is_masked;
+                    constants |= is_masked && self.has_constant(id);
+                }
+            }
+        }
+        match (masked, others, constants) {
+            (true, true, _) => Among::Others,
+            (true, false, true) => Among::Constants,
+            (true, false, false) | (false, _, _) => Among::Alike,
+        }
+    }
+
+    fn has_constant(&self, id: NodeId) -> bool {
+        let mut seen = vec![false; self.nodes.len()];
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            if std::mem::replace(&mut seen[id.0 as usize], true) {
+                continue;
+            }
+            let node = self.node(id);
+            if node.base.is_none() && node.is_constant() {
+                return true;
+            }
+            open.extend_from_slice(&node.from);
+        }
+        false
+    }
+
+    /// The relations in FROM that a value's leaves belong to, those leaves that fit. Where the leaves are constants, as
+    /// those of `unnest($1)`, it is what made rows of them.
     fn leaves(&self, id: NodeId, fits: &dyn Fn(Option<ColumnId>) -> bool) -> Vec<EntryId> {
         let mut leaves = Vec::new();
+        let mut lists = Vec::new();
         let mut seen = vec![false; self.nodes.len()];
         let mut open = vec![id];
         while let Some(id) = open.pop() {
@@ -340,9 +423,12 @@ impl Graph {
             let node = self.node(id);
             if (node.from.is_empty() || node.is_view) && fits(node.base) {
                 leaves.extend(node.entry);
+            } else if node.base.is_none() && fits(None) {
+                lists.extend(node.entry);
             }
             open.extend(node.from.iter().chain(&node.tied));
         }
+        let mut leaves = if leaves.is_empty() { lists } else { leaves };
         leaves.sort_unstable();
         leaves.dedup();
         leaves
@@ -386,6 +472,9 @@ impl Graph {
                 others.push(*id);
             }
         }
+        if meeting.usage == Usage::Equality && !telling.is_empty() && self.meets_temporary(meeting) {
+            meeting.guesses = Guesses::Many;
+        }
         let masked = |base: Option<ColumnId>| base.is_some_and(is_sensitive);
         let own: Vec<EntryId> = telling.iter().flat_map(|id| self.leaves(*id, &masked)).collect();
         let mut changed = false;
@@ -412,6 +501,17 @@ impl Graph {
             }
         }
         changed
+    }
+
+    /// Whether values of a temporary relation meet those of another.
+    fn meets_temporary(&self, meeting: &Meeting) -> bool {
+        if self.temporary.is_empty() {
+            return false;
+        }
+        let entries = meeting.nodes.iter().flat_map(|id| self.leaves(*id, &|base| base.is_some()));
+        let (temporary, other): (Vec<EntryId>, Vec<EntryId>) =
+            entries.partition(|entry| self.temporary.contains(entry));
+        !temporary.is_empty() && !other.is_empty()
     }
 
     fn imply_new(&mut self, to: NodeId, from: &[NodeId]) -> bool {

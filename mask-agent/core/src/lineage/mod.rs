@@ -26,6 +26,8 @@ mod from;
 mod functions;
 /// Where values come from.
 mod graph;
+/// How many values a column is compared with at once.
+mod guesses;
 /// Names in the parse tree.
 mod names;
 /// Nodes of the serialised parse tree.
@@ -54,6 +56,7 @@ mod utility;
 use crate::{catalog::Catalog, policy::Classification};
 
 pub use graph::{Origins, Usage};
+pub use guesses::{GUESSES_MAX, Guesses};
 pub use overlay::{Made, Overlay};
 pub use template::template;
 
@@ -201,6 +204,8 @@ pub struct Predicate {
     pub column: ColumnId,
     /// How.
     pub usage: Usage,
+    /// With how many values at once; one where that is no question.
+    pub guesses: Guesses,
 }
 
 /// A column that is given a value.
@@ -281,6 +286,8 @@ pub struct Statement {
     pub calls_user_code: bool,
     /// It writes where rules may do something else.
     pub meets_rules: bool,
+    /// The prepared statement it runs, by its name.
+    pub executes: Option<String>,
     /// Why it is not sent, whatever the policy says.
     pub refusal: Option<Refusal>,
     /// Whether any of this could be otherwise with other literals in the same places.

@@ -62,6 +62,13 @@ impl<'a> Item<'a> {
     }
 }
 
+impl Item<'_> {
+    /// Names of its columns.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.columns.list.iter().map(|(name, _)| name.to_string()).collect()
+    }
+}
+
 /// What a name may mean among the relations of one query.
 enum Found {
     Column(NodeId),
@@ -144,6 +151,9 @@ impl<'a> Tracer<'a> {
         let mut columns = Columns::default();
         let mut wholes = Vec::new();
         let overlaid = self.overlay_columns(name, entry, &mut wholes);
+        if overlaid.is_some() || candidates.iter().any(|relation| relation.schema.starts_with("pg_temp")) {
+            self.graph.temporary(entry);
+        }
         match (&*candidates, overlaid) {
             ([], None) => columns.open = Some(self.graph.unknown(Untraceable::UnknownRelation)),
             (candidates, overlaid) => {

@@ -7,8 +7,10 @@ use pg_query::{
 
 use super::{
     Channel, ColumnId, CopyOut, Effect, Env, Keeps, LineageError, Made, Origins, Output, Outputs, Predicate,
-    Refusal, Statement, Untraceable, Write, WriteTarget,
+    Refusal, Statement, Untraceable, Usage, Write, WriteTarget,
+    dml::Probed,
     facts::Name,
+    graph::Among,
     names::{literal, strings},
     scope::Columns,
     trace::{Put, Query, Target, Tracer},
@@ -84,6 +86,7 @@ impl Statement {
             may_quote: false,
             calls_user_code: false,
             meets_rules: false,
+            executes: None,
             refusal: None,
             needs_literals: false,
         }
@@ -191,7 +194,10 @@ impl<'a> Reader<'a> {
         self.needs_literals = true;
         self.judged(node, classes)?;
         let query = match create.query.as_deref().and_then(|query| query.node.as_ref()) {
-            Some(NodeEnum::ExecuteStmt(_)) => self.tracer.unknown_query(Untraceable::UnknownStatement),
+            Some(NodeEnum::ExecuteStmt(execute)) => {
+                self.statement.executes = Some(execute.name.clone());
+                self.tracer.unknown_query(Untraceable::UnknownStatement)
+            }
             _ => self.tracer.any_query(create.query.as_deref()),
         };
         if let Some(into) = create.into.as_deref() {
@@ -223,6 +229,9 @@ impl<'a> Reader<'a> {
         if copy.is_from {
             if let Some(relation) = &copy.relation {
                 let item = self.tracer.range_var(relation);
+                let names = strings(&copy.attlist);
+                let names = if names.is_empty() { item.names() } else { names };
+                self.tracer.probes(&item, &names, Probed::New);
                 for oid in item.relations {
                     let known = self.tracer.env.catalog.relation(oid);
                     self.tracer.facts.meets_user_code |= known.is_some_and(|known| known.has_user_code);
@@ -303,6 +312,7 @@ impl<'a> Reader<'a> {
 
     fn execute(&mut self, execute: &protobuf::ExecuteStmt) -> Returned<'a> {
         self.needs_literals = true;
+        self.statement.executes = Some(execute.name.clone());
         let arguments = self.tracer.all(&execute.params);
         if self.tracer.facts.calls_user_code {
             // A function may hand a value to the statement, in which it is a constant.
@@ -359,7 +369,9 @@ impl<'a> Reader<'a> {
             Returned::Prepared(name) => Outputs::Prepared(name),
             Returned::Rows(query) => outputs(&tracer, &query),
         };
-        statement.predicates = predicates(&tracer);
+        statement.predicates = predicates(&tracer, &sensitive);
+        statement.predicates.extend(tracer.facts.probes.iter().filter(|probe| sensitive(probe.column)));
+        statement.predicates.sort_unstable();
         statement.writes = writes(&tracer);
         statement.channels = tracer
             .facts
@@ -426,7 +438,7 @@ fn finish_facts(statement: &mut Statement, tracer: &Tracer<'_>) {
         // What users wrote may set the search path, as it does where each tenant has a schema.
         statement.sets_path.get_or_insert(None);
     }
-    statement.needs_literals |= facts.sets;
+    statement.needs_literals |= facts.sets || facts.counts_literal;
     if let Some(name) = &facts.dangerous {
         statement.refusal.get_or_insert_with(|| Refusal {
             code: "dangerous-function",
@@ -474,14 +486,22 @@ impl Origins {
     }
 }
 
-fn predicates(tracer: &Tracer<'_>) -> Vec<Predicate> {
+fn predicates(tracer: &Tracer<'_>, is_sensitive: &dyn Fn(ColumnId) -> bool) -> Vec<Predicate> {
     let mut predicates = Vec::new();
     for meeting in &tracer.graph.meetings {
         let before = predicates.len();
+        let sorts = matches!(meeting.usage, Usage::Grouping | Usage::Ordering);
+        let among = meeting.nodes.iter().filter(|_| sorts);
+        let among = among.map(|node| tracer.graph.among(*node, is_sensitive)).max();
+        let usage = meeting.usage(among.unwrap_or(Among::Alike));
         for node in &meeting.nodes {
             let origins = tracer.graph.origins(*node);
             let columns = origins.columns.iter().chain(&origins.views);
-            predicates.extend(columns.map(|column| Predicate { column: *column, usage: meeting.usage() }));
+            predicates.extend(columns.map(|column| Predicate {
+                column: *column,
+                usage,
+                guesses: meeting.guesses,
+            }));
         }
         // Once, however often a meeting names it.
         let mut once: Vec<Predicate> = predicates.drain(before..).collect();
@@ -489,7 +509,6 @@ fn predicates(tracer: &Tracer<'_>) -> Vec<Predicate> {
         once.dedup();
         predicates.append(&mut once);
     }
-    predicates.sort_unstable();
     predicates
 }
 

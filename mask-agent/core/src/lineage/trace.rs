@@ -11,7 +11,8 @@ use super::{
     ColumnId, Env, Untraceable,
     body::Variables,
     facts::{Facts, Name},
-    graph::{Graph, NodeId, Usage},
+    graph::{Graph, Meeting, NodeId, Usage},
+    guesses::Guesses,
     names::{output_name, strings, text},
     scope::{Columns, Item, Level},
 };
@@ -535,7 +536,40 @@ impl<'a> Tracer<'a> {
             self.facts.named.extend_from_slice(&nodes);
             let rows = self.levels.last().map(|level| level.rows);
             let pairs = rows.map(|rows| self.graph.pairs(rows));
-            self.graph.meetings.push(super::graph::Meeting { nodes, usage, pairs, is_plain, crosses: false });
+            let meeting = Meeting {
+                nodes,
+                usage,
+                pairs,
+                is_plain,
+                crosses: false,
+                numbers: false,
+                guesses: Guesses::ONE,
+            };
+            self.graph.meetings.push(meeting);
+        }
+    }
+
+    /// Notes that rows are sorted or grouped, so that their order or number tells.
+    pub(super) fn meet_numbers(&mut self, nodes: Vec<NodeId>, usage: Usage, is_plain: bool) {
+        let before = self.graph.meetings.len();
+        self.meet(nodes, usage, is_plain);
+        for meeting in &mut self.graph.meetings[before..] {
+            meeting.numbers = true;
+        }
+    }
+
+    /// Notes that a masked value would be compared with so many at once, where values have met at all.
+    pub(super) fn meet_guesses(
+        &mut self,
+        nodes: Vec<NodeId>,
+        usage: Usage,
+        is_plain: bool,
+        guesses: Guesses,
+    ) {
+        let before = self.graph.meetings.len();
+        self.meet_varying(nodes, usage, is_plain);
+        for meeting in &mut self.graph.meetings[before..] {
+            meeting.guesses = guesses;
         }
     }
 

@@ -163,7 +163,7 @@ fn uses_of_masked_columns_are_told_by_their_kind() {
     check_uses("select id from customers where email = 'a'", "customers.email equality");
     check_uses(
         "select id from customers where email in ('a', 'b') and ssn <> 'x'",
-        "customers.email equality; customers.ssn equality",
+        "customers.email equality x2; customers.ssn equality",
     );
     check_uses(
         "select id from customers where email like 'a%' or ssn ~ '1'",
@@ -182,6 +182,165 @@ fn uses_of_masked_columns_are_told_by_their_kind() {
     check_uses("delete from customers where email = 'a'", "customers.email equality");
     check_uses("select 1 limit (select salary from customers)", "customers.salary row-count");
     check_uses("select 1 from contacts where contact = 'a'", "customers.email equality");
+}
+
+#[test]
+fn a_list_is_as_many_questions_as_it_has_guesses() {
+    let asks = |condition: &str, expected: &str| {
+        check_uses(&format!("select id from customers c where {condition}"), expected);
+    };
+    asks("email = any (array['a', 'b', $1])", "customers.email equality x3");
+    asks("email = any ($2::text[])", "customers.email equality x$2");
+    asks("email <> all ('{a,b}')", "customers.email equality x2");
+    asks("email in (values ('a'), ('b'))", "customers.email equality x2");
+    asks("email in (select unnest($1::text[]))", "customers.email equality x$1");
+    asks("email in (select u from unnest(array['a', 'b']) u)", "customers.email equality x2");
+    asks("email in (select $1)", "customers.email equality");
+    // Nobody knows how many, or too many: half of all values are a range.
+    asks("salary = any (array(select generate_series(1, 50000)))", "customers.salary function x?");
+    for list in [
+        "any (string_to_array($1, ','))",
+        "any (select generate_series(1, 50000))",
+        "any (with l as (values (1)) select * from l)",
+    ] {
+        asks(&format!("salary = {list}"), "customers.salary range x?");
+    }
+    let numbers: Vec<String> = (0..1_001).map(|number: u32| number.to_string()).collect();
+    asks(&format!("salary in ({})", numbers.join(", ")), "customers.salary range x1001");
+    asks(&format!("salary in ({})", numbers[..1_000].join(", ")), "customers.salary equality x1000");
+    // What is stored is no guess.
+    asks("email in (select note from orders)", "customers.email equality");
+    asks("email = any (array(select note from orders))", "customers.email row-count");
+}
+
+#[test]
+fn a_join_with_a_list_is_told_as_what_its_rows_are() {
+    for list in [
+        "(values (1), (2)) l(v)",
+        "unnest($1::int[]) l(v)",
+        "generate_series(1, 9) l(v)",
+        "(select v from generate_series(1, 9) s(v), generate_series(1, v)) l",
+        "json_table($1, '$[*]' columns (v int path '$')) l",
+        "json_to_recordset($1) as l(v int)",
+    ] {
+        let join = format!("select c.id from customers c join {list} on l.v = c.salary");
+        check_uses(&join, "customers.salary row-count");
+        check(&join, "id = customers.id ~ customers.salary");
+    }
+    // What stands beside a guess tells which it is.
+    check(
+        "select n from customers c join unnest($1::int[]) with ordinality l(v, n) on v = salary",
+        "n ~ customers.salary",
+    );
+    check(
+        "select n from customers c join json_to_recordset($1) as l(v int, n int) on v = salary",
+        "n ~ customers.salary",
+    );
+    check(
+        "select n from json_to_recordset($1) as l(v int, n int) where v in (select salary from customers)",
+        "n ~ customers.salary",
+    );
+    check("select n from customers c join json_to_recordset($1) as l(v int, n int) on v = id", "n");
+    // Ordinary joins of stored columns.
+    check("select c.id from customers c join orders o on o.note = c.email", "id = customers.id");
+    check_uses("select c.id from customers c join orders o on o.note = c.email", "customers.email equality");
+    check_uses(
+        "select c.id from customers c join people p on p.work_email = c.email",
+        "customers.email equality; people.work_email equality",
+    );
+    check(
+        "select l.id, c.city from letters l join customers c on l.address = c.email",
+        "id = letters.id; city = customers.city",
+    );
+}
+
+#[test]
+fn an_order_or_group_among_values_of_the_clients_is_no_order_of_rows() {
+    const TELLS: &str = "customers.salary row-count";
+    let among = |rest: &str| {
+        format!(
+            "select id from (select id, salary from customers where id = 1 union all \
+             select -g, g from generate_series(0, 100000) g) s {rest}"
+        )
+    };
+    check_uses(&among("order by salary"), TELLS);
+    check_uses(&among("order by 1, salary limit 5"), TELLS);
+    check_uses(&among("group by salary, id"), TELLS);
+    check_uses("select 1 from (select salary as v from customers union all select 5) s group by v", TELLS);
+    check_uses(
+        "select rank() over (order by v) from (select salary as v from customers union all select i from numbers) s",
+        TELLS,
+    );
+    check_uses("select salary from customers union all select 5 order by 1", TELLS);
+    check_uses(
+        "select count(*) from (select salary from customers union select $1) s",
+        "customers.salary range",
+    );
+    check_uses("select id from customers order by salary > 5", "customers.salary function");
+    check_uses("select id from customers order by nullif(email, $1), id", "customers.email function");
+    check_uses("select salary > 5 as rich, id from customers order by rich", "customers.salary function");
+    check_uses("select count(*) from customers group by salary > 5", "customers.salary function");
+    for (benign, uses) in [
+        ("select id from customers order by lower(email), id", "customers.email ordering"),
+        ("select id from customers order by coalesce(email, '')", "customers.email ordering"),
+        ("select id from customers order by city || 'a', id", ""),
+        (
+            "select email from customers union all select work_email from people order by 1",
+            "customers.email ordering; people.work_email ordering",
+        ),
+        ("select contact from contacts order by contact", "customers.email ordering"),
+        ("select salary, count(*) from customers group by salary", "customers.salary grouping"),
+        ("select distinct email from customers", "customers.email grouping"),
+    ] {
+        check_uses(benign, uses);
+    }
+}
+
+#[test]
+fn a_join_with_a_table_the_session_filled_is_a_list() {
+    let uses = |sql: &str| fixture::each(sql, Some(&["public"]), fixture::uses);
+    let join = |column: &str| {
+        uses(&format!("select id from customers c join pg_temp_3.batch l on l.{column} = c.email"))
+    };
+    assert_eq!(join("value"), "customers.email range x?");
+    assert_eq!(join("email"), "customers.email range x?; pg_temp_3.batch.email range x?");
+    assert_eq!(uses("select c.id from customers c join pg_temp_3.batch l on l.id = c.id"), "");
+    assert_eq!(uses("select id from pg_temp_3.batch where email = 'a'"), "pg_temp_3.batch.email equality");
+}
+
+#[test]
+fn what_a_constraint_tells_is_a_use() {
+    check_uses("insert into customers (id, email) values (9, 'a')", "customers.email equality");
+    check_uses(
+        "insert into customers values (9, 'a', 'b') on conflict do nothing",
+        "customers.email equality",
+    );
+    check_uses(
+        "insert into customers (id, email) values (1, 'a') on conflict (email) do update set city = 'b'",
+        "customers.email equality",
+    );
+    check_uses("update customers set email = 'a' where id = 1", "customers.email equality");
+    check_uses("copy customers (id, email) from stdin", "customers.email equality");
+    check_uses("copy customers from stdin", "customers.email equality");
+    check_uses(
+        "merge into customers c using numbers n on c.id = n.i when not matched then insert (id, email) values (1, 'a')",
+        "customers.email equality",
+    );
+    check_uses("insert into people (id) values (1)", "people.* equality");
+    check_uses("insert into letters (address) values ('a')", "customers.email equality");
+    check_uses("update letters set address = 'a'", "customers.email equality");
+    check_uses("update customers set city = 'a'", "customers.salary range");
+    for benign in [
+        "insert into customers (id, city) values (9, 'a')",
+        "update customers set id = 2 where id = 1",
+        "update customers set city = 'a', salary = 1",
+        "copy customers (id, city) from stdin",
+        "insert into letters (id) values (1)",
+        "insert into orders (id, note) values (1, 'a')",
+        "delete from customers where id = 1",
+    ] {
+        check_uses(benign, "");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use super::{ColumnRule, MaskKind, Policy, Taint};
 use crate::{
-    catalog::{Catalog, Relation},
+    catalog::{Catalog, ConstraintKind, Relation},
     lineage::ColumnId,
 };
 
@@ -116,7 +116,7 @@ pub(super) fn classify(policy: &Policy, catalog: &Catalog, taints: &[Taint]) -> 
     for taint in taints {
         classify_tainted(taint, catalog, &mut classes);
     }
-    spread_over_inheritance(catalog, &mut classes);
+    spread(catalog, &mut classes);
     classes
 }
 
@@ -180,25 +180,11 @@ fn classify_user(policy: &Policy, relation: &Relation, classes: &mut Classificat
     }
 }
 
-/// A parent shows its children's rows and a child may be read by itself: both carry the label.
-fn spread_over_inheritance(catalog: &Catalog, classes: &mut Classification) {
+/// Carries labels to where the same values stand.
+fn spread(catalog: &Catalog, classes: &mut Classification) {
     loop {
-        let mut found = Vec::new();
-        for child in catalog.relations() {
-            for parent in child.parents.iter().filter_map(|oid| catalog.relation(*oid)) {
-                for (from, to) in [(parent, child), (child, parent)] {
-                    for column in &from.columns {
-                        let Some(rule) = classes.column(from.oid, column.number) else { continue };
-                        let twin = to.columns.iter().find(|twin| twin.name == column.name);
-                        if let Some(twin) = twin
-                            && classes.column(to.oid, twin.number).is_none()
-                        {
-                            found.push((to.oid, twin.number, twin.name.clone(), rule.clone()));
-                        }
-                    }
-                }
-            }
-        }
+        let mut found = over_inheritance(catalog, classes);
+        found.extend(over_keys(catalog, classes));
         if found.is_empty() {
             return;
         }
@@ -206,6 +192,48 @@ fn spread_over_inheritance(catalog: &Catalog, classes: &mut Classification) {
             classes.insert(relation, number, &name, rule);
         }
     }
+}
+
+/// A column that is masked as well: its relation, number and name, and how.
+type Found = (u32, i16, String, ColumnRule);
+
+/// A foreign key has the values of the column it refers to, whatever it is called.
+fn over_keys(catalog: &Catalog, classes: &Classification) -> Vec<Found> {
+    let mut found = Vec::new();
+    for relation in catalog.relations() {
+        for constraint in &relation.constraints {
+            let ConstraintKind::ForeignKey { relation: other, columns } = &constraint.kind else { continue };
+            for (own, number) in constraint.columns.iter().zip(columns) {
+                let Some(rule) = classes.column(*other, *number) else { continue };
+                let column = relation.columns.iter().find(|column| column.number == *own);
+                if let Some(column) = column.filter(|_| classes.column(relation.oid, *own).is_none()) {
+                    found.push((relation.oid, *own, column.name.clone(), rule.clone()));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// A parent shows its children's rows and a child may be read by itself: both carry the label.
+fn over_inheritance(catalog: &Catalog, classes: &Classification) -> Vec<Found> {
+    let mut found = Vec::new();
+    for child in catalog.relations() {
+        for parent in child.parents.iter().filter_map(|oid| catalog.relation(*oid)) {
+            for (from, to) in [(parent, child), (child, parent)] {
+                for column in &from.columns {
+                    let Some(rule) = classes.column(from.oid, column.number) else { continue };
+                    let twin = to.columns.iter().find(|twin| twin.name == column.name);
+                    if let Some(twin) = twin
+                        && classes.column(to.oid, twin.number).is_none()
+                    {
+                        found.push((to.oid, twin.number, twin.name.clone(), rule.clone()));
+                    }
+                }
+            }
+        }
+    }
+    found
 }
 
 /// Whether a text fits a pattern in which * stands for any run of characters.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::catalog::{Column, Contents, RelationKind};
+use crate::catalog::{Column, Constraint, Contents, RelationKind};
 
 fn number(index: usize) -> i16 {
     i16::try_from(index + 1).unwrap()
@@ -137,6 +137,50 @@ fn parents_and_children_share_their_labels_by_name() {
         classes.column(1, 1).is_some() && classes.column(2, 2).is_some() && classes.column(3, 3).is_some()
     );
     assert!(classes.column(1, 2).is_none() && classes.column(3, 2).is_none());
+}
+
+#[test]
+fn a_column_given_masked_values_is_masked_where_it_may_stand() {
+    let policy = Policy::parse("p.yaml", "version: 1\nname: x\n").unwrap();
+    let schemas = ["public", "other", "pg_temp_3", "pg_catalog", "information_schema"];
+    let relations: Vec<Relation> = (1..)
+        .zip(schemas)
+        .map(|(oid, schema)| relation(oid, &format!("{schema}.t"), &[], &["a", "b"]))
+        .collect();
+    let catalog = Catalog::new(Contents { relations, ..Contents::default() });
+    let masked = |schema: &str, column: &str| {
+        let taint = Taint { schema: schema.to_owned(), relation: "t".to_owned(), column: column.to_owned() };
+        let classes = policy.classify(&catalog, &[taint]);
+        let oids = (1..).zip(schemas);
+        let of = |number| {
+            let masked = oids.clone().filter(|(oid, _)| classes.is_masked(*oid, number));
+            masked.map(|(_, schema)| schema).collect::<Vec<_>>()
+        };
+        (of(1), of(2))
+    };
+    assert_eq!(masked("other", "a"), (vec!["other"], vec![]));
+    // Where nobody wrote a schema, it may be any but the server's own.
+    assert_eq!(masked("", "b"), (vec![], vec!["public", "other", "pg_temp_3"]));
+    assert_eq!(masked("pg_temp", "*"), (vec!["pg_temp_3"], vec!["pg_temp_3"]));
+}
+
+#[test]
+fn a_foreign_key_has_the_label_of_what_it_refers_to() {
+    let text =
+        "version: 1\nname: x\nclassification:\n  columns: [{name: email, table: public.users, tag: t}]\n";
+    let policy = Policy::parse("p.yaml", text).unwrap();
+    let refers = |relation: u32, columns: &[i16], own: &[i16]| Constraint {
+        kind: ConstraintKind::ForeignKey { relation, columns: columns.to_vec() },
+        columns: own.to_vec(),
+    };
+    let mut letters = relation(2, "letters", &[], &["id", "author", "recipient"]);
+    letters.constraints = vec![refers(1, &[1, 2], &[2, 3])];
+    let mut replies = relation(3, "replies", &[], &["id", "to"]);
+    replies.constraints = vec![refers(2, &[3], &[2])];
+    let classes = classes(&policy, vec![replies, letters, relation(1, "users", &[], &["id", "email"])]);
+    let masked = |oid, number| classes.column(oid, number).is_some_and(|rule| &*rule.rule == "t");
+    assert_eq!([masked(2, 1), masked(2, 2), masked(2, 3)], [false, false, true]);
+    assert_eq!([masked(3, 1), masked(3, 2)], [false, true]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    ColumnRuling, Rows, Taint, column_name,
+    Classification, ColumnRuling, Rows, Ruled, Taint, column_name,
     rules::{Admission, Derived, Rules, Use, Written},
     ruling::Judge,
 };
@@ -67,6 +67,27 @@ impl Denial {
         }
         detail.to_string()
     }
+}
+
+/// Everything a policy has against a statement; [`Ruled::denial`] is the first of it.
+pub fn denials(
+    statement: &Statement,
+    Ruled { rows, taints, .. }: &Ruled,
+    catalog: &Catalog,
+    classes: &Classification,
+    rules: &Rules,
+) -> Vec<Denial> {
+    let judge = Judge { catalog, classes };
+    let used = judge.used(statement);
+    let all = [
+        statement.refusal.clone().map(Denial::always),
+        judge.by_channel(statement),
+        judge.by_use(&used, rules),
+        by_kind(statement, rules),
+        judge.by_rows(rows, rules),
+        judge.by_write(statement, taints, rules),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 impl Judge<'_> {

@@ -167,6 +167,22 @@ fn an_extended_policy_keeps_its_own_entries_and_masks_first() {
 }
 
 #[test]
+fn a_policy_is_called_what_it_says_and_counts_its_entries() {
+    let text = "version: 1\nname: shop\nclassification:\n  columns: [{name: [a, b], tag: t}]\n  allow: [{table: p.q, columns: [id]}]\n";
+    let policy = parse("p.yaml", text).unwrap();
+    assert_eq!((policy.name(), policy.rules()), ("shop", 3));
+}
+
+#[test]
+fn equal_values_get_equal_masks_within_a_tag_or_the_scope_its_token_names() {
+    let text = "version: 1\nname: x\nclassification:\n  columns: [{name: a, tag: one}, {name: b, tag: two}, {name: c, tag: three}]\n\
+                masks: {one: token, two: {token: {scope: shared}}, three: hash}\n";
+    let policy = parse("p.yaml", text).unwrap();
+    let scopes: Vec<&str> = policy.patterns.iter().map(|pattern| pattern.rule.scope()).collect();
+    assert_eq!(scopes, ["one", "shared", "three"]);
+}
+
+#[test]
 fn targets_and_subjects_say_whose_connections_to_where_are_intercepted() {
     let everything = parse("p.yaml", "version: 1\nname: x\n").unwrap();
     let selection = everything.selection();

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use crate::catalog::Catalog;
 
 pub use classify::Classification;
-pub use denial::Denial;
+pub use denial::{Denial, denials};
 pub use file::PolicyError;
-pub use rules::{Admission, Budget, Derived, Rules, Use, Written};
+pub use rules::{Admission, Budget, Budgeted, Charge, Cost, Derived, Rules, Use, Written};
 pub use ruling::{ColumnRuling, Rows, Ruled, Taint, column_name, rule, standing_taints};
 pub use schema::schema;
 pub use selection::{CGROUP_DEPTH_MAX, Prefix, Selection, Subjects, Target};

@@ -8,7 +8,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::lineage::{ColumnId, Usage};
+use crate::lineage::{ColumnId, GUESSES_MAX, Guesses, Predicate, Usage};
 
 /// What becomes of a use of a masked column that does not show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -198,6 +198,57 @@ impl RawRules {
     }
 }
 
+/// A use of a masked column that costs budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Budgeted {
+    /// The column.
+    pub column: ColumnId,
+    /// What it costs.
+    pub cost: Cost,
+}
+
+/// What a use costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cost {
+    /// One for each element of the array in this parameter.
+    Elements(u16),
+    /// So much.
+    Fixed(u32),
+    /// One for each further [`GUESSES_MAX`] elements of the array in this parameter.
+    Thousands(u16),
+}
+
+impl Cost {
+    /// What it comes to, where the array in a parameter has so many elements.
+    pub fn of(self, elements: impl Fn(u16) -> u32) -> u32 {
+        match self {
+            Self::Elements(parameter) => elements(parameter),
+            Self::Fixed(cost) => cost,
+            Self::Thousands(parameter) => elements(parameter).saturating_sub(1) / GUESSES_MAX,
+        }
+    }
+}
+
+impl Budgeted {
+    /// What a use of a masked column costs; none where it costs nothing.
+    pub(super) fn of(Predicate { column, usage, guesses }: &Predicate, rules: &Rules) -> Option<Self> {
+        let cost = match (rules.of(*usage), usage, guesses) {
+            (Use::Budget, Usage::Equality, Guesses::Known(count)) => Cost::Fixed(*count),
+            (Use::Budget, Usage::Equality, Guesses::Parameter(number)) => Cost::Elements(*number),
+            // A long list is a range, whose length is known too late for that.
+            (Use::Allow, Usage::Equality, Guesses::Parameter(number))
+                if rules.of(Usage::Range) != Use::Allow =>
+            {
+                Cost::Thousands(*number)
+            }
+            (Use::Budget, Usage::Range, Guesses::Known(count)) => Cost::Fixed((count / GUESSES_MAX).max(1)),
+            (Use::Budget, _, _) => Cost::Fixed(1),
+            (Use::Allow | Use::Refuse, _, _) => return None,
+        };
+        Some(Self { column: *column, cost })
+    }
+}
+
 /// What all connections of a login have asked of masked columns lately.
 #[derive(Debug, Default)]
 pub struct Budget(Mutex<HashMap<ColumnId, Window>>);
@@ -206,25 +257,46 @@ pub struct Budget(Mutex<HashMap<ColumnId, Window>>);
 struct Window {
     since: Duration,
     asked: HashSet<[u8; 16]>,
+    spent: u32,
+    is_told: bool,
+}
+
+/// What becomes of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charge {
+    /// It is within the budget.
+    Granted,
+    /// It is one too many, and not the first of its window.
+    Refused,
+    /// It is the first of its window that is one too many.
+    Spent,
 }
 
 impl Budget {
-    /// Counts a question, the same one once; false where it is one too many. `now` is on one clock for all.
-    pub fn take(&self, column: ColumnId, question: [u8; 16], rules: &Rules, now: Duration) -> bool {
+    /// Takes what a question costs, for the same one once. `now` is on one clock for all.
+    pub fn take(
+        &self,
+        column: ColumnId,
+        question: [u8; 16],
+        cost: u32,
+        rules: &Rules,
+        now: Duration,
+    ) -> Charge {
         let mut columns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let window = columns.entry(column).or_insert_with(|| Window { since: now, asked: HashSet::new() });
+        let new = || Window { since: now, asked: HashSet::new(), spent: 0, is_told: false };
+        let window = columns.entry(column).or_insert_with(new);
         if now.saturating_sub(window.since) > rules.window {
-            window.since = now;
-            window.asked.clear();
+            *window = new();
         }
-        if window.asked.contains(&question) {
-            return true;
+        if cost == 0 || window.asked.contains(&question) {
+            return Charge::Granted;
         }
-        if window.asked.len() >= rules.budget as usize {
-            return false;
+        if window.spent.saturating_add(cost) <= rules.budget {
+            window.spent += cost;
+            window.asked.insert(question);
+            return Charge::Granted;
         }
-        window.asked.insert(question);
-        true
+        if std::mem::replace(&mut window.is_told, true) { Charge::Refused } else { Charge::Spent }
     }
 }
 
@@ -232,15 +304,36 @@ impl Budget {
 mod tests {
     use super::*;
 
+    const COLUMN: ColumnId = ColumnId { relation: 1, number: 1 };
+
     #[test]
     fn a_blind_search_ends_with_its_budget_and_a_repeated_question_costs_nothing() {
         let rules = Rules { budget: 2, ..Rules::default() };
         let budget = Budget::default();
-        let column = ColumnId { relation: 1, number: 1 };
         let ask =
-            |question: u8, at: u64| budget.take(column, [question; 16], &rules, Duration::from_secs(at));
-        assert!(ask(1, 0) && ask(1, 1) && ask(2, 2));
-        assert!(!ask(3, 3) && ask(1, 4));
-        assert!(ask(3, 700));
+            |question: u8, at: u64| budget.take(COLUMN, [question; 16], 1, &rules, Duration::from_secs(at));
+        for (question, at) in [(1, 0), (1, 1), (2, 2)] {
+            assert_eq!(ask(question, at), Charge::Granted);
+        }
+        assert_ne!(ask(3, 3), Charge::Granted);
+        assert_eq!(ask(1, 4), Charge::Granted);
+        assert_ne!(ask(3, 600), Charge::Granted);
+        assert_eq!(ask(3, 601), Charge::Granted);
+    }
+
+    #[test]
+    fn a_spent_budget_is_told_once_for_each_column_and_window() {
+        let rules = Rules { budget: 1, ..Rules::default() };
+        let budget = Budget::default();
+        let ask = |number: i16, question: u8, at: u64| {
+            let column = ColumnId { number, ..COLUMN };
+            budget.take(column, [question; 16], 1, &rules, Duration::from_secs(at))
+        };
+        assert_eq!(
+            [ask(1, 1, 0), ask(1, 2, 1), ask(1, 3, 2)],
+            [Charge::Granted, Charge::Spent, Charge::Refused]
+        );
+        assert_eq!([ask(2, 1, 3), ask(2, 2, 4)], [Charge::Granted, Charge::Spent]);
+        assert_eq!([ask(1, 1, 700), ask(1, 2, 701)], [Charge::Granted, Charge::Spent]);
     }
 }

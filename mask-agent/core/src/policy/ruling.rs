@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Classification, ColumnRule,
     denial::Denial,
-    rules::{Rules, Use},
+    rules::{Budgeted, Rules},
 };
 use crate::{
     catalog::Catalog,
@@ -68,7 +68,9 @@ pub struct Ruled {
     /// Whether its errors and notices may quote a masked value.
     pub withholds: bool,
     /// Uses of masked columns that cost budget, each as often as it stands there.
-    pub budgeted: Vec<ColumnId>,
+    pub budgeted: Vec<Budgeted>,
+    /// The prepared statement it runs, whose uses it repeats.
+    pub executes: Option<String>,
     /// Columns it puts masked values into.
     pub taints: Vec<Taint>,
     /// Why it is not sent.
@@ -89,8 +91,8 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
     };
     let taints = judge.taints(&statement.writes);
     let used = judge.used(statement);
-    let budgeted =
-        used.iter().filter(|(_, usage)| rules.of(*usage) == Use::Budget).map(|(column, _)| *column).collect();
+    let masked = statement.predicates.iter().filter(|use_| judge.is_masked(use_.column));
+    let budgeted = masked.filter_map(|use_| Budgeted::of(use_, rules)).collect();
     let always = statement.refusal.clone().map(Denial::always);
     let denial = always.or_else(|| judge.denial(statement, &rows, &taints, &used, rules));
     Ruled {
@@ -99,6 +101,7 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
         copy: statement.copy.clone(),
         withholds: statement.may_quote || statement.is_opaque,
         budgeted,
+        executes: statement.executes.clone(),
         taints,
         denial,
     }
@@ -189,7 +192,7 @@ impl Judge<'_> {
     }
 
     /// Masked columns that are used without being shown, and how.
-    fn used(&self, statement: &Statement) -> Vec<(ColumnId, Usage)> {
+    pub(super) fn used(&self, statement: &Statement) -> Vec<(ColumnId, Usage)> {
         let uses = statement.predicates.iter();
         uses.filter(|use_| self.is_masked(use_.column)).map(|use_| (use_.column, use_.usage)).collect()
     }

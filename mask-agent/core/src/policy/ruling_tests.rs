@@ -2,6 +2,7 @@ use super::*;
 use crate::{
     lineage::fixture::{catalog, policy, statements},
     masking::CellRule,
+    policy::Cost,
 };
 
 /// What is ruled on each statement of a string: its columns, or the code of its refusal.
@@ -84,6 +85,65 @@ fn a_masked_column_is_masked_by_its_rule_and_what_is_made_of_it_is_redacted() {
     check("copy (select email, id from customers) to stdout", "email mask email; id clear");
     check("insert into customers (email) values ('a') returning email", "email mask email");
     check("explain analyze select email from customers", "* clear");
+}
+
+#[test]
+fn a_join_with_a_list_the_client_made_is_refused() {
+    for list in [
+        "(values (1), (2)) l(v)",
+        "unnest($1::int[]) l(v)",
+        "generate_series(1, 9) l(v)",
+        "(select v from generate_series(1, 9) s(v), generate_series(1, v)) l",
+    ] {
+        check(&format!("select c.id from customers c join {list} on l.v = c.salary"), "refuse predicate");
+        check(&format!("select c.id from customers c join {list} on l.v = c.id"), "id clear");
+    }
+    check(
+        "with l(v) as (select 1 union all select 2) select id from customers, l where salary = v",
+        "refuse predicate",
+    );
+    check(
+        "select 1 from customers c where exists (select 1 from unnest($1::int[]) v where v = c.salary)",
+        "refuse predicate",
+    );
+}
+
+fn costs(more: &str, sql: &str) -> Vec<Cost> {
+    let catalog = catalog();
+    let policy = policy(more);
+    let classes = policy.classify(&catalog, &[]);
+    let statement = statements(sql).unwrap().remove(0);
+    let ruled = rule(&statement, &catalog, &classes, policy.usage_rules());
+    ruled.budgeted.iter().map(|use_| use_.cost).collect()
+}
+
+#[test]
+fn a_list_costs_what_its_guesses_cost_one_by_one() {
+    const COUNTED: &str = "\nrules: {predicates: {equality: budget}}\n";
+    let long = format!("select id from customers where salary in (0{})", ", 1".repeat(2_500));
+    for (sql, free, counted) in [
+        ("select id from customers where email = 'a'", vec![], vec![Cost::Fixed(1)]),
+        ("select id from customers where email in ('a', 'b')", vec![], vec![Cost::Fixed(2)]),
+        (
+            "select id from customers where email = any ($1)",
+            vec![Cost::Thousands(1)],
+            vec![Cost::Elements(1)],
+        ),
+        (&*long, vec![Cost::Fixed(2)], vec![Cost::Fixed(2)]),
+        (
+            "select id from customers where salary = any (string_to_array($1, ','))",
+            vec![Cost::Fixed(1)],
+            vec![Cost::Fixed(1)],
+        ),
+        ("insert into customers (email) values ('a')", vec![], vec![Cost::Fixed(1)]),
+        ("select id from customers where city in ('a', 'b') and city like 'a%'", vec![], vec![]),
+    ] {
+        assert_eq!(costs("", sql), free, "{sql}");
+        assert_eq!(costs(COUNTED, sql), counted, "{sql}");
+    }
+    let of = |cost: Cost, elements: u32| cost.of(|_| elements);
+    assert_eq!([1, 1_000, 1_001, 2_001].map(|elements| of(Cost::Thousands(1), elements)), [0, 0, 1, 2]);
+    assert_eq!((of(Cost::Elements(1), 7), of(Cost::Fixed(3), 7)), (7, 3));
 }
 
 #[test]

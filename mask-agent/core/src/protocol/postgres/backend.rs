@@ -128,6 +128,7 @@ impl PostgresSession {
                     return Err(SessionError::Server("unexpected CloseComplete"));
                 };
                 if kind == b'S' {
+                    self.uses.remove(&name);
                     self.prepared.remove(&name).map(drop)
                 } else {
                     self.portals.remove(&name).map(drop)

@@ -28,6 +28,8 @@ pub(super) struct Fault {
     pub(super) message: String,
     pub(super) detail: Option<String>,
     pub(super) hint: Option<&'static str>,
+    /// One machine-readable word; empty where nothing is refused.
+    pub(super) code: &'static str,
 }
 
 impl Fault {
@@ -38,6 +40,7 @@ impl Fault {
             message: format!("mask-agent: {message}"),
             detail: None,
             hint: None,
+            code: "",
         }
     }
 
@@ -52,13 +55,19 @@ impl Fault {
     }
 
     /// The detail is one line of JSON, so that an agent can correct itself.
-    pub(super) fn refusal(sqlstate: &'static str, code: &str, message: &str, hint: &'static str) -> Self {
+    pub(super) fn refusal(
+        sqlstate: &'static str,
+        code: &'static str,
+        message: &str,
+        hint: &'static str,
+    ) -> Self {
         Self {
             severity: "ERROR",
             sqlstate,
             message: format!("mask-agent: {message}"),
             detail: Some(serde_json::json!({ "code": code }).to_string()),
             hint: Some(hint),
+            code,
         }
     }
 
@@ -70,6 +79,7 @@ impl Fault {
             message: format!("mask-agent: masked columns: {list}"),
             detail: Some(serde_json::json!({ "code": "masked", "columns": columns }).to_string()),
             hint: Some("Values of these columns are placeholders; do not reason on them."),
+            code: "",
         }
     }
 

@@ -19,7 +19,7 @@ use crate::session::{Login, Outbox, SessionError, Want};
 /// Fails in the server's grammar, and tells the reader of the server's log why.
 const FAILING_SQL: &[u8] = b"mask_agent_refused_this_statement";
 /// Prepared statements of a connection; drivers keep a few hundred.
-const STATEMENTS_MAX: usize = 10_000;
+pub(super) const STATEMENTS_MAX: usize = 10_000;
 /// Bytes of SQL that prepared statements of a connection may hold together.
 const STATEMENTS_BYTES_MAX: usize = 64 << 20;
 /// Portals of a transaction; drivers have a handful.
@@ -205,7 +205,7 @@ impl PostgresSession {
         if !self.remembers(&statement.analysed, out) {
             return Ok(false);
         }
-        if let Err(fault) = self.affords(&statement, b"", out.now) {
+        if let Err(fault) = self.affords(&statement, b"", b"", out) {
             Self::put_query(out);
             self.queue.push(Reply::RefusedQuery { fault, statement: Some(statement), told: false });
             return Ok(true);
@@ -232,6 +232,7 @@ impl PostgresSession {
         if analysed.sets_path.is_some() {
             self.take_path(None);
         }
+        self.keep_uses(analysed);
         if self.enforces() {
             for made in &analysed.made {
                 self.overlay.learn(made);
@@ -271,6 +272,7 @@ impl PostgresSession {
         if let Some(before) = self.sent.insert(name.to_vec(), sent) {
             self.statements_bytes -= before.statement.sql.len();
         }
+        self.keep_uses_of(name, &statement.analysed.budgeted);
         out.server.0.input(range);
         let epoch = self.epoch;
         self.queue.push(Reply::Parse { name: name.to_vec(), statement, epoch });
@@ -305,7 +307,7 @@ impl PostgresSession {
             if !self.remembers(&statement.analysed, out) {
                 return Ok(false);
             }
-            if let Err(fault) = self.affords(statement, parameters, out.now) {
+            if let Err(fault) = self.affords(statement, name, parameters, out) {
                 Self::put_parse(out);
                 self.queue.push(Reply::Refused { fault, statement: Some(statement.clone()) });
                 return Ok(true);

@@ -7,6 +7,8 @@
 mod asides;
 /// The backend's half: rows, descriptions, errors.
 mod backend;
+/// What a statement asks of masked columns, and whether the login's budget allows it.
+mod budget;
 /// COPY to the client.
 mod copy;
 /// Errors we write, and errors of the server with everything that may quote a cell taken out.

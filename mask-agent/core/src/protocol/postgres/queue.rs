@@ -5,10 +5,12 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use serde_json::value::RawValue;
+
 use super::{error::Fault, outputs::Shape};
 use crate::{
-    lineage::{ColumnId, Made},
-    policy::{Ruled, Taint},
+    lineage::Made,
+    policy::{Budgeted, Ruled, Taint},
 };
 
 /// What was found out about a statement.
@@ -21,7 +23,11 @@ pub(super) struct Analysed {
     /// Whether what the server says of it may quote a masked value.
     pub(super) withholds: bool,
     /// Uses of masked columns that cost budget.
-    pub(super) budgeted: Vec<ColumnId>,
+    pub(super) budgeted: Vec<Budgeted>,
+    /// Prepared statements it runs, whose uses it repeats.
+    pub(super) executes: Vec<String>,
+    /// What it asks of masked columns depends on data that follows it.
+    pub(super) asks_by_data: bool,
     /// Columns that hold masked values once it has run.
     pub(super) taints: Vec<Taint>,
     /// Definitions it changes, which the snapshot does not know yet.
@@ -34,8 +40,8 @@ pub(super) struct Analysed {
     /// Whether it may change what names mean.
     pub(super) changes_settings: bool,
     pub(super) refusal: Option<Fault>,
-    /// The machine word of the refusal.
-    pub(super) code: &'static str,
+    /// What was found in it that concerns masked columns, as its records have it.
+    pub(super) findings: Option<Arc<RawValue>>,
 }
 
 impl Analysed {
@@ -47,13 +53,15 @@ impl Analysed {
             parts: Vec::new(),
             withholds: false,
             budgeted: Vec::new(),
+            executes: Vec::new(),
+            asks_by_data: false,
             taints: Vec::new(),
             made: Vec::new(),
             sets_path: None,
             changes_catalog: false,
             changes_settings: false,
             refusal: None,
-            code: "",
+            findings: None,
         }
     }
 

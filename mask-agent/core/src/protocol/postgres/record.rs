@@ -55,8 +55,8 @@ impl PostgresSession {
             return;
         }
         let refused = match self.queue.head() {
-            Some(Reply::Refused { .. } | Reply::RefusedQuery { .. }) => true,
-            Some(_) => false,
+            Some(Reply::Refused { fault, .. } | Reply::RefusedQuery { fault, .. }) => Some(fault.code),
+            Some(_) => None,
             None => return,
         };
         self.statements += 1;
@@ -64,25 +64,23 @@ impl PostgresSession {
         let told = columns.clone();
         let statement = self.head_statement().cloned();
         let analysed = statement.as_ref().map(|statement| &statement.analysed);
-        let (ruling, rule) = match (analysed, refused) {
-            (Some(analysed), true) => ("refuse", Cow::Borrowed(analysed.code)),
-            (None, true) => ("refuse", Cow::Borrowed("unsupported")),
-            (_, false) => match columns.first() {
-                Some(column) => ("mask", Cow::Owned(column.rule.to_string())),
-                None => ("allow", Cow::Borrowed("default")),
-            },
+        let (ruling, rule) = match (refused, columns.first()) {
+            (Some(code), _) => ("refuse", Cow::Borrowed(code)),
+            (None, Some(column)) => ("mask", Cow::Owned(column.rule.to_string())),
+            (None, None) => ("allow", Cow::Borrowed("default")),
         };
-        self.tainted |= !refused && analysed.is_some_and(|analysed| analysed.withholds);
+        self.tainted |= refused.is_none() && analysed.is_some_and(|analysed| analysed.withholds);
         out.events.push(Event::Statement {
             statement: self.statements,
             command: analysed.map_or("", |analysed| analysed.command),
             relations: analysed.map(|analysed| analysed.relations.clone()).unwrap_or_default(),
+            findings: analysed.and_then(|analysed| analysed.findings.clone()),
             sql: statement.map_or_else(|| Arc::from(""), |statement| statement.sql),
             columns,
             ruling,
             rule,
         });
-        if !refused {
+        if refused.is_none() {
             self.tell(&told, out);
         }
         self.current = Some(Current {

@@ -4,17 +4,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sha2::{Digest, Sha256};
-
 use super::{
     error::{Fault, REFUSED, SYNTAX},
-    queue::{Analysed, Statement},
+    queue::Analysed,
     session::PostgresSession,
 };
 use crate::{
     audit::Event,
+    explain,
     lineage::{self, Effect},
-    policy::{self, Denial, Taint},
+    policy::Taint,
     session::{Freshness, Outbox, Snapshot, Want},
 };
 
@@ -129,37 +128,6 @@ impl PostgresSession {
         self.waiting = true;
         false
     }
-
-    /// Whether the budget allows what a statement asks of masked columns; `parameters` are part of the question.
-    pub(super) fn affords(
-        &self,
-        statement: &Statement,
-        parameters: &[u8],
-        now: Duration,
-    ) -> Result<(), Fault> {
-        let Some(snapshot) = self.snapshot.as_ref().filter(|_| self.enforces()) else { return Ok(()) };
-        for (index, column) in statement.analysed.budgeted.iter().enumerate() {
-            let question = question(&statement.sql, parameters, index);
-            if !snapshot.budget.take(*column, question, &snapshot.rules, now) {
-                let denial = Denial::spent(*column, &snapshot.catalog, &snapshot.rules);
-                return Err(Fault::denied(&denial, &snapshot.catalog));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What tells one question from another.
-fn question(sql: &str, parameters: &[u8], index: usize) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    hash.update(sql.as_bytes());
-    hash.update([0]);
-    hash.update(parameters);
-    hash.update(index.to_be_bytes());
-    let digest = hash.finalize();
-    let mut question = [0; 16];
-    question.copy_from_slice(&digest[..16]);
-    question
 }
 
 /// Analyses a string and rules on it; whether its literals do not matter.
@@ -189,9 +157,11 @@ fn exact(sql: &str, key: &mut Vec<u8>) {
 /// What is ruled on all statements of a string: any refusal refuses all.
 fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed {
     let mut relations = Vec::new();
+    let mut findings = Vec::new();
     let mut analysed = Analysed::nothing();
     for statement in statements {
-        let ruled = policy::rule(&statement, &snapshot.catalog, &snapshot.classes, &snapshot.rules);
+        let ruled = snapshot.rule(&statement);
+        findings.extend(explain::findings(&statement, &ruled, snapshot));
         if analysed.command.is_empty() {
             analysed.command = statement.command;
         }
@@ -200,13 +170,14 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
         analysed.changes_settings |= matches!(statement.effect, Effect::Settings);
         analysed.withholds |= ruled.withholds;
         analysed.budgeted.extend_from_slice(&ruled.budgeted);
+        analysed.executes.extend(ruled.executes.clone());
+        analysed.asks_by_data |= statement.command == "CopyStmt" && ruled.copy.is_none();
         analysed.taints.extend_from_slice(&ruled.taints);
         analysed.made.extend(statement.made);
         if statement.sets_path.is_some() {
             analysed.sets_path = statement.sets_path;
         }
         if let Some(denial) = ruled.denial.as_ref().filter(|_| analysed.refusal.is_none()) {
-            analysed.code = denial.refusal.code;
             analysed.refusal = Some(Fault::denied(denial, &snapshot.catalog));
         }
         analysed.parts.push(ruled);
@@ -216,6 +187,7 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
         analysed.sets_path = Some(None);
     }
     analysed.relations = relations.into();
+    analysed.findings = explain::written(&findings);
     analysed
 }
 
@@ -226,7 +198,7 @@ fn unreadable(error: &lineage::LineageError) -> Analysed {
         &error.to_string(),
         "The statement was not sent, because what cannot be read cannot be masked.",
     );
-    refused("syntax", refusal)
+    refused(refusal)
 }
 
 fn unsafe_lexer() -> Analysed {
@@ -236,9 +208,9 @@ fn unsafe_lexer() -> Analysed {
         "standard_conforming_strings is off, so statements cannot be read as the server reads them",
         "Set standard_conforming_strings to on in the role's or the database's settings.",
     );
-    refused("unsafe-setting", refusal)
+    refused(refusal)
 }
 
-fn refused(code: &'static str, fault: Fault) -> Analysed {
-    Analysed { refusal: Some(fault), code, withholds: true, ..Analysed::nothing() }
+fn refused(fault: Fault) -> Analysed {
+    Analysed { refusal: Some(fault), withholds: true, ..Analysed::nothing() }
 }

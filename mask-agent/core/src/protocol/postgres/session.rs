@@ -21,7 +21,7 @@ use super::{
 use crate::{
     lineage::Overlay,
     masking::KeyRing,
-    policy::{Mode, Taint},
+    policy::{Budgeted, Mode, Taint},
     session::{Freshness, Input, Login, Outbox, PasswordProof, Session, SessionError, Snapshot, Want},
 };
 
@@ -103,6 +103,8 @@ pub struct PostgresSession {
     pub(super) prepared: HashMap<Vec<u8>, Prepared>,
     pub(super) portals: HashMap<Vec<u8>, Portal>,
     pub(super) sent: HashMap<Vec<u8>, Sent>,
+    /// What statements ask of masked columns that were given names, by these.
+    pub(super) uses: HashMap<Vec<u8>, Vec<Budgeted>>,
     /// Of SQL in `sent`.
     pub(super) statements_bytes: usize,
     /// Portals bound and not described, and the statement each came from.
@@ -149,6 +151,7 @@ impl PostgresSession {
             prepared: HashMap::new(),
             portals: HashMap::new(),
             sent: HashMap::new(),
+            uses: HashMap::new(),
             statements_bytes: 0,
             undescribed: HashMap::new(),
             decisions: HashMap::new(),

@@ -1,0 +1,130 @@
+//! How many values a statement compares a column with at once.
+//!
+//! A list of guesses is as many questions as it has guesses, whatever it looks like: `in (…)`, `= any ($1)`, VALUES,
+//! `unnest($1)`. One that is long, or whose length nobody knows, is a range in other words: half of all values in a
+//! list halve the search. A list in FROM is no affair of this: what meets its rows says how many there are.
+
+use pg_query::{
+    NodeEnum,
+    protobuf::{self, AExprKind, Node, SelectStmt},
+};
+
+use super::{
+    graph::NodeId,
+    names::{literal, qualified},
+    trace::Tracer,
+};
+
+/// Longer lists count as ranges; mappers and drivers cut theirs at a thousand.
+pub const GUESSES_MAX: u32 = 1_000;
+
+/// How many values a column is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Guesses {
+    /// So many.
+    Known(u32),
+    /// Nobody knows how many.
+    Many,
+    /// As many as the array in this parameter has elements.
+    Parameter(u16),
+}
+
+impl Guesses {
+    pub(super) const ONE: Self = Self::Known(1);
+
+    fn count(list: usize) -> Self {
+        Self::Known(u32::try_from(list).unwrap_or(u32::MAX))
+    }
+
+    /// Whether the list is as good as a range.
+    pub(super) fn is_long(self) -> bool {
+        match self {
+            Self::Known(count) => count > GUESSES_MAX,
+            Self::Many => true,
+            Self::Parameter(_) => false,
+        }
+    }
+}
+
+impl Tracer<'_> {
+    /// Of a comparison, the right side of which was read into a value.
+    pub(super) fn guesses(&mut self, expression: &protobuf::AExpr, value: Option<NodeId>) -> Guesses {
+        let right = expression.rexpr.as_deref();
+        if value.is_some_and(|value| self.graph.reads(value)) {
+            // What is compared is stored, and met as such.
+            return Guesses::ONE;
+        }
+        match (expression.kind(), right.and_then(|right| right.node.as_ref())) {
+            (AExprKind::AexprIn, Some(NodeEnum::List(list))) => Guesses::count(list.items.len()),
+            (AExprKind::AexprOpAny | AExprKind::AexprOpAll, _) => self.guesses_of_array(right),
+            _ => Guesses::ONE,
+        }
+    }
+
+    /// Of a subquery that reads nothing stored.
+    pub(super) fn guesses_of_list(&mut self, query: Option<&Node>) -> Guesses {
+        let Some(NodeEnum::SelectStmt(select)) = query.and_then(|query| query.node.as_ref()) else {
+            return Guesses::Many;
+        };
+        if !select.values_lists.is_empty() {
+            return Guesses::count(select.values_lists.len());
+        }
+        let SelectStmt { from_clause, target_list, with_clause: None, larg: None, .. } = &**select else {
+            return Guesses::Many;
+        };
+        match (&**from_clause, &**target_list) {
+            ([], [target]) => {
+                let value = match target.node.as_ref() {
+                    Some(NodeEnum::ResTarget(target)) => target.val.as_deref(),
+                    _ => None,
+                };
+                match value.and_then(|value| value.node.as_ref()) {
+                    Some(NodeEnum::FuncCall(call)) => self.guesses_of_call(call),
+                    Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_) | NodeEnum::TypeCast(_)) => Guesses::ONE,
+                    _ => Guesses::Many,
+                }
+            }
+            ([from], [_]) => match from.node.as_ref() {
+                Some(NodeEnum::RangeFunction(function)) => self.guesses_of_function(function),
+                Some(NodeEnum::RangeSubselect(query)) => self.guesses_of_list(query.subquery.as_deref()),
+                _ => Guesses::Many,
+            },
+            _ => Guesses::Many,
+        }
+    }
+
+    /// Of the rows of functions in FROM.
+    fn guesses_of_function(&mut self, range: &protobuf::RangeFunction) -> Guesses {
+        let [function] = &*range.functions else { return Guesses::Many };
+        let Some(NodeEnum::List(parts)) = function.node.as_ref() else { return Guesses::Many };
+        match parts.items.first().and_then(|call| call.node.as_ref()) {
+            Some(NodeEnum::FuncCall(call)) => self.guesses_of_call(call),
+            _ => Guesses::Many,
+        }
+    }
+
+    fn guesses_of_call(&mut self, call: &protobuf::FuncCall) -> Guesses {
+        match &*call.args {
+            [array] if qualified(&call.funcname).1 == "unnest" => self.guesses_of_array(Some(array)),
+            _ => Guesses::Many,
+        }
+    }
+
+    fn guesses_of_array(&mut self, array: Option<&Node>) -> Guesses {
+        let Some(node) = array else { return Guesses::Many };
+        match node.node.as_ref() {
+            Some(NodeEnum::AArrayExpr(array)) => Guesses::count(array.elements.len()),
+            Some(NodeEnum::ParamRef(parameter)) => {
+                u16::try_from(parameter.number).map_or(Guesses::Many, Guesses::Parameter)
+            }
+            Some(NodeEnum::TypeCast(cast)) => self.guesses_of_array(cast.arg.as_deref()),
+            Some(NodeEnum::AConst(_)) => {
+                self.facts.counts_literal = true;
+                let text = literal(node).unwrap_or_default();
+                Guesses::count(text.matches(',').count() + 1)
+            }
+            Some(NodeEnum::SubLink(link)) => self.guesses_of_list(link.subselect.as_deref()),
+            _ => Guesses::Many,
+        }
+    }
+}

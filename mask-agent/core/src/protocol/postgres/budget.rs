@@ -1,0 +1,181 @@
+//! What a statement asks of masked columns, and whether the login's budget allows it.
+//!
+//! A statement that was given a name asks when it is run, with what it is given then: by Bind, or by EXECUTE.
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    error::Fault,
+    frame::Fields,
+    frontend::STATEMENTS_MAX,
+    queue::{Analysed, Statement},
+    session::PostgresSession,
+};
+use crate::{
+    audit::{Alert, Event},
+    lineage::{ColumnId, Keeps},
+    policy::{self, Budgeted, Charge, Denial},
+    session::{Outbox, Snapshot},
+};
+
+impl PostgresSession {
+    /// Whether the budget allows what a statement asks of masked columns, by the name it was prepared under and
+    /// with these parameters. A policy that only observes counts as well.
+    pub(super) fn affords(
+        &self,
+        statement: &Statement,
+        name: &[u8],
+        parameters: &[u8],
+        out: &mut Outbox,
+    ) -> Result<(), Fault> {
+        let Some(snapshot) = &self.snapshot else { return Ok(()) };
+        let analysed = &statement.analysed;
+        let executed = analysed.executes.iter().map(String::as_bytes);
+        let named = executed.chain(Some(name)).filter(|name| !name.is_empty());
+        let kept = named.flat_map(|name| self.uses_of(name)).filter(|use_| !analysed.budgeted.contains(use_));
+        let data = analysed.asks_by_data.then_some(out.now);
+        for (index, use_) in analysed.budgeted.iter().chain(kept).enumerate() {
+            let mut hash = Sha256::new();
+            hash.update(statement.sql.as_bytes());
+            hash.update([0]);
+            hash.update(parameters);
+            hash.update(index.to_be_bytes());
+            hash.update(data.unwrap_or_default().as_nanos().to_be_bytes());
+            let mut question = [0; 16];
+            question.copy_from_slice(&hash.finalize()[..16]);
+            let cost = use_.cost.of(|number| elements(parameters, number, &statement.sql));
+            let charge = snapshot.budget.take(use_.column, question, cost, &snapshot.rules, out.now);
+            if charge == Charge::Spent {
+                out.events.push(self.alert(snapshot, use_.column));
+            }
+            if charge != Charge::Granted && self.enforces() {
+                let denial = Denial::spent(use_.column, &snapshot.catalog, &snapshot.rules);
+                return Err(Fault::denied(&denial, &snapshot.catalog));
+            }
+        }
+        Ok(())
+    }
+
+    fn alert(&self, snapshot: &Snapshot, column: ColumnId) -> Event {
+        let login = self.login.as_ref();
+        Event::Alert {
+            alert: Alert::PredicateBudget,
+            user: login.map(|login| login.user.clone()).unwrap_or_default(),
+            database: login.map(|login| login.database.clone()).unwrap_or_default(),
+            column: policy::column_name(&snapshot.catalog, column),
+            asked: snapshot.rules.budget,
+            window_s: snapshot.rules.window.as_secs(),
+        }
+    }
+
+    /// Keeps what statements ask that are given names by PREPARE.
+    pub(super) fn keep_uses(&mut self, analysed: &Analysed) {
+        for part in &analysed.parts {
+            if let Some(Keeps::Prepared(name)) = &part.keeps {
+                self.keep_uses_of(name.as_bytes(), &part.budgeted);
+            }
+        }
+    }
+
+    /// Keeps what a statement asks that is given a name, beside what another asked under it: which of them the
+    /// server has is only known once it has answered.
+    pub(super) fn keep_uses_of(&mut self, name: &[u8], uses: &[Budgeted]) {
+        if uses.is_empty() || name.is_empty() {
+            return;
+        }
+        // Beyond the limit, all names ask what any does.
+        let is_full = self.uses.len() >= STATEMENTS_MAX && !self.uses.contains_key(name);
+        let kept = self.uses.entry(if is_full { Vec::new() } else { name.to_vec() }).or_default();
+        kept.extend_from_slice(uses);
+        kept.sort_unstable();
+        kept.dedup();
+    }
+
+    fn uses_of(&self, name: &[u8]) -> impl Iterator<Item = &Budgeted> {
+        [name, b""].into_iter().filter_map(|name| self.uses.get(name)).flatten()
+    }
+}
+
+/// Elements of the array in a parameter, by the parameters as Bind has them. EXECUTE has none: there no array has more
+/// than the text has commas.
+fn elements(parameters: &[u8], number: u16, sql: &str) -> u32 {
+    let count = |text: &[u8]| u32::try_from(text.split(|byte| *byte == b',').count()).unwrap_or(u32::MAX);
+    if parameters.is_empty() {
+        return count(sql.as_bytes());
+    }
+    match parameter(parameters, number) {
+        None => u32::MAX,
+        Some((_, None)) => 0,
+        Some((0, Some(text))) => count(text),
+        Some((_, Some(array))) => dimensions(array).unwrap_or(u32::MAX),
+    }
+}
+
+/// A parameter's format and value; an outer none where there is none of this number.
+fn parameter(parameters: &[u8], number: u16) -> Option<(i16, Option<&[u8]>)> {
+    let mut fields = Fields::new(parameters);
+    let formats = usize::try_from(fields.int16()?).ok()?;
+    let formats: Vec<i16> = (0..formats).map(|_| fields.int16()).collect::<Option<_>>()?;
+    let count = fields.int16()?.cast_unsigned();
+    for index in 0..count {
+        let length = fields.int32()?;
+        let value = if length == -1 { None } else { Some(fields.bytes(usize::try_from(length).ok()?)?) };
+        if index + 1 == number {
+            let format = match *formats {
+                [] => 0,
+                [one] => one,
+                [..] => *formats.get(usize::from(index))?,
+            };
+            return Some((format, value));
+        }
+    }
+    None
+}
+
+/// Elements of an array in its binary form.
+fn dimensions(array: &[u8]) -> Option<u32> {
+    let mut fields = Fields::new(array);
+    let (dimensions, _flags, _type) = (fields.int32()?, fields.int32()?, fields.int32()?);
+    let mut elements = u32::from(dimensions > 0);
+    for _ in 0..dimensions {
+        let (length, _bound) = (fields.int32()?, fields.int32()?);
+        elements = elements.saturating_mul(u32::try_from(length).ok()?);
+    }
+    Some(elements)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parameters as Bind has them, all in one format.
+    fn bound(format: u8, values: &[Option<&[u8]>]) -> Vec<u8> {
+        let mut bytes = vec![0, 1, 0, format, 0, values.len() as u8];
+        for value in values {
+            let length = value.map_or(-1, |value| i32::try_from(value.len()).unwrap());
+            bytes.extend_from_slice(&length.to_be_bytes());
+            bytes.extend_from_slice(value.unwrap_or_default());
+        }
+        bytes
+    }
+
+    #[test]
+    fn an_array_in_a_parameter_is_as_many_guesses_as_it_has_elements() {
+        let text = bound(0, &[Some(b"1"), Some(b"{a,b,c}"), None]);
+        assert_eq!([2, 3].map(|number| elements(&text, number, "")), [3, 0]);
+        let two: Vec<u8> = [1, 0, 25, 2, 1].into_iter().flat_map(i32::to_be_bytes).collect();
+        let none: Vec<u8> = [0, 0, 25].into_iter().flat_map(i32::to_be_bytes).collect();
+        let binary = bound(1, &[Some(&two), Some(&none)]);
+        assert_eq!([1, 2].map(|number| elements(&binary, number, "")), [2, 0]);
+    }
+
+    #[test]
+    fn what_cannot_be_counted_is_more_than_any_budget() {
+        let broken = bound(1, &[Some(b"abc")]);
+        assert_eq!(elements(&broken, 1, ""), u32::MAX);
+        assert_eq!(elements(&broken, 2, ""), u32::MAX);
+        let negative: Vec<u8> = [1, 0, 25, -2, 1].into_iter().flat_map(i32::to_be_bytes).collect();
+        assert_eq!(elements(&bound(1, &[Some(&negative)]), 1, ""), u32::MAX);
+        assert_eq!(elements(b"", 1, "execute s('{a,b}')"), 2);
+    }
+}

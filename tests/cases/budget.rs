@@ -1,0 +1,290 @@
+//! What may be asked of masked columns without showing them is limited, whatever the question looks like, and told.
+
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use mask_tests::{Agent, Postgres, agent::binary, have_root, output};
+use serde_json::{Value, json};
+
+const SCHEMA: &str = "
+    create table customers (id int primary key, city text, email text unique, salary int);
+    insert into customers values (1, 'Lisbon', 'ana.canary@example.org', 51234);
+    create table letters (id int, address text references customers (email));
+    create table parts (id int primary key, label text unique)";
+
+/// A policy that masks two columns.
+fn policy(rest: &str) -> String {
+    format!(
+        "version: 1\nname: budgeted\nclassification: {{ columns: [{{ name: email, tag: email }}, \
+         {{ name: salary, tag: pay }}] }}\nmasks: {{ email: pattern }}\n{rest}\n"
+    )
+}
+
+const THREE: &str = "limits: { predicates: 3, window_minutes: 10 }";
+const EQUALITY: &str =
+    "rules: { predicates: { equality: budget } }\nlimits: { predicates: 3, window_minutes: 10 }";
+
+struct Asking {
+    postgres: Postgres,
+    agent: Agent,
+}
+
+impl Asking {
+    fn start(rest: &str) -> Result<Self> {
+        let postgres = Postgres::start("trust")?;
+        postgres.setup(SCHEMA)?;
+        let agent = Agent::start_with(postgres.port, Some(&policy(rest)))?;
+        Ok(Self { postgres, agent })
+    }
+
+    /// Whether the budget allows a statement, on a connection of its own; it may fail by itself.
+    fn allows(&self, sql: &str) -> Result<bool> {
+        let (_, text) = self.agent.psql(&self.postgres.dsn(), sql)?;
+        assert!(!text.contains("canary"), "{text}");
+        Ok(!text.contains("too many different predicates on masked column"))
+    }
+
+    fn alerts(&self) -> Result<Vec<Value>> {
+        Ok(self.agent.trail()?.into_iter().filter(|record| record["kind"] == "alert").collect())
+    }
+}
+
+#[test]
+fn a_blind_search_ends_in_refusals_and_one_alert_for_each_column() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let asking = Asking::start(THREE)?;
+    let like = |start: char| format!("select count(*) from customers where email like '{start}%'");
+    for start in ['a', 'b', 'c', 'a', 'b'] {
+        assert!(asking.allows(&like(start))?, "{start}");
+    }
+    assert_eq!(asking.alerts()?, Vec::<Value>::new());
+    for start in ['d', 'e', 'f'] {
+        assert!(!asking.allows(&like(start))?, "{start}");
+    }
+    // What was asked before, what is not masked, and equality go on.
+    for sql in [
+        "select 1 from customers where city like 'a%'",
+        &like('a'),
+        "select 1 from customers where email = 'd'",
+    ] {
+        assert!(asking.allows(sql)?, "{sql}");
+    }
+    for pay in 0..6 {
+        asking.allows(&format!("select count(*) from customers where salary > {pay}"))?;
+    }
+    let alerts = asking.alerts()?;
+    let columns: Vec<_> = alerts.iter().map(|alert| &alert["column"]).collect();
+    assert_eq!(columns, [&json!("public.customers.email"), &json!("public.customers.salary")], "{alerts:#?}");
+    let alert = &alerts[0];
+    for (key, value) in [
+        ("alert", json!("predicate-budget")),
+        ("user", json!("postgres")),
+        ("database", json!("postgres")),
+        ("asked", json!(3)),
+        ("window_s", json!(600)),
+    ] {
+        assert_eq!(alert[key], value, "{alert}");
+    }
+    assert!(alert["caller"]["exe"].as_str().is_some_and(|exe| exe.contains("psql")), "{alert}");
+    let log = asking.agent.log();
+    assert_eq!(log.matches("PredicateBudget").count(), 2, "{log}");
+    let refused = asking.agent.trail()?.into_iter().find(|record| record["sql"] == like('d'));
+    assert_eq!(refused.context("the refused statement")?["rule"], "predicate-budget");
+    Ok(())
+}
+
+#[test]
+fn a_policy_that_observes_refuses_nothing_and_tells() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    postgres.setup(SCHEMA)?;
+    let agent = Agent::start_with(postgres.port, Some(&policy(&format!("mode: observe\n{THREE}"))))?;
+    for start in 'a'..'g' {
+        let sql = format!("select count(*) from customers where email like '{start}%'");
+        let (ok, text) = agent.psql(&postgres.dsn(), &sql)?;
+        assert!(ok, "{text}");
+    }
+    assert_eq!(agent.trail()?.iter().filter(|record| record["kind"] == "alert").count(), 1);
+    Ok(())
+}
+
+#[test]
+fn a_prepared_statement_asks_each_time_it_is_run() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let asking = Asking::start(THREE)?;
+    let mut psql = asking.agent.open_psql(&asking.postgres.dsn())?;
+    psql.ask("prepare s (text) as select count(*) from customers where email like $1;")?;
+    // A second one of this name is the server's to refuse; the first stays.
+    psql.ask("prepare s (text) as select $1;")?;
+    assert_eq!(psql.ask("execute s ('a%');")?, "1\n");
+    assert_eq!(psql.ask("execute s ('b%');")?, "0\n");
+    assert_eq!(psql.ask("execute s ('c%');")?, "");
+    assert_eq!(psql.ask("explain (analyze, timing off) execute s ('d%');")?, "");
+    assert_eq!(psql.ask("execute s ('a%');")?, "1\n");
+    let text = psql.finish()?;
+    assert_eq!(text.matches("too many different predicates").count(), 2, "{text}");
+
+    let mut psql = asking.agent.open_psql(&asking.postgres.dsn())?;
+    psql.ask("prepare s (text) as select count(*) from customers where city like $1;")?;
+    for start in 'a'..'g' {
+        assert_eq!(psql.ask(&format!("execute s ('{start}%');"))?, "0\n");
+    }
+    Ok(())
+}
+
+#[test]
+fn whether_a_write_breaks_a_constraint_is_a_question() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let guesses = |sql: fn(u32) -> String| -> Result<u32> {
+        let asking = Asking::start(EQUALITY)?;
+        let mut allowed = 0;
+        for guess in 10..16 {
+            allowed += u32::from(asking.allows(&sql(guess))?);
+        }
+        Ok(allowed)
+    };
+    assert_eq!(guesses(|n| format!("insert into customers (id, email) values ({n}, 'g{n}')"))?, 3);
+    assert_eq!(
+        guesses(|n| format!(
+            "insert into customers (id, email) values ({n}, 'g{n}') on conflict do nothing"
+        ))?,
+        3
+    );
+    assert_eq!(guesses(|n| format!("update customers set email = 'g{n}' where id = 1"))?, 3);
+    assert_eq!(guesses(|n| format!("insert into letters values ({n}, 'g{n}')"))?, 3);
+    // The rows of a COPY are no part of its text.
+    assert_eq!(guesses(|_| "copy customers (id, email) from stdin".to_owned())?, 3);
+    assert_eq!(guesses(|n| format!("insert into customers (id, city) values ({n}, 'g{n}')"))?, 6);
+    assert_eq!(guesses(|n| format!("insert into parts values ({n}, 'g{n}')"))?, 6);
+    assert_eq!(guesses(|n| format!("insert into letters (id) values ({n})"))?, 6);
+    // Where equality is free, so are they.
+    let asking = Asking::start(THREE)?;
+    for n in 10..16 {
+        assert!(asking.allows(&format!("insert into customers (id, email) values ({n}, 'g{n}')"))?);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_list_is_as_many_questions_as_it_has_guesses() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let asking = Asking::start(EQUALITY)?;
+    assert!(!asking.allows("select 1 from customers where salary in (1, 2, 3, 4)")?);
+    assert!(asking.allows("select 1 from customers where salary in (1, 2)")?);
+    assert!(!asking.allows("select 1 from customers where salary = any (array[3, 4])")?);
+    assert!(asking.allows("select 1 from customers where salary = 5")?);
+    assert!(!asking.allows("select 1 from customers where salary = any ('{5}')")?);
+    assert!(asking.allows("select 1 from customers where city = any ('{a,b,c,d,e}')")?);
+
+    let asking = Asking::start(THREE)?;
+    let list = |from: u32, to: u32| {
+        let numbers: Vec<String> = (from..to).map(|number| number.to_string()).collect();
+        format!("select 1 from customers where salary in ({})", numbers.join(","))
+    };
+    for chunk in 0..6 {
+        assert!(asking.allows(&list(chunk * 1_000, (chunk + 1) * 1_000))?, "{chunk}");
+    }
+    // A larger part of all values.
+    assert!(!asking.allows(&list(0, 5_000))?);
+    // Rows of a list of the client's tell nothing by their number or by what stands beside the guess.
+    for list in [
+        "unnest(array[51234, 0, 7]) with ordinality l (v, n)",
+        "json_to_recordset('[{\"v\": 51234, \"n\": 77}]') as l (v int, n int)",
+        "(select v, v % 10 as n from generate_series(51000, 52000) s (v), generate_series(1, v % 10)) l",
+        "(values (51234, 77), (51234, 77)) l (v, n)",
+    ] {
+        let sql = format!("select n from customers c join {list} on l.v = c.salary where c.id = 1");
+        let (ok, text) = asking.agent.psql(&asking.postgres.dsn(), &sql)?;
+        assert!(!ok && text.contains("row-count on masked column"), "{sql}: {text}");
+        let (ok, text) =
+            asking.agent.psql(&asking.postgres.dsn(), &sql.replace("c.salary", "c.id + 51233"))?;
+        assert!(ok && !text.is_empty(), "{sql}: {text}");
+    }
+    // So does the place among them.
+    let among = "(select id, salary from customers where id = 1 union all select -g, g from generate_series(51000, 52000) g) s";
+    for sql in [
+        format!("select id from {among} order by salary"),
+        format!("select id, rank() over (order by salary) from {among}"),
+        format!("select count(*) from {among} group by salary"),
+    ] {
+        let (ok, text) = asking.agent.psql(&asking.postgres.dsn(), &sql)?;
+        assert!(!ok && text.contains("row-count on masked column"), "{sql}: {text}");
+        let (ok, text) = asking.agent.psql(&asking.postgres.dsn(), &sql.replace("salary", "id"))?;
+        assert!(ok && text.lines().count() > 1, "{sql}: {text}");
+    }
+    let (ok, text) =
+        asking.agent.psql(&asking.postgres.dsn(), "select id from customers order by salary, email")?;
+    assert!(ok && text == "1\n", "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_record_says_what_explain_says_of_masked_columns_and_no_more() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let asking = Asking::start(THREE)?;
+    let dsn = asking.postgres.dsn();
+    let file = asking.agent.state().join("explained.yaml");
+    std::fs::write(&file, policy(THREE))?;
+    let explained = |sql: &str| -> Result<Value> {
+        let mut command = Command::new(binary()?);
+        let (ok, text) =
+            output(command.args(["explain", "--json", "--dsn", &dsn, "--policy"]).arg(&file).arg(sql))?;
+        anyhow::ensure!(ok, "{text}");
+        Ok(serde_json::from_str::<Value>(&text)?["statements"].take())
+    };
+    let recorded = |sql: &str| -> Result<Value> {
+        asking.agent.psql(&dsn, sql)?;
+        let record = asking.agent.trail()?.into_iter().rfind(|record| record["sql"] == sql);
+        Ok(record.with_context(|| format!("a record of {sql}"))?["findings"].clone())
+    };
+    for sql in [
+        "select email, upper(email) as loud from customers where email like 'guess-1%' and salary > 1",
+        "insert into customers (id, email) select id + 100, email from customers where false",
+        "select email from customers; select lower(email) from customers",
+        "select email from customers limit (select salary from customers where id = 1)",
+        "select pg_notify('a', email) from customers",
+        "select pg_read_file('/etc/hostname')",
+    ] {
+        let mut whole = explained(sql)?;
+        // A record leaves out what is about other columns.
+        for statement in whole.as_array_mut().context("a list")? {
+            for (list, keep) in [
+                ("outputs", |output: &Value| output["ruling"] != "clear"),
+                ("predicates", |use_: &Value| !use_["ruling"].is_null()),
+                ("writes", |write: &Value| write["target"] != "public.customers.id"),
+            ] as [(&str, fn(&Value) -> bool); 3]
+            {
+                if let Some(list) = statement[list].as_array_mut() {
+                    list.retain(keep);
+                }
+            }
+        }
+        assert_eq!(recorded(sql)?, whole, "{sql}");
+    }
+    // Findings are shared by statements that differ in their literals, which are therefore not in them.
+    let sql = "select email, upper(email) as loud from customers where email like 'guess-2%' and salary > 2";
+    let findings = recorded(sql)?;
+    assert_eq!(findings[0]["predicates"][0]["usage"], "pattern", "{findings}");
+    assert!(!findings.to_string().contains("guess"), "{findings}");
+    for sql in [
+        "select id, city from customers where id = 1",
+        "insert into parts values (1, 'a')",
+        "begin",
+        "select 1",
+    ] {
+        assert_eq!(recorded(sql)?, Value::Null, "{sql}");
+    }
+    Ok(())
+}
