@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use sha2::{Digest, Sha256};
 
 use super::{
+    copy,
     error::{Fault, REFUSED, SYNTAX},
     queue::{Analysed, Statement},
     session::PostgresSession,
@@ -32,6 +33,18 @@ const SNAPSHOT_AGE_LIMIT: Duration = Duration::from_mins(1);
 impl PostgresSession {
     /// What the statement means, or `None` while a newer snapshot is awaited.
     pub(super) fn analysed(&mut self, sql: &[u8], out: &mut Outbox) -> Option<Arc<Analysed>> {
+        let text = self.encodings.text(sql);
+        if let Some(fault) = self.encodings.doubt(sql, &text).filter(|_| self.enforces()) {
+            return Some(Arc::new(refused("encoding", fault)));
+        }
+        if self.unreported > 0 && self.enforces() && sql.contains(&b'\\') {
+            return Some(Arc::new(unsettled_lexer()));
+        }
+        self.analysed_text(&text, out)
+    }
+
+    /// The same for one whose names are read as the server reads them.
+    pub(super) fn analysed_text(&mut self, sql: &str, out: &mut Outbox) -> Option<Arc<Analysed>> {
         if !self.lexer_is_safe {
             return Some(Arc::new(unsafe_lexer()));
         }
@@ -44,10 +57,9 @@ impl PostgresSession {
             }
             self.ask_snapshot(Freshness::Cached, out);
         }
-        let sql = String::from_utf8_lossy(sql);
         let mut key = std::mem::take(&mut self.decision_key);
-        let known = self.decision(&sql, &mut key);
-        let analysed = known.or_else(|| self.analyse(&sql, &mut key, age, out));
+        let known = self.decision(sql, &mut key);
+        let analysed = known.or_else(|| self.analyse(sql, &mut key, age, out));
         self.decision_key = key;
         analysed
     }
@@ -211,7 +223,8 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
         if statement.sets_path.is_some() {
             analysed.sets_path = statement.sets_path;
         }
-        if let Some(refusal) = ruled.refusal.as_ref().filter(|_| analysed.refusal.is_none()) {
+        let refusal = ruled.refusal.clone().or_else(|| copy::refusal(&ruled));
+        if let Some(refusal) = refusal.filter(|_| analysed.refusal.is_none()) {
             analysed.code = refusal.code;
             analysed.refusal = Some(Fault::refusal(REFUSED, refusal.code, &refusal.message, refusal.hint));
         }
@@ -243,6 +256,16 @@ fn unsafe_lexer() -> Analysed {
         "Set standard_conforming_strings to on in the role's or the database's settings.",
     );
     refused("unsafe-setting", refusal)
+}
+
+fn unsettled_lexer() -> Analysed {
+    let refusal = Fault::refusal(
+        REFUSED,
+        "unsettled-setting",
+        "a backslash may mean something else once what was sent before has run",
+        "Wait for the answer to what was sent before, then send this statement.",
+    );
+    refused("unsettled-setting", refusal)
 }
 
 fn refused(code: &'static str, fault: Fault) -> Analysed {
