@@ -1,13 +1,17 @@
 //! What users were promised, one file per promise, in one binary.
 
+mod asides;
 mod bad_input;
 mod catalog;
+mod copy;
 mod corners;
 mod corpus;
 mod drivers;
 mod errors;
 mod explain;
+mod encodings;
 mod extended;
+mod extensions;
 mod interception;
 mod main_path;
 mod masks;
@@ -18,5 +22,6 @@ mod programs;
 mod random;
 mod refusals;
 mod selection;
+mod settings;
 mod takeover;
 mod types;
