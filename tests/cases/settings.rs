@@ -1,7 +1,7 @@
 //! Settings that change how statements are read or values written, set in every way there is: what is masked stays
 //! masked, and who reads something else notices nothing.
 
-use std::process::Command;
+use std::{fmt::Write, process::Command};
 
 use anyhow::Result;
 use mask_tests::{
@@ -83,7 +83,7 @@ const SCHEMA: &str = r#"
 const OPEN: [&str; 7] = [
     "select * from app.parts",
     "select id from app.parts where nothing = null",
-    r#"select 'a\b', E'a\'b', '{NULL,a}'::text[], U&'d\0061t', $$a\$$"#,
+    r"select 'a\b', E'a\'b', '{NULL,a}'::text[], U&'d\0061t', $$a\$$",
     "select xmlelement(name a, 'x'::bytea), '01/02/2003'::date, 'a' ~ '\\w'",
     "copy app.parts to stdout",
     "copy app.parts to stdout (format csv, force_quote *)",
@@ -96,9 +96,9 @@ const CLOSED: [&str; 9] = [
     "select email || '', income + 1, seen::date, data::text, doc::text from public.customers",
     "copy public.customers to stdout",
     "copy public.customers to stdout (format csv)",
-    r#"select 'a\'', email, '\'b' from public.customers"#,
-    r#"select '\', email, ' from public.customers --' from public.customers"#,
-    r#"select E'a\'', email, E'\'b' from public.customers"#,
+    r"select 'a\'', email, '\'b' from public.customers",
+    r"select '\', email, ' from public.customers --' from public.customers",
+    r"select E'a\'', email, E'\'b' from public.customers",
     "select email::int from public.customers",
     "select email from public.customers where email like '%canary%' or 1 / (id - 1) = 0",
 ];
@@ -107,7 +107,8 @@ fn schema() -> String {
     let mut sql = SCHEMA.to_owned();
     for (number, (name, value)) in SETTINGS.iter().chain(&REFUSED).enumerate() {
         let value = value.replace(", ", "', '");
-        sql += &format!(
+        let _ = write!(
+            sql,
             "create function public.open_{number}() returns text set {name} to '{value}' language sql as
                 'select string_agg(p::text, '';'') from app.parts p';
             create function public.closed_{number}() returns text set {name} to '{value}' language sql as
@@ -126,8 +127,8 @@ fn read(
     sql: &[String],
 ) -> Result<String> {
     let (name, value) = setting;
-    let mut dsn = format!("host=127.0.0.1 port={} dbname=postgres", postgres.port);
-    dsn += if way == Way::Role { " user=reader" } else { " user=postgres" };
+    let user = if way == Way::Role { "reader" } else { "postgres" };
+    let mut dsn = format!("host=127.0.0.1 port={} dbname=postgres user={user}", postgres.port);
     psql.args(["-X", "-A"]);
     match way {
         Way::Function | Way::Role => {}
@@ -137,7 +138,7 @@ fn read(
         Way::SetConfig => {
             psql.args(["-c", &format!("select set_config('{name}', '{value}', false)")]);
         }
-        Way::Startup => dsn += &format!(" options='-c {name}={}'", value.replace(' ', "\\\\ ")),
+        Way::Startup => dsn = format!("{dsn} options='-c {name}={}'", value.replace(' ', "\\\\ ")),
     }
     for sql in sql {
         psql.args(["-c", sql]);

@@ -131,7 +131,9 @@ mod tests {
             let value = constant(name, &cell)?;
             Some(match format {
                 Format::Text => String::from_utf8(value).unwrap(),
-                Format::Binary => value.iter().map(|byte| format!("{byte:02x}")).collect(),
+                Format::Binary => {
+                    value.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).map(char::from).collect()
+                }
             })
         })
     }

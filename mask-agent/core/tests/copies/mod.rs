@@ -59,16 +59,17 @@ impl Form {
                     .map(|(name, _)| *name)
                     .collect();
                 let [delimiter, quote, escape] = [csv.delimiter, csv.quote, csv.escape].map(literal);
-                let mut options = format!(
+                let options = format!(
                     "format csv, delimiter {delimiter}, null '{}', quote {quote}, escape {escape}, header {}",
                     csv.null, csv.header
                 );
-                if forced.len() == columns.len() {
-                    options += ", force_quote *";
-                } else if !forced.is_empty() {
-                    options += &format!(", force_quote ({})", forced.join(", "));
+                if forced.is_empty() {
+                    options
+                } else if forced.len() == columns.len() {
+                    options + ", force_quote *"
+                } else {
+                    format!("{options}, force_quote ({})", forced.join(", "))
                 }
-                options
             }
         }
     }
