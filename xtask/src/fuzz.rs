@@ -1,4 +1,4 @@
-//! Hostile peers: four fuzz targets, each for a bounded time.
+//! Hostile peers: six fuzz targets, each for a bounded time.
 
 use std::{path::Path, process::Command};
 
@@ -7,7 +7,8 @@ use anyhow::Result;
 use crate::run;
 
 const FOLDER: &str = "mask-agent/core/fuzz";
-const TARGETS: [&str; 4] = ["client_raw", "client_structured", "server_raw", "server_structured"];
+const TARGETS: [&str; 6] =
+    ["client_raw", "client_structured", "copy_raw", "copy_structured", "server_raw", "server_structured"];
 
 /// What makes the compiler count edges for libFuzzer, and check memory.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

@@ -10,6 +10,9 @@ use serde::Serialize;
 /// Object identifiers below this belong to the server itself (`FirstNormalObjectId`).
 pub const FIRST_USER_OID: u32 = 16_384;
 
+/// Domains over domains: those of a snapshot that was read while they changed may go in circles.
+const DOMAINS_DEEP_MAX: usize = 16;
+
 /// What `pg_class.relkind` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -333,7 +336,13 @@ impl Catalog {
 
     /// How a type that is not built in is made.
     pub fn type_shape(&self, oid: u32) -> Option<&TypeShape> {
-        self.types.get(&oid)
+        let mut shape = self.types.get(&oid)?;
+        for _ in 0..DOMAINS_DEEP_MAX {
+            let TypeShape::Domain(base) = shape else { break };
+            let Some(inner) = self.types.get(base) else { break };
+            shape = inner;
+        }
+        Some(shape)
     }
 
     /// OIDs of the types with this name, in any schema.

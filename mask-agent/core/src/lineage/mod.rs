@@ -42,6 +42,8 @@ mod routine;
 mod scope;
 /// Settings that change how statements are read.
 mod setting;
+/// Names with letters beyond ASCII.
+mod spelling;
 /// One statement, put together.
 mod statement;
 /// A statement's text without its literals.
@@ -58,6 +60,7 @@ use crate::{catalog::Catalog, policy::Classification};
 pub use graph::{Origins, Usage};
 pub use guesses::{GUESSES_MAX, Guesses};
 pub use overlay::{Made, Overlay};
+pub use spelling::{Doubt, doubtful};
 pub use template::template;
 
 /// Whether text in this encoding can be told apart byte by byte where it is ASCII.

@@ -34,7 +34,7 @@ impl ClientBytes {
         self.0.scratch(|scratch| mask_row(key, plan, body, scratch))
     }
 
-    /// One `CopyData` under a plan; the cells masked.
+    /// The rows a `CopyData` completes, under a plan; the cells masked.
     pub(crate) fn copy(
         &mut self,
         key: &MaskKey,

@@ -11,6 +11,8 @@
 mod array;
 /// Dates and addresses made coarse.
 mod coarse;
+/// Constants of the types of extensions.
+mod extension;
 /// The permutation behind masks that keep a shape.
 mod ff1;
 /// The walk over `COPY … TO STDOUT`.
@@ -121,6 +123,12 @@ pub enum MaskError {
         /// Cells announced.
         want: usize,
     },
+    /// Binary COPY begins otherwise than it should, or says that its rows have more than their cells.
+    #[error("COPY in binary has an unknown header")]
+    NoHeader,
+    /// A row of COPY is longer than is held.
+    #[error("row is longer than 64 MiB")]
+    RowTooLong,
     /// Bytes stand behind the last cell.
     #[error("row has bytes behind its last cell")]
     TrailingBytes,

@@ -3,7 +3,7 @@
 //! What is written here is the grammar of the type's own output function (text) and of its send function
 //! (binary). A type that is not known is NULL, which is valid for every type.
 
-use super::{CellPlan, CellRule, Format, number::NumberType};
+use super::{CellPlan, CellRule, Format, extension, number::NumberType};
 use crate::catalog::TypeShape;
 
 /// A cell that is NULL, length included.
@@ -14,6 +14,7 @@ pub(super) const TEXT: u32 = 25;
 const BYTEA: u32 = 17;
 const NAME: u32 = 19;
 const UNKNOWN: u32 = 705;
+const ACLITEM: u32 = 1033;
 const BPCHAR: u32 = 1042;
 const VARCHAR: u32 = 1043;
 const BIT: u32 = 1560;
@@ -145,6 +146,8 @@ fn value(cell: &CellPlan, placeholder: &str) -> Option<Vec<u8>> {
     match base(cell) {
         NUMERIC => return Some(numeric(cell)),
         BIT => return bit(cell),
+        // Everybody's, no privilege, from nobody's role in particular; the server has no binary form.
+        ACLITEM => return (cell.format == Format::Text).then(|| b"=/postgres".to_vec()),
         _ => {}
     }
     if let Some((text, binary)) = builtin(base(cell)) {
@@ -152,15 +155,14 @@ fn value(cell: &CellPlan, placeholder: &str) -> Option<Vec<u8>> {
     }
     match &cell.shape {
         Some(TypeShape::Array(element)) => Some(array(cell.format, *element)),
-        Some(TypeShape::Base(name)) => {
-            extension(name).map(|(text, binary)| pick(cell.format, text, binary).to_vec())
-        }
+        Some(TypeShape::Base(name)) => extension::constant(name, cell),
         Some(TypeShape::Composite(fields)) => Some(composite(cell.format, fields)),
         // A label's text is also its binary form.
         Some(TypeShape::Enum(label)) => Some(label.as_bytes().to_vec()),
         Some(TypeShape::Multirange) => Some(pick(cell.format, MULTIRANGE.0, MULTIRANGE.1).to_vec()),
         Some(TypeShape::Range) => Some(pick(cell.format, RANGE.0, RANGE.1).to_vec()),
-        Some(TypeShape::Domain(_) | TypeShape::Pseudo) => None,
+        Some(TypeShape::Domain(base)) => element(*base).map(|element| array(cell.format, element)),
+        Some(TypeShape::Pseudo) => None,
         None => element(cell.type_oid).map(|element| array(cell.format, element)),
     }
 }
@@ -217,18 +219,6 @@ fn composite(format: Format, fields: &[u32]) -> Vec<u8> {
 const RANGE: (&[u8], &[u8]) = (b"empty", &[1]);
 /// No ranges.
 const MULTIRANGE: (&[u8], &[u8]) = (b"{}", &[0; 4]);
-
-/// Text and binary form of the types of extensions that are widely used, by name: their numbers differ from
-/// database to database.
-fn extension(name: &str) -> Option<(&'static [u8], &'static [u8])> {
-    Some(match name {
-        // No pairs.
-        "hstore" => (b"", &[0; 4]),
-        // Version 1 of the binary form, then an empty path.
-        "ltree" => (b"", &[1]),
-        _ => return None,
-    })
-}
 
 /// Text and binary form of the built-in types, by their number in `pg_type.dat`.
 fn builtin(type_oid: u32) -> Option<(&'static [u8], &'static [u8])> {
@@ -311,7 +301,7 @@ const ONE_POINT: [u8; 21] = [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 
 
 /// The element type of the built-in arrays, for a description whose shapes were not looked up.
 fn element(type_oid: u32) -> Option<u32> {
-    const ARRAYS: [(u32, u32); 38] = [
+    const ARRAYS: [(u32, u32); 39] = [
         (143, 142),
         (199, 114),
         (651, 650),
@@ -330,6 +320,7 @@ fn element(type_oid: u32) -> Option<u32> {
         (1021, 700),
         (1022, 701),
         (1028, 26),
+        (1034, ACLITEM),
         (1040, 829),
         (1041, 869),
         (1115, 1114),

@@ -31,7 +31,7 @@ pub struct Denial {
 
 impl Denial {
     /// What no policy allows.
-    pub(super) fn always(refusal: Refusal) -> Self {
+    pub fn always(refusal: Refusal) -> Self {
         let rule = format!("builtin:{}", refusal.code).into();
         Self { refusal, rule, columns: Vec::new(), allowed: Vec::new() }
     }

@@ -28,6 +28,8 @@ pub struct ColumnRuling {
     pub origins: Origins,
     /// Its type, where it is a column's as it is.
     pub type_oid: u32,
+    /// That type's modifier, -1 where there is none.
+    pub type_modifier: i32,
 }
 
 /// What happens to the rows of a statement.
@@ -141,18 +143,18 @@ impl Judge<'_> {
 
     fn column(&self, name: String, origins: &Origins) -> ColumnRuling {
         let (cell, rule) = self.cell(origins);
-        let type_oid = match *origins.columns {
-            [column] if origins.is_identity => self.type_oid(column),
-            _ => 0,
+        let (type_oid, type_modifier) = match *origins.columns {
+            [column] if origins.is_identity => self.type_of(column),
+            _ => (0, -1),
         };
-        ColumnRuling { name, cell, rule, origins: origins.clone(), type_oid }
+        ColumnRuling { name, cell, rule, origins: origins.clone(), type_oid, type_modifier }
     }
 
-    fn type_oid(&self, column: ColumnId) -> u32 {
+    fn type_of(&self, column: ColumnId) -> (u32, i32) {
         let relation = self.catalog.relation(column.relation);
         let found =
             relation.and_then(|relation| relation.columns.iter().find(|known| known.number == column.number));
-        found.map_or(0, |column| column.type_oid)
+        found.map_or((0, -1), |column| (column.type_oid, column.type_modifier))
     }
 
     fn cell(&self, origins: &Origins) -> (CellRule, Arc<str>) {

@@ -5,18 +5,27 @@
 use std::ops::Range;
 
 use super::{
+    encoding,
     error::{PROTOCOL, write_scrubbed},
     frame::{Fields, put, put_string},
     session::{Phase, PostgresSession},
 };
 use crate::session::{Outbox, SessionError};
 
-/// Encodings whose second byte may be an ASCII character: masks and the lexer would read them wrong.
-const UNSAFE_ENCODINGS: [&[u8]; 7] =
-    [b"SJIS", b"BIG5", b"GBK", b"UHC", b"GB18030", b"JOHAB", b"SHIFT_JIS_2004"];
-
-/// Reported parameters that hold whatever a statement put there. All others are words of the server's.
-const FREE_PARAMETERS: [&[u8]; 3] = [b"TimeZone", b"application_name", b"search_path"];
+/// Reported parameters that are words of the server's. All others hold whatever a statement put there: a name, a
+/// number, a text.
+const WORDS: [&[u8]; 10] = [
+    b"DateStyle",
+    b"IntervalStyle",
+    b"client_encoding",
+    b"default_transaction_read_only",
+    b"in_hot_standby",
+    b"integer_datetimes",
+    b"is_superuser",
+    b"server_encoding",
+    b"server_version",
+    b"standard_conforming_strings",
+];
 
 impl PostgresSession {
     /// Whether text of the server may quote a cell.
@@ -47,14 +56,19 @@ impl PostgresSession {
             return Err(SessionError::Server("malformed ParameterStatus"));
         };
         match name {
-            b"client_encoding" if self.enforces() && UNSAFE_ENCODINGS.contains(&value) => {
+            b"client_encoding" if self.enforces() && encoding::is_unsafe(value) => {
                 let why = "this client_encoding cannot be masked safely; use UTF8";
                 return Err(Self::fatal(out, PROTOCOL, why, SessionError::Client("unsafe client_encoding")));
             }
             // set_config('application_name', …) in a function: the client keeps the value it had.
-            _ if FREE_PARAMETERS.contains(&name) && self.phase == Phase::Ready && self.withholds() => {
+            _ if !WORDS.contains(&name) && self.phase == Phase::Ready && self.withholds() => {
                 return Ok(());
             }
+            b"client_encoding" => {
+                self.encodings.take_client(value);
+                self.outputs.clear();
+            }
+            b"server_encoding" => self.encodings.take_server(value),
             b"standard_conforming_strings" => self.lexer_is_safe = value == b"on",
             _ => {}
         }

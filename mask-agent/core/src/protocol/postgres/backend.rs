@@ -6,17 +6,17 @@ use std::{ops::Range, sync::Arc};
 
 use super::{
     FRAME_BYTES_MAX,
-    copy::Copying,
-    error::{LIMIT, UNSUPPORTED, sqlstate, write_scrubbed},
+    error::{LIMIT, sqlstate, write_scrubbed},
     frame::{Fields, HEADER_BYTES, header},
     outputs::{Shape, Source},
     queue::{Asker, Portal, Prepared, Reply, Statement},
     record::Rows,
     session::{Phase, PostgresSession},
+    sqlstate::is_known,
 };
 use crate::{
     lineage::{Keeps, Overlay},
-    masking::{CopyMasker, MaskError, RowPlan},
+    masking::RowPlan,
     policy::Rows as Ruling,
     session::{Freshness, Outbox, SessionError},
 };
@@ -114,7 +114,6 @@ impl PostgresSession {
             b'S' => self.parameter_status(range, body, out)?,
             b'K' => self.backend_key(body, out)?,
             b'A' => self.notification(range, body, out)?,
-            b'v' => out.client.pass(range),
             b'1' => {
                 let Some(Reply::Parse { name, statement, epoch }) = self.queue.pop() else {
                     return Err(SessionError::Server("unexpected ParseComplete"));
@@ -156,11 +155,8 @@ impl PostgresSession {
             }
             b'H' => self.copy_out(range, body, out)?,
             b'd' => self.copy_data(range, body, out)?,
-            b'c' => {
-                self.copy = None;
-                out.client.pass(range);
-            }
-            // CopyBoth and FunctionCallResponse answer requests that are refused.
+            b'c' => self.copy_done(range, out)?,
+            // CopyBoth and FunctionCallResponse answer requests that are refused, and versions are negotiated before.
             _ => return Err(SessionError::Server("message type that nothing asked for")),
         }
         Ok(true)
@@ -222,7 +218,14 @@ impl PostgresSession {
             };
         };
         let makes = !self.overlay.is_empty();
-        let planned = self.outputs.plan(shape, source.as_ref(), &snapshot, Some(&portal.formats), makes);
+        let planned = self.outputs.plan(
+            shape,
+            source.as_ref(),
+            &snapshot,
+            Some(&portal.formats),
+            makes,
+            &self.encodings,
+        );
         let plan = planned.plan.clone();
         let columns = planned.columns.clone();
         self.begin(out, Some(&columns));
@@ -294,7 +297,7 @@ impl PostgresSession {
         let snapshot = self.snapshot.clone().ok_or(SessionError::Server("row before a snapshot"))?;
         let source = self.source();
         let makes = !self.overlay.is_empty();
-        let planned = self.outputs.plan(shape, source.as_ref(), &snapshot, None, makes);
+        let planned = self.outputs.plan(shape, source.as_ref(), &snapshot, None, makes, &self.encodings);
         let plan = planned.plan.clone();
         let columns = planned.columns.clone();
         self.begin(out, Some(&columns));
@@ -375,52 +378,6 @@ impl PostgresSession {
 
     fn source_of(prepared: &Prepared) -> Source {
         Source { analysed: prepared.statement.analysed.clone(), part: prepared.part }
-    }
-
-    fn copy_out(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) -> Result<(), SessionError> {
-        let mut fields = Fields::new(body);
-        let count = fields.byte().and_then(|_| fields.int16()).and_then(|count| usize::try_from(count).ok());
-        let count = count.ok_or(SessionError::Server("malformed CopyOutResponse"))?;
-        let source = self.source().ok_or(SessionError::Server("COPY data that nothing asked for"))?;
-        let begun = self.begin_copy(&source, count);
-        let columns = begun.as_ref().map(|(_, columns)| columns.clone().into());
-        self.begin(out, columns.as_ref());
-        self.copy = match begun {
-            Some((copying, _)) if self.enforces() => Some(copying),
-            None if self.enforces() => {
-                let why = "the rows of this COPY cannot be masked; name the options it has, or use a query";
-                return Err(Self::fatal(out, UNSUPPORTED, why, SessionError::Server("COPY without a plan")));
-            }
-            _ => Some(Copying { plan: None, masker: CopyMasker::default() }),
-        };
-        out.client.pass(range);
-        Ok(())
-    }
-
-    fn copy_data(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) -> Result<(), SessionError> {
-        let (Some(copying), Some(current)) = (&mut self.copy, &mut self.current) else {
-            return Err(SessionError::Server("COPY data without a ruling"));
-        };
-        current.count_row(body.len());
-        let Some(plan) = &copying.plan else {
-            out.client.pass(range);
-            return Ok(());
-        };
-        let key = self.settings.keys.newest();
-        match out.client.copy(key, plan, &mut copying.masker, body) {
-            Ok(cells) => current.count_masked(cells),
-            Err(MaskError::AmbiguousNull) => {
-                let why = "this NULL string could be a value; with masked columns use one like \\N";
-                return Err(Self::fatal(
-                    out,
-                    UNSUPPORTED,
-                    why,
-                    SessionError::Client("ambiguous NULL of COPY"),
-                ));
-            }
-            Err(_) => return Err(SessionError::Server("malformed COPY row")),
-        }
-        Ok(())
     }
 
     fn command_complete(&mut self, range: Range<usize>, out: &mut Outbox) -> Result<(), SessionError> {
@@ -507,6 +464,9 @@ impl PostgresSession {
             Some(Reply::Sync) | None => {}
             Some(_) => return Err(SessionError::Server("unexpected ReadyForQuery")),
         }
+        if self.queue.len() == 0 {
+            self.unreported = 0;
+        }
         self.in_transaction = status != b'I';
         if !self.in_transaction {
             self.portals.retain(|_, portal| portal.holds);
@@ -548,7 +508,7 @@ impl PostgresSession {
         self.copy = None;
         self.begin(out, None);
         let withholds = self.withholds();
-        let mut state = sqlstate(body);
+        let mut state = sqlstate(body).filter(|state| !withholds || is_known(state));
         let fault = match self.queue.head_mut() {
             Some(Reply::Refused { fault, .. }) => Some(fault.clone()),
             Some(Reply::RefusedQuery { fault, told, .. }) if !*told => {

@@ -1,6 +1,9 @@
 //! Errors we write, and errors of the server with everything that may quote a cell taken out.
 
-use super::frame::{Fields, put, put_string};
+use super::{
+    frame::{Fields, put, put_string},
+    sqlstate::is_known,
+};
 use crate::{audit::MaskedColumn, catalog::Catalog, lineage::Refusal, policy::Denial};
 
 /// `insufficient_privilege`: what a refusal answers.
@@ -120,7 +123,7 @@ pub(super) fn sqlstate(body: &[u8]) -> Option<String> {
 /// Writes an error or notice without the fields that can quote a cell.
 ///
 /// PostgreSQL puts values into the message ("invalid input syntax for type integer: …"), the detail ("Key
-/// (email)=(…)"), the hint, the context and the internal query. The SQLSTATE stays, because drivers branch on
+/// (email)=(…)"), the hint, the context and the internal query. A SQLSTATE of the server's stays, because drivers branch on
 /// it, and so do the names of the objects and the position, which come from the catalog and the client.
 pub(super) fn write_scrubbed(out: &mut Vec<u8>, kind: u8, body: &[u8]) {
     let is_about_text = is_about_text(kind, body);
@@ -134,9 +137,10 @@ pub(super) fn write_scrubbed(out: &mut Vec<u8>, kind: u8, body: &[u8]) {
         while let Some(kind) = fields.byte().filter(|kind| *kind != 0) {
             let Some(value) = fields.string() else { break };
             match kind {
+                // RAISE … USING ERRCODE takes any five characters, of a value too.
                 b'C' => {
-                    state = std::str::from_utf8(value).unwrap_or(state);
-                    keep(out, kind, value);
+                    state = str::from_utf8(value).ok().filter(|state| is_known(state)).unwrap_or(state);
+                    keep(out, kind, state.as_bytes());
                 }
                 // Constraint names ('n') are kept out: RAISE … USING CONSTRAINT can name a value.
                 b'S' | b'V' | b'P' => keep(out, kind, value),

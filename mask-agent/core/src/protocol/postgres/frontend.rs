@@ -3,7 +3,7 @@
 //! A refused message is replaced by one that the server is certain to fail, so that transaction status, reply
 //! order and the discarding up to Sync are the server's own; only the text of its error becomes ours.
 
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
 use super::{
     FRAME_BYTES_MAX,
@@ -193,7 +193,7 @@ impl PostgresSession {
         let sql = fields.string().filter(|_| fields.is_empty());
         let sql = sql.ok_or(SessionError::Client("malformed Query"))?;
         let Some(analysed) = self.analysed(sql, out) else { return Ok(false) };
-        let statement = Statement { sql: text(sql), analysed };
+        let statement = Statement { sql: self.encodings.text(sql).into(), analysed };
         // A simple query ends the unnamed statement and portal.
         self.forget(b"");
         self.undescribed.remove(&b""[..]);
@@ -238,6 +238,7 @@ impl PostgresSession {
                 self.overlay.learn(made);
             }
         }
+        self.unreported += usize::from(analysed.changes_settings);
         if analysed.changes_settings || !analysed.made.is_empty() {
             self.names_changed_by_statement();
         }
@@ -252,7 +253,7 @@ impl PostgresSession {
         let types = usize::try_from(types).map_err(|_| malformed())?;
         fields.bytes(types * 4).filter(|_| fields.is_empty()).ok_or_else(malformed)?;
         let Some(analysed) = self.analysed(sql, out) else { return Ok(false) };
-        let statement = Statement { sql: text(sql), analysed };
+        let statement = Statement { sql: self.encodings.text(sql).into(), analysed };
         if let Some(fault) = statement.analysed.refusal.clone().filter(|_| self.enforces()) {
             self.forget(name);
             Self::put_parse(out);
@@ -336,7 +337,7 @@ impl PostgresSession {
     /// while a newer snapshot is awaited.
     fn again(&mut self, name: &[u8], out: &mut Outbox) -> Option<Result<(), Reply>> {
         let before = self.sent.get(name)?.statement.clone();
-        let analysed = self.analysed(before.sql.as_bytes(), out)?;
+        let analysed = self.analysed_text(&before.sql, out)?;
         if let Some(fault) = analysed.refusal.clone().filter(|_| self.enforces()) {
             let statement = Some(Statement { sql: before.sql, analysed });
             return Some(Err(Reply::Refused { fault, statement }));
@@ -411,10 +412,6 @@ impl PostgresSession {
         self.queue.push(reply);
         Ok(())
     }
-}
-
-fn text(sql: &[u8]) -> Arc<str> {
-    String::from_utf8_lossy(sql).into()
 }
 
 /// Portal, statement, result formats, and the parameters as they came.

@@ -11,6 +11,8 @@ mod backend;
 mod budget;
 /// COPY to the client.
 mod copy;
+/// What the bytes of statements and values mean.
+mod encoding;
 /// Errors we write, and errors of the server with everything that may quote a cell taken out.
 mod error;
 /// Frames and the fields in them.
@@ -29,6 +31,8 @@ mod record;
 mod ruling;
 /// The session: what it holds, and what the shell tells it.
 mod session;
+/// Conditions that servers report.
+mod sqlstate;
 /// Start-up packets.
 mod startup;
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{frame::Fields, queue::Analysed};
+use super::{encoding::Encodings, frame::Fields, queue::Analysed};
 use crate::{
     audit::MaskedColumn,
     catalog::{FIRST_USER_OID, RelationKind},
@@ -85,6 +85,7 @@ impl Outputs {
         snapshot: &Snapshot,
         formats: Option<&[i16]>,
         makes: bool,
+        encodings: &Encodings,
     ) -> &Planned {
         let known = self.plans.iter().position(|known| {
             Arc::ptr_eq(&known.shape, shape)
@@ -93,7 +94,7 @@ impl Outputs {
         });
         let at = known.unwrap_or_else(|| {
             let rulings = Shape::rulings(source);
-            let plan = Arc::new(shape.plan(rulings, snapshot, formats, makes));
+            let plan = Arc::new(shape.plan(rulings, snapshot, formats, makes, encodings));
             let columns = shape.masked(&plan, rulings, snapshot).into();
             let formats = formats.map(Into::into);
             let planned = Planned { shape: shape.clone(), source: source.cloned(), formats, plan, columns };
@@ -170,6 +171,7 @@ impl Shape {
         snapshot: &Snapshot,
         formats: Option<&[i16]>,
         makes: bool,
+        encodings: &Encodings,
     ) -> RowPlan {
         let cells = self.columns.iter().enumerate().map(|(index, column)| {
             let format = match formats {
@@ -178,13 +180,13 @@ impl Shape {
                 Some([all]) => *all,
                 Some(each) => each.get(index).copied().unwrap_or(0),
             };
-            CellPlan {
+            encodings.fit(CellPlan {
                 type_oid: column.type_oid,
                 type_modifier: column.type_modifier,
                 format: if format == 0 { Format::Text } else { Format::Binary },
                 rule: column.rule(ruling(rows, index, self.columns.len()), snapshot, makes),
                 shape: snapshot.catalog.type_shape(column.type_oid).cloned(),
-            }
+            })
         });
         RowPlan::new(cells.collect())
     }

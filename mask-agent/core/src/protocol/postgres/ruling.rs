@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    copy,
     error::{Fault, REFUSED, SYNTAX},
     queue::Analysed,
     session::PostgresSession,
@@ -13,7 +14,7 @@ use crate::{
     audit::Event,
     explain,
     lineage::{self, Effect},
-    policy::Taint,
+    policy::{Denial, Taint},
     session::{Freshness, Outbox, Snapshot, Want},
 };
 
@@ -31,6 +32,18 @@ const SNAPSHOT_AGE_LIMIT: Duration = Duration::from_mins(1);
 impl PostgresSession {
     /// What the statement means, or `None` while a newer snapshot is awaited.
     pub(super) fn analysed(&mut self, sql: &[u8], out: &mut Outbox) -> Option<Arc<Analysed>> {
+        let text = self.encodings.text(sql);
+        if let Some(fault) = self.encodings.doubt(sql, &text).filter(|_| self.enforces()) {
+            return Some(Arc::new(refused(fault)));
+        }
+        if self.unreported > 0 && self.enforces() && sql.contains(&b'\\') {
+            return Some(Arc::new(unsettled_lexer()));
+        }
+        self.analysed_text(&text, out)
+    }
+
+    /// The same for one whose names are read as the server reads them.
+    pub(super) fn analysed_text(&mut self, sql: &str, out: &mut Outbox) -> Option<Arc<Analysed>> {
         if !self.lexer_is_safe {
             return Some(Arc::new(unsafe_lexer()));
         }
@@ -43,10 +56,9 @@ impl PostgresSession {
             }
             self.ask_snapshot(Freshness::Cached, out);
         }
-        let sql = String::from_utf8_lossy(sql);
         let mut key = std::mem::take(&mut self.decision_key);
-        let known = self.decision(&sql, &mut key);
-        let analysed = known.or_else(|| self.analyse(&sql, &mut key, age, out));
+        let known = self.decision(sql, &mut key);
+        let analysed = known.or_else(|| self.analyse(sql, &mut key, age, out));
         self.decision_key = key;
         analysed
     }
@@ -177,8 +189,9 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
         if statement.sets_path.is_some() {
             analysed.sets_path = statement.sets_path;
         }
-        if let Some(denial) = ruled.denial.as_ref().filter(|_| analysed.refusal.is_none()) {
-            analysed.refusal = Some(Fault::denied(denial, &snapshot.catalog));
+        let denial = ruled.denial.clone().or_else(|| copy::refusal(&ruled).map(Denial::always));
+        if let Some(denial) = denial.filter(|_| analysed.refusal.is_none()) {
+            analysed.refusal = Some(Fault::denied(&denial, &snapshot.catalog));
         }
         analysed.parts.push(ruled);
     }
@@ -207,6 +220,16 @@ fn unsafe_lexer() -> Analysed {
         "unsafe-setting",
         "standard_conforming_strings is off, so statements cannot be read as the server reads them",
         "Set standard_conforming_strings to on in the role's or the database's settings.",
+    );
+    refused(refusal)
+}
+
+fn unsettled_lexer() -> Analysed {
+    let refusal = Fault::refusal(
+        REFUSED,
+        "unsettled-setting",
+        "a backslash may mean something else once what was sent before has run",
+        "Wait for the answer to what was sent before, then send this statement.",
     );
     refused(refusal)
 }

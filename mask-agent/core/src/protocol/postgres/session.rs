@@ -12,6 +12,7 @@ use std::{
 
 use super::{
     copy::Copying,
+    encoding::Encodings,
     error::{Fault, OVERLOADED, SHUTDOWN, UNRECORDED},
     frontend::QUEUE_MAX,
     outputs::{Outputs, Shape},
@@ -99,6 +100,9 @@ pub struct PostgresSession {
     /// Names were changed by what may still be rolled back.
     pub(super) unsettled: bool,
     pub(super) lexer_is_safe: bool,
+    pub(super) encodings: Encodings,
+    /// Messages that may have changed settings, which the server reports when it is idle.
+    pub(super) unreported: usize,
     pub(super) queue: Queue,
     pub(super) prepared: HashMap<Vec<u8>, Prepared>,
     pub(super) portals: HashMap<Vec<u8>, Portal>,
@@ -147,6 +151,8 @@ impl PostgresSession {
             copy: None,
             unsettled: false,
             lexer_is_safe: true,
+            encodings: Encodings::default(),
+            unreported: 0,
             queue: Queue::default(),
             prepared: HashMap::new(),
             portals: HashMap::new(),
