@@ -20,6 +20,8 @@ mod expr;
 mod extensions;
 /// What else a statement does.
 mod facts;
+/// What definitions will do later.
+mod follow;
 /// FROM.
 mod from;
 /// Functions that reach past the statement they stand in.
@@ -54,7 +56,7 @@ mod utility;
 use crate::{catalog::Catalog, policy::Classification};
 
 pub use graph::{Origins, Usage};
-pub use overlay::{Made, Overlay};
+pub use overlay::{Made, Overlay, Trigger};
 pub use template::template;
 
 /// Whether text in this encoding can be told apart byte by byte where it is ASCII.
@@ -343,9 +345,7 @@ pub fn analyse(sql: &str, env: &Env<'_>, classes: &Classification) -> Result<Vec
 /// What triggers and defaults put where, whoever writes.
 pub fn standing(catalog: &Catalog, classes: &Classification) -> Vec<Write> {
     let overlay = Overlay::default();
-    let env = Env { catalog, path: None, overlay: &overlay };
-    let with_code = catalog.relations().filter(|relation| relation.has_user_code);
-    with_code.flat_map(|relation| statement::standing(relation, &env, classes)).collect()
+    follow::standing(&Env { catalog, path: None, overlay: &overlay }, classes)
 }
 
 impl From<pg_query::Error> for LineageError {

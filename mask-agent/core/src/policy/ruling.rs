@@ -277,6 +277,14 @@ impl Judge<'_> {
     }
 
     fn by_write(&self, statement: &Statement, taints: &[Taint], rules: &Rules) -> Option<Refusal> {
+        if statement.meets_rules && statement.writes.iter().any(|write| self.tells(&write.origins)) {
+            return Some(Refusal {
+                code: "write-from-sensitive",
+                message: "writing values of masked columns where a rule may put them elsewhere is refused"
+                    .to_owned(),
+                hint: "Name the columns to copy, without the masked ones.",
+            });
+        }
         let first = taints.first()?;
         let foreign = statement.writes.iter().any(|write| match write.target {
             WriteTarget::Column(column) => {
@@ -286,7 +294,7 @@ impl Judge<'_> {
             }
             WriteTarget::New { .. } => false,
         });
-        if rules.written != Written::Refuse && !statement.meets_rules && !foreign {
+        if rules.written != Written::Refuse && !foreign {
             return None;
         }
         Some(Refusal {
