@@ -108,7 +108,7 @@ impl PostgresSession {
             b'D' => self.data_row(range, body, out)?,
             b'C' => self.command_complete(range, out)?,
             b'Z' => return self.ready_for_query(range, body, out),
-            b'T' => self.row_description(range, body, out)?,
+            b'T' => return self.row_description(range, body, out),
             b'E' => self.error(range, body, out),
             b'N' => self.notice(range, body, out),
             b'S' => self.parameter_status(range, body, out)?,
@@ -254,9 +254,11 @@ impl PostgresSession {
         range: Range<usize>,
         body: &[u8],
         out: &mut Outbox,
-    ) -> Result<(), SessionError> {
+    ) -> Result<bool, SessionError> {
         let shape = self.outputs.shape(body).ok_or(SessionError::Server("malformed RowDescription"))?;
-        self.note_strangers(&shape, out);
+        if self.awaits_strangers(&shape, out) {
+            return Ok(false);
+        }
         match self.queue.head() {
             Some(Reply::Simple { .. }) => {
                 self.describe_simple(&shape, out)?;
@@ -286,7 +288,7 @@ impl PostgresSession {
             }
             _ => return Err(SessionError::Server("unexpected RowDescription")),
         }
-        Ok(())
+        Ok(true)
     }
 
     fn describe_simple(&mut self, shape: &Arc<Shape>, out: &mut Outbox) -> Result<(), SessionError> {

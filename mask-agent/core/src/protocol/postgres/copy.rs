@@ -2,7 +2,10 @@
 //!
 //! Promise: no row of a COPY leaves without a plan for its columns.
 
-use super::{outputs::Source, session::PostgresSession};
+use super::{
+    outputs::{Source, current},
+    session::PostgresSession,
+};
 use crate::{
     audit::MaskedColumn,
     explain,
@@ -31,7 +34,7 @@ impl PostgresSession {
             Rows::Each(column) => vec![&**column; count],
             Rows::Columns(_) | Rows::Cursor(_) | Rows::None | Rows::Prepared(_) => return None,
         };
-        if rulings.iter().all(|ruling| matches!(ruling.cell, CellRule::Clear)) {
+        if rulings.iter().all(|ruling| matches!(current(ruling, snapshot), CellRule::Clear)) {
             return Some((Copying { plan: None, masker: CopyMasker::default() }, Vec::new()));
         }
         let format = format(options, &rulings)?;
@@ -49,13 +52,13 @@ fn cell(ruling: &ColumnRuling, format: Format, snapshot: &Snapshot) -> CellPlan 
         type_oid: ruling.type_oid,
         type_modifier: -1,
         format,
-        rule: ruling.cell.clone(),
+        rule: current(ruling, snapshot),
         shape: snapshot.catalog.type_shape(ruling.type_oid).cloned(),
     }
 }
 
 fn masked(ruling: &ColumnRuling, snapshot: &Snapshot) -> Option<MaskedColumn> {
-    let mask = match &ruling.cell {
+    let mask = match &current(ruling, snapshot) {
         CellRule::Clear => return None,
         CellRule::Mask(rule) => rule.mask.name(),
         CellRule::Redact => "redact",

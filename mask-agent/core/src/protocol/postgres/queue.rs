@@ -33,6 +33,8 @@ pub(super) struct Analysed {
     pub(super) changes_catalog: bool,
     /// Whether it may change what names mean.
     pub(super) changes_settings: bool,
+    /// It was ruled on after it had been sent: only columns that the server names are shown.
+    pub(super) is_anew: bool,
     pub(super) refusal: Option<Fault>,
     /// The machine word of the refusal.
     pub(super) code: &'static str,
@@ -52,6 +54,7 @@ impl Analysed {
             sets_path: None,
             changes_catalog: false,
             changes_settings: false,
+            is_anew: false,
             refusal: None,
             code: "",
         }
