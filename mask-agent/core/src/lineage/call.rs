@@ -11,6 +11,7 @@ use super::{
     Untraceable,
     builtins::{self, Class, Kind},
     facts::Carried,
+    functions,
     graph::{NodeId, Usage},
     names::{literal, qualified},
     scope::{Columns, Item},
@@ -192,6 +193,10 @@ impl<'a> Tracer<'a> {
                     let value = level.rows;
                     self.facts.carried.push(Carried { by: name.to_owned(), value });
                 }
+                self.graph.made(arguments.to_vec())
+            }
+            Class::Dangerous if functions::reads_large_objects(name) => {
+                self.facts.reads_large_objects = true;
                 self.graph.made(arguments.to_vec())
             }
             Class::Dangerous => {

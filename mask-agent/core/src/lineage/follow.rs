@@ -77,7 +77,7 @@ impl Reader<'_> {
     }
 }
 
-impl<'a> Tracer<'a> {
+impl Tracer<'_> {
     fn follow_function(&mut self, create: &CreateFunctionStmt) -> bool {
         let (_, name) = names::qualified(&create.funcname);
         let Some(routine) = self.env.overlay.newest(&name) else { return false };

@@ -283,6 +283,8 @@ pub struct Statement {
     pub calls_user_code: bool,
     /// It writes where rules may do something else.
     pub meets_rules: bool,
+    /// It reads large objects.
+    pub reads_large_objects: bool,
     /// Why it is not sent, whatever the policy says.
     pub refusal: Option<Refusal>,
     /// Whether any of this could be otherwise with other literals in the same places.

@@ -10,6 +10,7 @@ use super::{
     Refusal, Statement, Untraceable, Write, WriteTarget,
     facts::Name,
     follow::{self, Follow},
+    functions,
     names::{literal, strings},
     scope::Columns,
     trace::{Put, Query, Target, Tracer},
@@ -68,6 +69,7 @@ impl Statement {
             may_quote: false,
             calls_user_code: false,
             meets_rules: false,
+            reads_large_objects: false,
             refusal: None,
             needs_literals: false,
         }
@@ -331,6 +333,9 @@ impl<'a> Reader<'a> {
             self.statement.effect = judged.effect;
         }
         self.statement.may_quote |= !judged.is_plain;
+        let mut called = facts.functions.iter();
+        self.statement.reads_large_objects |=
+            called.any(|called| functions::reads_large_objects(&called.name));
         self.statement.relations.extend(judged.relations);
         Ok(())
     }
@@ -414,6 +419,7 @@ fn finish_facts(statement: &mut Statement, tracer: &Tracer<'_>) {
     statement.may_quote |= facts.calls_opaque_code || facts.meets_user_code;
     statement.calls_user_code = facts.calls_user_code || facts.meets_user_code;
     statement.meets_rules |= facts.meets_rules;
+    statement.reads_large_objects |= facts.reads_large_objects;
     if statement.effect == Effect::None && (facts.sets || statement.calls_user_code) {
         statement.effect = Effect::Settings;
     }

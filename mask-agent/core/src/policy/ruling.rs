@@ -319,6 +319,13 @@ fn by_kind(statement: &Statement, rules: &Rules) -> Option<Refusal> {
             hint: "Send the statements themselves.",
         });
     }
+    if statement.reads_large_objects && rules.large_objects == Admission::Refuse {
+        return Some(Refusal {
+            code: "large-object",
+            message: "large objects may hold anything, so reading them is refused".to_owned(),
+            hint: "Keep values in columns.",
+        });
+    }
     let defines = (statement.effect == Effect::Catalog || statement.command == "IndexStmt") && !procedure;
     if defines && rules.definitions == Admission::Refuse {
         return Some(Refusal {

@@ -159,7 +159,8 @@ impl PostgresSession {
                 self.copy = None;
                 out.client.pass(range);
             }
-            // CopyBoth and FunctionCallResponse answer requests that are refused.
+            b'V' => self.function_result(range, out)?,
+            // CopyBoth answers requests that are refused.
             _ => return Err(SessionError::Server("message type that nothing asked for")),
         }
         Ok(true)
