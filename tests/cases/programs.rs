@@ -14,6 +14,7 @@ const MOVIES_SCHEMA: &str = include_str!("../oracle/schemas/imdb.sql");
 const MOVIES: &str = include_str!("programs/movies.sql");
 /// The join order benchmark states no licence, so its queries are not here.
 const MOVIES_QUERIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/job.sql");
+const MIGRATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/programs/migration.sql");
 const METADATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/programs/Metadata.java");
 /// Where the distribution puts pgjdbc.
 const PGJDBC: &str = "/usr/share/java/postgresql.jar";
@@ -308,6 +309,32 @@ fn joins_of_many_tables_are_answered_as_direct() -> Result<()> {
         .count();
     assert!(answered >= 60, "only {answered} find anything");
     assert_eq!(compare_reports(&direct, &through), [""; 0]);
+    assert_nothing_refused(&agent)
+}
+
+#[test]
+fn a_migration_with_triggers_makes_what_it_makes_direct() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    postgres.setup("create database direct")?;
+    postgres.setup("create database through")?;
+    let agent = Agent::start(postgres.port)?;
+    let dsn = |database: &str| postgres.dsn().replace("dbname=postgres", &format!("dbname={database}"));
+    let arguments = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", MIGRATION];
+    let direct = run(Command::new("psql"), &[&arguments[..], &[&dsn("direct")]].concat())?;
+    let through = run(agent.client("psql"), &[&arguments[..], &[&dsn("through")]].concat())
+        .with_context(|| agent.log())?;
+    let (direct, through): (Vec<_>, Vec<_>) = (direct.lines().collect(), through.lines().collect());
+    assert_eq!(direct[..direct.len() - 2], through[..through.len() - 2]);
+    // The log of whole rows holds e-mails from now on, and so does what is read from it.
+    assert_eq!(direct[direct.len() - 2..], ["Lisbon", "rui.canary@example.org"]);
+    assert!(!through.concat().contains("canary"), "{through:?}");
+    let dump = |database: &str| run(Command::new("pg_dump"), &["-s", &dsn(database)]);
+    let (direct, through) = (dump("direct")?, dump("through")?);
+    assert!(direct.contains("CREATE TRIGGER members_noted"), "{direct}");
+    assert_same("the migrated schema", &parts_of(&direct).0.join("\n"), &parts_of(&through).0.join("\n"));
     assert_nothing_refused(&agent)
 }
 

@@ -14,6 +14,7 @@ use super::{
     overlay::Trigger,
     routine,
     statement::Reader,
+    utility,
 };
 
 impl Reader<'_> {
@@ -113,9 +114,13 @@ impl Reader<'_> {
                 self.unknown(moved.relation.as_ref());
                 Made::Renamed
             }
+            NodeEnum::AlterDomainStmt(_) | NodeEnum::CreateDomainStmt(_) => {
+                if !utility::calls_users(kind, self.tracer.env) {
+                    return;
+                }
+                Made::Anything
+            }
             NodeEnum::CreateCastStmt(_)
-            | NodeEnum::CreateDomainStmt(_)
-            | NodeEnum::AlterDomainStmt(_)
             | NodeEnum::CreateExtensionStmt(_)
             | NodeEnum::AlterExtensionStmt(_)
             | NodeEnum::ImportForeignSchemaStmt(_)

@@ -3,8 +3,10 @@
 //! Values are traced where a statement holds a query; everything else here is about definitions, settings and
 //! files, and refuses what would move values where nobody looks.
 
+use pg_query::NodeEnum;
+
 use super::{
-    Effect, Refusal, functions,
+    Effect, Env, Refusal, functions,
     tree::{self, Facts},
 };
 use crate::{
@@ -61,6 +63,15 @@ pub(super) fn judge(
     };
     let relations = facts.relations.iter().chain(&facts.created).map(tree::Name::written).collect();
     Judged { refusal, effect, relations, is_plain }
+}
+
+/// Whether a statement calls a function or operator of users anywhere.
+pub(super) fn calls_users(statement: &NodeEnum, env: &Env<'_>) -> bool {
+    let facts = serde_json::to_value(statement).map(|tree| tree::facts(&tree));
+    facts.map_or(true, |facts| {
+        let mut called = facts.functions.iter();
+        called.any(|called| is_user_code(called, env.catalog) || env.overlay.has_function(&called.name))
+    })
 }
 
 /// Whether a function or operator is code of users; one nobody knows is.
