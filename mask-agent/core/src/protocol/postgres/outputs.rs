@@ -95,7 +95,7 @@ impl Outputs {
             let rulings = Shape::rulings(source);
             let mut plan = shape.plan(rulings, snapshot, formats, makes);
             if source.is_some_and(|source| source.analysed.is_anew) {
-                plan = shape.named_only(plan);
+                plan = shape.named_only(&plan);
             }
             let plan = Arc::new(plan);
             let columns = shape.masked(&plan, rulings, snapshot).into();
@@ -192,7 +192,7 @@ impl Shape {
     }
 
     /// Of a plan, only what the server says is a table's column.
-    fn named_only(&self, plan: RowPlan) -> RowPlan {
+    fn named_only(&self, plan: &RowPlan) -> RowPlan {
         let cells = self.columns.iter().zip(plan.cells()).map(|(column, cell)| {
             let mut cell = cell.clone();
             if column.relation == 0 || column.number <= 0 {
