@@ -356,6 +356,28 @@ fn what_others_change_is_followed_while_a_session_is_open() -> Result<()> {
     Ok(())
 }
 
+/// A row with a column that had just been added was redacted whole until the next snapshot.
+#[test]
+fn a_column_that_was_just_added_is_shown_or_masked_at_once() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    postgres.setup(SCHEMA)?;
+    let agent = Agent::start_with(postgres.port, Some(POLICY))?;
+    let mut session = agent.open_psql(&postgres.dsn())?;
+    let before = session.ask("select * from parts where id = 1;")?;
+    let begun = Instant::now();
+    postgres.setup("alter table parts add shade text default 'grey', add email text default 'gil.canary'")?;
+    let after = session.ask("select * from parts where id = 1;")?;
+    assert!(after.starts_with(&format!("{}|grey|", before.trim_end())), "{before}{after}");
+    assert!(!after.contains("canary"), "{after}");
+    postgres.setup("alter table parts add tint text default 'blue'")?;
+    assert_eq!(session.ask("select tint from parts where id = 1;")?, "blue\n");
+    assert!(begun.elapsed() < Duration::from_secs(5), "it waited {:?}", begun.elapsed());
+    Ok(())
+}
+
 #[test]
 fn ddl_in_the_sessions_own_transaction_does_not_make_the_agent_wait_for_it() -> Result<()> {
     if !have_root() {

@@ -8,6 +8,16 @@ use mask_tests::{Agent, Postgres, driver_python, have_root};
 const SHOP: &str = include_str!("programs/shop.sql");
 const TPCH: &str = include_str!("programs/tpch.sql");
 const QUERIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/programs/tpch_queries.sql");
+const TPCH_SCHEMA: &str = include_str!("../oracle/schemas/tpch.sql");
+const TPCH_DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/programs/tpch.py");
+const MOVIES_SCHEMA: &str = include_str!("../oracle/schemas/imdb.sql");
+const MOVIES: &str = include_str!("programs/movies.sql");
+/// The join order benchmark states no licence, so its queries are not here.
+const MOVIES_QUERIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/job.sql");
+const MIGRATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/programs/migration.sql");
+const METADATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/programs/Metadata.java");
+/// Where the distribution puts pgjdbc.
+const PGJDBC: &str = "/usr/share/java/postgresql.jar";
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/programs/programs.py");
 
 /// Columns of the two schemas that the built-in policy classifies, and what is derived from them.
@@ -152,6 +162,51 @@ fn pg_dump_writes_what_it_writes_direct_but_for_masked_cells() -> Result<()> {
 }
 
 #[test]
+fn large_objects_are_brought_and_fetched_by_psql() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    postgres.setup(
+        "create table customers (id int, email text); insert into customers values (1, 'ana.canary')",
+    )?;
+    let agent = Agent::start(postgres.port)?;
+    let scratch = mask_tests::Scratch::new("objects")?;
+    let (brought, fetched) = (scratch.0.join("brought"), scratch.0.join("fetched"));
+    let content: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
+    std::fs::write(&brought, &content)?;
+    let script = scratch.0.join("objects.sql");
+    let lines = format!(
+        "\\lo_import '{}' 'numbers'\n\\lo_export :LASTOID '{}'\n\\lo_list\n\\lo_unlink :LASTOID\n",
+        brought.display(),
+        fetched.display()
+    );
+    std::fs::write(&script, lines)?;
+    let script = script.to_str().context("path is text")?;
+    run(agent.client("psql"), &["-X", "-f", script, &postgres.dsn()]).with_context(|| agent.log())?;
+    assert!(std::fs::read(&fetched)? == content, "it comes back as it was brought");
+    assert_nothing_refused(&agent)?;
+
+    let (ok, text) = agent.psql(
+        &postgres.dsn(),
+        "select lo_from_bytea(7, 'a word'); select convert_from(lo_get(7), 'UTF8'); select lo_open(7, 262144) >= 0",
+    )?;
+    assert!(ok && text.contains("a word"), "{text}");
+    let (ok, text) = agent.psql(&postgres.dsn(), "select lo_put(7, 0, email::bytea) from customers")?;
+    assert!(!ok && text.contains("side-channel"), "{text}");
+    let (_, text) = agent.psql(&postgres.dsn(), "select lo_export(7, '/tmp/x')")?;
+    assert!(text.contains("dangerous-function"), "{text}");
+
+    let strict = include_str!("../../policies/agent-strict.yaml").replace("ports: [5432]", "");
+    let agent = Agent::start_with(postgres.port, Some(&strict))?;
+    let (ok, text) = agent.psql(&postgres.dsn(), "select lo_get(7)")?;
+    assert!(!ok && text.contains("large-object"), "{text}");
+    let failed = run(agent.client("psql"), &["-X", "-f", script, &postgres.dsn()]);
+    assert!(failed.is_err_and(|error| error.to_string().contains("function-call")));
+    Ok(())
+}
+
+#[test]
 fn reports_in_the_manner_of_tpch_are_equal_but_for_masked_cells() -> Result<()> {
     if !have_root() {
         return Ok(());
@@ -174,6 +229,130 @@ fn reports_in_the_manner_of_tpch_are_equal_but_for_masked_cells() -> Result<()> 
         }
     }
     assert_eq!(masked, ["cheapest supplier", "returned items", "top supplier", "sales opportunity"]);
+    assert_nothing_refused(&agent)
+}
+
+/// Sections of a report direct and through the agent, of which some cells are masked; the marks of those that have any.
+fn compare_reports<'a>(direct: &'a str, through: &str) -> Vec<&'a str> {
+    let (direct, through) = (sections(direct), sections(through));
+    assert_eq!(direct.len(), through.len(), "{through:#?}");
+    let mut masked = vec![];
+    for ((query, direct), (_, through)) in direct.iter().zip(&through) {
+        let (direct, through): (Vec<_>, Vec<_>) = (direct.lines().collect(), through.lines().collect());
+        assert_eq!(direct[0], through[0], "{query}: column names");
+        let columns: Vec<_> = direct[0].split('|').collect();
+        if assert_same_but_masked(query, &columns, (&direct[1..], &through[1..]), '|') > 0 {
+            masked.push(*query);
+        }
+    }
+    masked
+}
+
+#[test]
+fn tpch_is_answered_as_direct_but_for_masked_cells() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let scratch = mask_tests::Scratch::new("tpch")?;
+    let folder = scratch.0.to_str().context("path is text")?;
+    run(Command::new(driver_python()?), &[TPCH_DATA, folder])?;
+    let postgres = Postgres::start("trust")?;
+    postgres.setup(TPCH_SCHEMA)?;
+    let dsn = postgres.dsn();
+    for table in ["region", "nation", "supplier", "customer", "part", "partsupp", "orders", "lineitem"] {
+        let copy = format!("\\copy {table} from '{folder}/{table}.csv' csv header");
+        run(Command::new("psql"), &["-X", "-q", "-c", &copy, &dsn])?;
+    }
+    postgres.setup(
+        "create index on lineitem (l_orderkey); create index on lineitem (l_partkey, l_suppkey);
+        create index on orders (o_orderkey); create index on orders (o_custkey); create index on part (p_partkey);
+        create index on partsupp (ps_partkey, ps_suppkey); create index on customer (c_custkey);
+        create index on supplier (s_suppkey); analyze",
+    )?;
+    let agent = Agent::start(postgres.port)?;
+    let queries = scratch.0.join("queries.sql");
+    let queries = queries.to_str().context("path is text")?;
+    let (direct, through) = both(&agent, "psql", &["-X", "-A", "-P", "footer=off", "-f", queries, &dsn])?;
+    let answered = sections(&direct).iter().filter(|(_, rows)| rows.lines().count() > 1).count();
+    assert_eq!((sections(&direct).len(), answered), (22, 22), "queries, and those that find anything");
+    assert_eq!(compare_reports(&direct, &through), ["2", "10", "15", "20", "22"]);
+    assert_nothing_refused(&agent)
+}
+
+#[test]
+fn joins_of_many_tables_are_answered_as_direct() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let Ok(queries) = std::fs::read_to_string(MOVIES_QUERIES) else {
+        println!("not run: {MOVIES_QUERIES} is missing, and not ours to ship");
+        return Ok(());
+    };
+    let postgres = Postgres::start("trust")?;
+    postgres.setup(MOVIES_SCHEMA)?;
+    postgres.setup(MOVIES)?;
+    let agent = Agent::start(postgres.port)?;
+    let scratch = mask_tests::Scratch::new("movies")?;
+    let script = scratch.0.join("job.sql");
+    let statements = queries.split_inclusive(';').filter(|query| !query.trim().is_empty());
+    let marked: Vec<_> =
+        statements.enumerate().map(|(at, query)| format!("\\echo == {at}\n{query}\n")).collect();
+    std::fs::write(&script, marked.concat())?;
+    let script = script.to_str().context("path is text")?;
+    let dsn = postgres.dsn();
+    let (direct, through) = both(&agent, "psql", &["-X", "-A", "-P", "footer=off", "-f", script, &dsn])?;
+    let found = sections(&direct).iter().filter(|(_, rows)| rows.contains(char::is_alphanumeric)).count();
+    assert_eq!((sections(&direct).len(), found), (113, 113), "{direct}");
+    let answered = sections(&direct)
+        .iter()
+        .filter(|(_, rows)| rows.lines().nth(1).is_some_and(|row| row.contains(char::is_alphanumeric)))
+        .count();
+    assert!(answered >= 60, "only {answered} find anything");
+    assert_eq!(compare_reports(&direct, &through), [""; 0]);
+    assert_nothing_refused(&agent)
+}
+
+#[test]
+fn a_migration_with_triggers_makes_what_it_makes_direct() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    postgres.setup("create database direct")?;
+    postgres.setup("create database through")?;
+    let agent = Agent::start(postgres.port)?;
+    let dsn = |database: &str| postgres.dsn().replace("dbname=postgres", &format!("dbname={database}"));
+    let arguments = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", MIGRATION];
+    let direct = run(Command::new("psql"), &[&arguments[..], &[&dsn("direct")]].concat())?;
+    let through = run(agent.client("psql"), &[&arguments[..], &[&dsn("through")]].concat())
+        .with_context(|| agent.log())?;
+    let (direct, through): (Vec<_>, Vec<_>) = (direct.lines().collect(), through.lines().collect());
+    assert_eq!(direct[..direct.len() - 2], through[..through.len() - 2]);
+    // The log of whole rows holds e-mails from now on, and so does what is read from it.
+    assert_eq!(direct[direct.len() - 2..], ["Lisbon", "rui.canary@example.org"]);
+    assert!(!through.concat().contains("canary"), "{through:?}");
+    let dump = |database: &str| run(Command::new("pg_dump"), &["-s", &dsn(database)]);
+    let (direct, through) = (dump("direct")?, dump("through")?);
+    assert!(direct.contains("CREATE TRIGGER members_noted"), "{direct}");
+    assert_same("the migrated schema", &parts_of(&direct).0.join("\n"), &parts_of(&through).0.join("\n"));
+    assert_nothing_refused(&agent)
+}
+
+#[test]
+fn pgjdbc_describes_and_reads_what_it_does_direct() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    ensure!(std::path::Path::new(PGJDBC).exists(), "pgjdbc is missing; run `cargo xtask setup`");
+    let postgres = Postgres::start("scram-sha-256")?;
+    postgres.setup(SHOP)?;
+    let agent = Agent::start(postgres.port)?;
+    let port = postgres.port.to_string();
+    let (direct, through) = both(&agent, "java", &["-cp", PGJDBC, METADATA, &port, "postgres"])?;
+    assert!(direct.contains("a large object|23|23"), "{direct}");
+    let masked = compare_reports(&direct, &through);
+    // Every round that finds customers: two modes of transfer that prepare, and one that does not.
+    assert!(masked.len() >= 18 && masked.iter().all(|mark| mark.starts_with("customers ")), "{masked:?}");
     assert_nothing_refused(&agent)
 }
 

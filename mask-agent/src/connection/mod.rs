@@ -150,13 +150,14 @@ impl Connection<'_> {
         loop {
             tokio::select! {
                 biased;
-                read = poll_fn(|cx| self.poll(cx)) => {
-                    let (from, bytes) = read?;
-                    self.take(from, bytes).await?;
-                }
+                // First, because what is masked from now on was news before the server could be told to show it.
                 (rest, snapshot) = &mut news => {
                     news.set(rest.next());
                     self.inject(Input::Snapshot(snapshot))?;
+                }
+                read = poll_fn(|cx| self.poll(cx)) => {
+                    let (from, bytes) = read?;
+                    self.take(from, bytes).await?;
                 }
                 () = &mut stopped, if !stopping => {
                     stopping = true;

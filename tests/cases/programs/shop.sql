@@ -69,3 +69,4 @@ insert into orders values (1, 1, '2019-05-06', 'sent'), (2, 1, '2021-01-02', 'pa
 insert into long_notes values ('upper', 'lower');
 refresh materialized view cities;
 analyze;
+select lo_from_bytea(4711, 'a drawing of a bolt'), lo_from_bytea(4712, decode(repeat('00ff', 9000), 'hex'));

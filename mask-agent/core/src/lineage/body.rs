@@ -12,12 +12,12 @@ use pg_query::{
 };
 
 use super::{
-    ColumnId, Untraceable,
+    Untraceable,
     graph::NodeId,
     names::{strings, text},
     plpgsql::{self, Piece},
     scope::{Columns, Item, Level},
-    trace::{Put, Query, Target, Tracer},
+    trace::{Query, Tracer},
 };
 use crate::catalog::{Relation, Routine, RoutineKind, Volatility};
 
@@ -120,7 +120,8 @@ impl<'a> Tracer<'a> {
         (node, row)
     }
 
-    /// One value for each input; the last may stand for a list of any length.
+    /// One value for each input; the last may stand for a list of any length, and any that is not given has its
+    /// default.
     fn inputs(&mut self, routine: &Routine, arguments: &[NodeId]) -> Vec<NodeId> {
         let count = routine.inputs.len();
         let mut inputs = arguments.to_vec();
@@ -129,7 +130,43 @@ impl<'a> Tracer<'a> {
             inputs.truncate(count - 1);
             inputs.push(rest);
         }
+        let defaults = self.argument_defaults(routine);
+        inputs.resize_with(count.max(inputs.len()), || self.graph.made(Vec::new()));
+        if !defaults.is_empty() {
+            // By name, arguments are given in any order.
+            for input in &mut inputs {
+                *input = self.graph.made([&[*input][..], &defaults].concat());
+            }
+        }
         inputs
+    }
+
+    /// Defaults of arguments that are no constants.
+    fn argument_defaults(&mut self, routine: &Routine) -> Vec<NodeId> {
+        if self.calling.len() >= CALL_DEPTH_MAX || self.calling.contains(&routine.oid) {
+            return Vec::new();
+        }
+        let Some(created) = routine.definition.as_deref().and_then(created) else { return Vec::new() };
+        let parameters = created.parameters.iter().filter_map(|parameter| match parameter.node.as_ref()? {
+            NodeEnum::FunctionParameter(parameter) => parameter.defexpr.as_deref(),
+            _ => None,
+        });
+        let calls: Vec<Node> =
+            parameters.filter(|value| super::names::literal(value).is_none()).cloned().collect();
+        if calls.is_empty() {
+            return Vec::new();
+        }
+        self.calling.push(routine.oid);
+        let path = self.path_of(routine);
+        let (defaults, _) = self.apart(None, path, |tracer| {
+            let rows = tracer.graph.made(Vec::new());
+            tracer.levels.push(Level { items: Vec::new(), rows });
+            let defaults = tracer.all(&calls);
+            tracer.levels.pop();
+            defaults
+        });
+        self.calling.pop();
+        defaults
     }
 
     fn opaque(
@@ -300,14 +337,15 @@ impl<'a> Tracer<'a> {
     }
 
     /// What a trigger's function does with the rows of a relation.
-    pub(super) fn trigger(&mut self, routine: &'a Routine, on: &'a Relation) -> Option<()> {
+    pub(super) fn trigger(&mut self, routine: &'a Routine, on: &super::facts::Name) -> Option<()> {
         let text = routine.definition.as_deref().filter(|_| routine.language == "plpgsql")?;
         let body = readable(&body_text(&created(text)?)?)?;
         let pool = self.graph.made(Vec::new());
         let variables =
             Variables { function: routine.name.clone(), positional: Vec::new(), named: Vec::new() };
         let path = self.path_of(routine);
-        self.pieces(&body, pool, variables, path, Some(on));
+        let on = self.relation_item(&on.schema, &on.name);
+        self.pieces(&body, pool, variables, path, Some(&on));
         Some(())
     }
 
@@ -318,7 +356,7 @@ impl<'a> Tracer<'a> {
         pool: NodeId,
         mut variables: Variables<'a>,
         path: Option<Vec<String>>,
-        on: Option<&'a Relation>,
+        on: Option<&Item<'a>>,
     ) -> (Option<Columns<'a>>, NodeId) {
         let declared = body.variables.iter().map(|name| Cow::Owned(name.clone()));
         // The text of an error may quote any cell the body came across.
@@ -326,11 +364,12 @@ impl<'a> Tracer<'a> {
         variables.named.push((Cow::Borrowed("sqlerrm"), quoted));
         let special = SPECIAL_VARIABLES.into_iter().map(Cow::Borrowed);
         variables.named.extend(declared.chain(special).map(|name| (name, pool)));
+        let rows_of_trigger = on.map(|on| self.rows_of_trigger(on)).unwrap_or_default();
         let (result, _) = self.apart(Some(variables), path, |tracer| {
             let rows = tracer.graph.made(Vec::new());
             tracer.levels.push(Level { items: Vec::new(), rows });
-            if let Some(relation) = on {
-                tracer.rows_of_trigger(relation);
+            for row in rows_of_trigger {
+                tracer.bring(vec![row]);
             }
             let mut returned = None;
             for piece in &body.pieces {
@@ -346,23 +385,15 @@ impl<'a> Tracer<'a> {
         &mut self,
         piece: &Piece,
         pool: NodeId,
-        on: Option<&'a Relation>,
+        on: Option<&Item<'a>>,
         returned: &mut Option<Columns<'a>>,
     ) {
         match piece {
             Piece::Assign { target, value } => {
                 let value = self.value_of(value);
                 match (on, &**target) {
-                    (Some(relation), [row, column]) if row == "new" => {
-                        let number = relation.columns.iter().find(|known| known.name == *column);
-                        let number = number.map_or(0, |column| column.number);
-                        let target = Target::Column(ColumnId { relation: relation.oid, number });
-                        self.puts.push(Put { target, value });
-                    }
-                    (Some(relation), [row]) if row == "new" => {
-                        let target = Target::Column(ColumnId { relation: relation.oid, number: 0 });
-                        self.puts.push(Put { target, value });
-                    }
+                    (Some(on), [row, column]) if row == "new" => self.put_into_row(on, column, value),
+                    (Some(on), [row]) if row == "new" => self.put_into_row(on, "*", value),
                     _ => self.graph.add(pool, &[value]),
                 }
             }
@@ -386,12 +417,11 @@ impl<'a> Tracer<'a> {
                     // FOR and FETCH fill variables that are not named with INTO.
                     self.graph.add(pool, &nodes);
                 }
-                if let (Some(relation), true) =
+                if let (Some(on), true) =
                     (on, into.iter().any(|target| target.first().is_some_and(|name| name == "new")))
                 {
                     let value = self.graph.made(nodes);
-                    let target = Target::Column(ColumnId { relation: relation.oid, number: 0 });
-                    self.puts.push(Put { target, value });
+                    self.put_into_row(on, "*", value);
                 }
             }
             Piece::Raise(values) => {
@@ -402,9 +432,16 @@ impl<'a> Tracer<'a> {
             }
             Piece::Return(value) => {
                 let node = self.value_of(value);
-                if on.is_none() {
-                    let list = vec![(Cow::Borrowed(""), node)];
-                    self.return_columns(&Columns { list, open: None }, returned);
+                match on {
+                    // Whatever row is returned is the one that is written.
+                    Some(on) if !["new", "null", "old"].contains(&&*value.to_ascii_lowercase()) => {
+                        self.put_into_row(on, "*", node);
+                    }
+                    Some(_) => {}
+                    None => {
+                        let list = vec![(Cow::Borrowed(""), node)];
+                        self.return_columns(&Columns { list, open: None }, returned);
+                    }
                 }
             }
             Piece::Value(value) => {
@@ -438,15 +475,19 @@ impl<'a> Tracer<'a> {
         }
     }
 
+    /// A column of the row a trigger writes; `*` is any of them.
+    fn put_into_row(&mut self, on: &Item<'a>, column: &str, value: NodeId) {
+        let rows = self.graph.made(Vec::new());
+        self.put(on, column, value, rows);
+    }
+
     /// NEW and OLD, which only qualified names reach.
-    fn rows_of_trigger(&mut self, relation: &'a Relation) {
-        for name in ["new", "old"] {
-            let mut item: Item<'a> = self.relation_item(&relation.schema, &relation.name);
-            item.name = Some(name.to_owned());
-            item.schema = None;
-            item.is_open = false;
-            self.bring(vec![item]);
-        }
+    pub(super) fn rows_of_trigger(&mut self, on: &Item<'a>) -> Vec<Item<'a>> {
+        let row = |name: &str| {
+            let item = self.relation_item(&on.source.schema, &on.source.name);
+            Item { name: Some(name.to_owned()), schema: None, is_open: false, ..item }
+        };
+        ["new", "old"].map(row).into()
     }
 
     pub(super) fn value_of(&mut self, expression: &str) -> NodeId {
@@ -479,6 +520,46 @@ fn named_arguments<'a>(routine: &'a Routine, arguments: &[NodeId]) -> Vec<(Cow<'
 fn readable(body: &str) -> Option<plpgsql::Body> {
     let stacked = body.as_bytes().windows(7).any(|word| word.eq_ignore_ascii_case(b"stacked"));
     plpgsql::read(body).filter(|_| !stacked)
+}
+
+/// Whether every statement of a body stands in it as it runs, and is of a kind that is read through.
+pub(super) fn is_followed(routine: &Routine) -> bool {
+    let followed = || -> Option<bool> {
+        let created = created(routine.definition.as_deref()?)?;
+        if let Some(body) = created.sql_body.as_deref() {
+            return Some(is_read_through(body));
+        }
+        let text = body_text(&created)?;
+        if routine.language == "sql" {
+            let statements = pg_query::parse(&text, 0).ok()?.protobuf.stmts;
+            return Some(statements.iter().filter_map(|raw| raw.stmt.as_deref()).all(is_read_through));
+        }
+        let body = readable(&text)?;
+        Some(body.pieces.iter().all(|piece| match piece {
+            Piece::Dynamic => false,
+            Piece::Query { sql, .. } => pg_query::parse(sql, 0).is_ok_and(|parsed| {
+                parsed.protobuf.stmts.iter().filter_map(|raw| raw.stmt.as_deref()).all(is_read_through)
+            }),
+            Piece::Assign { .. } | Piece::Raise(_) | Piece::Return(_) | Piece::Value(_) => true,
+        }))
+    };
+    matches!(&*routine.language, "plpgsql" | "sql") && followed() == Some(true)
+}
+
+fn is_read_through(statement: &Node) -> bool {
+    match statement.node.as_ref() {
+        Some(NodeEnum::List(several)) => several.items.iter().all(is_read_through),
+        Some(NodeEnum::SelectStmt(select)) => select.into_clause.is_none(),
+        Some(
+            NodeEnum::CallStmt(_)
+            | NodeEnum::DeleteStmt(_)
+            | NodeEnum::InsertStmt(_)
+            | NodeEnum::MergeStmt(_)
+            | NodeEnum::ReturnStmt(_)
+            | NodeEnum::UpdateStmt(_),
+        ) => true,
+        _ => false,
+    }
 }
 
 /// The statement that makes a function.

@@ -11,12 +11,14 @@ use super::{
     Untraceable,
     builtins::{self, Class, Kind},
     facts::Carried,
+    functions,
     graph::{NodeId, Usage},
     names::{literal, qualified},
     scope::{Columns, Item},
     setting,
     trace::Tracer,
 };
+use crate::catalog::Routine;
 
 /// PostgreSQL's own limit (`FUNC_MAX_ARGS`).
 const ARGUMENTS_MAX: usize = 100;
@@ -112,15 +114,20 @@ impl<'a> Tracer<'a> {
             .routines(name)
             .filter(|routine| schema.is_empty() || routine.schema == schema)
             .collect();
+        let overlay = self.env.overlay;
+        let made = overlay
+            .routines(name)
+            .filter(|routine| schema.is_empty() || routine.schema.is_empty() || routine.schema == schema);
+        let routines: Vec<&Routine> = routines.into_iter().chain(made).collect();
         let found = builtin.is_some() || !routines.is_empty();
         for routine in routines {
             let (node, row) = self.call_routine(routine, &arguments);
             results.push(node);
             columns = if results.len() == 1 { row } else { None };
         }
-        if !found || self.env.overlay.has_function(name) {
+        if !found || overlay.has_opaque_function(name) {
             let node = match builtins::extension(name) {
-                Some(class) if !self.env.overlay.has_function(name) => self.by_class(name, class, &arguments),
+                Some(class) if !overlay.has_function(name) => self.by_class(name, class, &arguments),
                 _ if is_type(name) => self.graph.made(arguments),
                 _ => {
                     self.facts.calls_user_code = true;
@@ -186,6 +193,10 @@ impl<'a> Tracer<'a> {
                     let value = level.rows;
                     self.facts.carried.push(Carried { by: name.to_owned(), value });
                 }
+                self.graph.made(arguments.to_vec())
+            }
+            Class::Dangerous if functions::reads_large_objects(name) => {
+                self.facts.reads_large_objects = true;
                 self.graph.made(arguments.to_vec())
             }
             Class::Dangerous => {

@@ -1,5 +1,7 @@
 //! Statements that change definitions and settings: what names mean after them.
 
+use std::sync::Arc;
+
 use pg_query::{
     NodeEnum,
     protobuf::{self, ObjectType},
@@ -9,7 +11,10 @@ use super::{
     Made, Origins,
     facts::Name,
     names::{literal, qualified},
+    overlay::Trigger,
+    routine,
     statement::Reader,
+    utility,
 };
 
 impl Reader<'_> {
@@ -50,6 +55,12 @@ impl Reader<'_> {
                     }
                 }
                 let name = create.relation.as_ref().map(|name| name.relname.clone()).unwrap_or_default();
+                for parent in &create.inh_relations {
+                    if let Some(NodeEnum::RangeVar(parent)) = parent.node.as_ref() {
+                        let (relation, parent) = (name.clone(), parent.relname.clone());
+                        self.statement.made.push(Made::Child { relation, parent });
+                    }
+                }
                 if plain { Made::Relation { name, columns } } else { Made::Unknown(name) }
             }
             NodeEnum::ViewStmt(view) => {
@@ -80,23 +91,36 @@ impl Reader<'_> {
                             | ObjectType::ObjectTabconstraint
                     )
                 {
-                    Made::Anything
+                    Made::Renamed
                 } else {
                     Made::Unknown(rename.newname.clone())
                 }
             }
-            NodeEnum::CreateFunctionStmt(create) => Made::Function(qualified(&create.funcname).1),
+            NodeEnum::CreateFunctionStmt(create) => {
+                let body = routine::made(create, self.tracer.env.overlay.next_oid());
+                let body = body.filter(super::body::is_followed).map(Arc::new);
+                Made::Function { name: qualified(&create.funcname).1, body }
+            }
+            NodeEnum::CreateTrigStmt(create) => {
+                let relation = create.relation.clone().unwrap_or_default();
+                let function = qualified(&create.funcname).1;
+                Made::Trigger(Trigger { schema: relation.schemaname, relation: relation.relname, function })
+            }
             NodeEnum::CreateForeignTableStmt(create) => {
                 let relation = create.base_stmt.as_ref().and_then(|base| base.relation.as_ref());
                 return self.unknown(relation);
             }
             NodeEnum::AlterObjectSchemaStmt(moved) => {
                 self.unknown(moved.relation.as_ref());
+                Made::Renamed
+            }
+            NodeEnum::AlterDomainStmt(_) | NodeEnum::CreateDomainStmt(_) => {
+                if !utility::calls_users(kind, self.tracer.env) {
+                    return;
+                }
                 Made::Anything
             }
             NodeEnum::CreateCastStmt(_)
-            | NodeEnum::CreateDomainStmt(_)
-            | NodeEnum::AlterDomainStmt(_)
             | NodeEnum::CreateExtensionStmt(_)
             | NodeEnum::AlterExtensionStmt(_)
             | NodeEnum::ImportForeignSchemaStmt(_)
@@ -120,6 +144,12 @@ impl Reader<'_> {
         let mut columns = Vec::new();
         for command in &alter.cmds {
             let Some(NodeEnum::AlterTableCmd(command)) = command.node.as_ref() else { continue };
+            match command.def.as_deref().and_then(|def| def.node.as_ref()) {
+                // One of the two shows the rows of the other from now on.
+                Some(NodeEnum::RangeVar(other)) => self.unknown(Some(other)),
+                Some(NodeEnum::PartitionCmd(attached)) => self.unknown(attached.name.as_ref()),
+                _ => {}
+            }
             match (command.subtype(), command.def.as_deref().and_then(|def| def.node.as_ref())) {
                 (AtAddColumn, Some(NodeEnum::ColumnDef(column))) => {
                     columns.push((column.colname.clone(), Origins::constant()));

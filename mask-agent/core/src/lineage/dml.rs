@@ -94,7 +94,7 @@ impl<'a> Tracer<'a> {
     }
 
     /// Puts a value into a column of the target by name, under every relation it may be.
-    fn put(&mut self, item: &Item<'a>, column: &str, value: NodeId, rows: NodeId) {
+    pub(super) fn put(&mut self, item: &Item<'a>, column: &str, value: NodeId, rows: NodeId) {
         // That a row was changed may tell something as well.
         let value = self.graph.made(vec![value]);
         self.graph.imply(value, &[rows]);

@@ -36,6 +36,8 @@ pub(super) struct Facts {
     pub(super) calls_opaque_code: bool,
     /// A function that reaches values nobody named, by name.
     pub(super) dangerous: Option<String>,
+    /// It reads large objects.
+    pub(super) reads_large_objects: bool,
     pub(super) carried: Vec<Carried>,
     /// Results of functions of users.
     pub(super) called: Vec<NodeId>,

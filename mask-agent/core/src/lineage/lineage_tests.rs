@@ -375,7 +375,15 @@ fn what_a_string_makes_is_known_to_the_rest_of_it() {
     );
     check(
         "create function lower(text) returns text language sql as 'select 1'; select lower('a')",
-        "- | lower ?UnknownFunction",
+        "- | lower",
+    );
+    check(
+        "create function g(n int, t text default email_of(1)) returns text language sql as 'select $2'; select g(1)",
+        "- | g <- customers.email",
+    );
+    check(
+        "create function g() returns text language plpgsql as 'begin execute $$select 1$$; return 1; end'; select g()",
+        "- | g ?UnknownFunction",
     );
     check(
         "alter table orders add extra text; select extra, note from orders",

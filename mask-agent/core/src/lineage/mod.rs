@@ -20,6 +20,8 @@ mod expr;
 mod extensions;
 /// What else a statement does.
 mod facts;
+/// What definitions will do later.
+mod follow;
 /// FROM.
 mod from;
 /// Functions that reach past the statement they stand in.
@@ -59,7 +61,7 @@ use crate::{catalog::Catalog, policy::Classification};
 
 pub use graph::{Origins, Usage};
 pub use guesses::{GUESSES_MAX, Guesses};
-pub use overlay::{Made, Overlay};
+pub use overlay::{Made, Overlay, Trigger};
 pub use spelling::{Doubt, doubtful};
 pub use template::template;
 
@@ -291,6 +293,8 @@ pub struct Statement {
     pub meets_rules: bool,
     /// The prepared statement it runs, by its name.
     pub executes: Option<String>,
+    /// It reads large objects.
+    pub reads_large_objects: bool,
     /// Why it is not sent, whatever the policy says.
     pub refusal: Option<Refusal>,
     /// Whether any of this could be otherwise with other literals in the same places.
@@ -353,9 +357,7 @@ pub fn analyse(sql: &str, env: &Env<'_>, classes: &Classification) -> Result<Vec
 /// What triggers and defaults put where, whoever writes.
 pub fn standing(catalog: &Catalog, classes: &Classification) -> Vec<Write> {
     let overlay = Overlay::default();
-    let env = Env { catalog, path: None, overlay: &overlay };
-    let with_code = catalog.relations().filter(|relation| relation.has_user_code);
-    with_code.flat_map(|relation| statement::standing(relation, &env, classes)).collect()
+    follow::standing(&Env { catalog, path: None, overlay: &overlay }, classes)
 }
 
 impl From<pg_query::Error> for LineageError {

@@ -3,22 +3,38 @@
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
+    sync::Arc,
 };
 
 use super::{
-    Origins, Untraceable, Write, WriteTarget,
+    ColumnId, Origins, Untraceable, Write, WriteTarget,
     graph::{EntryId, NodeId},
     scope::Columns,
     trace::Tracer,
 };
+use crate::catalog::{Catalog, Routine};
 
 /// What a statement makes or changes by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Made {
     /// Anything, of any name: a type, an operator, a cast.
     Anything,
+    /// A relation whose rows another one shows as well.
+    Child {
+        /// Its name.
+        relation: String,
+        /// The other one's.
+        parent: String,
+    },
     /// A function.
-    Function(String),
+    Function {
+        /// Its name, without schema.
+        name: String,
+        /// What it does, where that can be read.
+        body: Option<Arc<Routine>>,
+    },
+    /// Another name for anything but a relation, such as a function.
+    Renamed,
     /// A relation with these columns, which hold what others held.
     Relation {
         /// Its name, without schema.
@@ -26,8 +42,21 @@ pub enum Made {
         /// Its columns, and what is in each.
         columns: Vec<(String, Origins)>,
     },
+    /// A trigger.
+    Trigger(Trigger),
     /// A relation of which nothing is known.
     Unknown(String),
+}
+
+/// A trigger no snapshot knows yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    /// Its relation's schema, empty where none is written.
+    pub schema: String,
+    /// Its relation.
+    pub relation: String,
+    /// Its function, without schema.
+    pub function: String,
 }
 
 /// Names that may mean something else than the snapshot says.
@@ -35,14 +64,28 @@ pub enum Made {
 pub struct Overlay {
     relations: HashMap<String, Vec<Vec<(String, Origins)>>>,
     unknown: HashSet<String>,
-    functions: HashSet<String>,
+    functions: HashMap<String, Vec<Option<Arc<Routine>>>>,
+    triggers: Vec<Trigger>,
+    /// Relations, and one whose rows they are as well.
+    parents: Vec<(String, String)>,
     is_all: bool,
+    /// Functions may have others' names.
+    has_renamed: bool,
 }
 
 impl Overlay {
     /// Whether the snapshot says all there is.
     pub fn is_empty(&self) -> bool {
-        self.relations.is_empty() && self.unknown.is_empty() && self.functions.is_empty() && !self.is_all
+        self.relations.is_empty()
+            && self.unknown.is_empty()
+            && self.parents.is_empty()
+            && !self.has_code()
+            && !self.is_all
+    }
+
+    /// Whether there are functions or triggers the snapshot does not know.
+    pub(super) fn has_code(&self) -> bool {
+        !self.functions.is_empty() || !self.triggers.is_empty()
     }
 
     /// Takes note of a statement that is sent. Nothing is taken back before the transaction ends, because a part
@@ -50,10 +93,15 @@ impl Overlay {
     pub fn learn(&mut self, made: &Made) {
         match made {
             Made::Anything => self.is_all = true,
-            Made::Function(name) => drop(self.functions.insert(name.clone())),
+            Made::Child { relation, parent } => self.parents.push((relation.clone(), parent.clone())),
+            Made::Function { name, body } => {
+                self.functions.entry(name.clone()).or_default().push(body.clone());
+            }
+            Made::Renamed => (self.is_all, self.has_renamed) = (true, true),
             Made::Relation { name, columns } => {
                 self.relations.entry(name.clone()).or_default().push(columns.clone());
             }
+            Made::Trigger(trigger) => self.triggers.push(trigger.clone()),
             Made::Unknown(name) => drop(self.unknown.insert(name.clone())),
         }
     }
@@ -71,8 +119,82 @@ impl Overlay {
         fills.collect()
     }
 
+    /// What is put into children is in their parents.
+    pub(super) fn inherited(&self, writes: &[Write], catalog: &Catalog) -> Vec<Write> {
+        let mut inherited: Vec<Write> = Vec::new();
+        let mut open: Vec<Write> = writes.to_vec();
+        // A relation cannot be its own parent, but names may go round.
+        for _round in 0..=self.parents.len() {
+            let mut next = Vec::new();
+            for write in &open {
+                let WriteTarget::New { relation, column, .. } = &write.target else { continue };
+                for (_, parent) in self.parents.iter().filter(|(child, _)| child == relation) {
+                    let origins = write.origins.clone();
+                    if self.has_relation(parent) {
+                        let (schema, relation) = (String::new(), parent.clone());
+                        let target = WriteTarget::New { schema, relation, column: column.clone() };
+                        next.push(Write { target, origins: origins.clone() });
+                    }
+                    for known in catalog.named(None, parent) {
+                        let found = known.columns.iter().find(|known| known.name == *column);
+                        let number = found.map_or(0, |found| found.number);
+                        let target = WriteTarget::Column(ColumnId { relation: known.oid, number });
+                        next.push(Write { target, origins: origins.clone() });
+                    }
+                }
+            }
+            next.retain(|write| !inherited.contains(write));
+            if next.is_empty() {
+                break;
+            }
+            inherited.extend(next.iter().cloned());
+            open = next;
+        }
+        inherited
+    }
+
     pub(super) fn has_function(&self, name: &str) -> bool {
-        self.is_all || self.functions.contains(name)
+        self.is_all || self.functions.contains_key(name)
+    }
+
+    /// Whether a function of this name may do what nobody knows.
+    pub(super) fn has_opaque_function(&self, name: &str) -> bool {
+        self.is_all || self.functions.get(name).is_some_and(|bodies| bodies.iter().any(Option::is_none))
+    }
+
+    /// Whether the function a trigger names may be one nobody has read.
+    pub(super) fn has_opaque_trigger(&self, name: &str) -> bool {
+        self.has_renamed || self.functions.get(name).is_some_and(|bodies| bodies.iter().any(Option::is_none))
+    }
+
+    /// Functions of this name that can be read.
+    pub(super) fn routines(&self, name: &str) -> impl Iterator<Item = &Routine> {
+        let bodies = self.functions.get(name).map_or(&[][..], Vec::as_slice);
+        bodies.iter().flatten().map(AsRef::as_ref)
+    }
+
+    /// The function that was made last under this name, where it can be read.
+    pub(super) fn newest(&self, name: &str) -> Option<&Routine> {
+        self.functions.get(name)?.last()?.as_deref()
+    }
+
+    /// Functions for triggers. One that was renamed may be any trigger's.
+    pub(super) fn trigger_routines(&self, name: &str) -> Vec<&Routine> {
+        if self.has_renamed {
+            self.functions.values().flatten().flatten().map(AsRef::as_ref).collect()
+        } else {
+            self.routines(name).collect()
+        }
+    }
+
+    pub(super) fn triggers(&self) -> &[Trigger] {
+        &self.triggers
+    }
+
+    /// An OID for the next function, which has none yet.
+    pub(super) fn next_oid(&self) -> u32 {
+        let known = self.functions.values().map(Vec::len).sum::<usize>();
+        u32::MAX - u32::try_from(known).unwrap_or(u32::MAX)
     }
 
     pub(super) fn has_relation(&self, name: &str) -> bool {
@@ -96,15 +218,27 @@ impl<'a> Tracer<'a> {
         }
         let lists = overlay.relations.get(name)?;
         let mut columns = Columns::default();
+        let mut any = Vec::new();
         for (name, origins) in lists.iter().flatten() {
             let node = self.node_of(entry, origins);
             wholes.push(node);
+            if name == "*" {
+                any.push(node);
+                continue;
+            }
             if let Some((_, known)) = columns.list.iter().find(|(known, _)| known == name) {
                 self.graph.add(*known, &[node]);
             } else {
                 let node = self.graph.column(entry, vec![node]);
                 columns.list.push((Cow::Owned(name.clone()), node));
             }
+        }
+        // What went into an unknown one of its columns may be in each.
+        for (_, node) in &columns.list {
+            self.graph.add(*node, &any);
+        }
+        if columns.list.is_empty() && !any.is_empty() {
+            columns.open = Some(self.graph.made(any));
         }
         Some(columns)
     }

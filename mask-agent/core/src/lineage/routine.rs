@@ -3,12 +3,17 @@
 //! What a function returns is not understood anyway, wherever it is called. What it writes on the way would be
 //! seen by nobody, so only a body that cannot write is let through.
 
+use pg_query::{
+    DeparseOptions, NodeEnum,
+    protobuf::{CreateFunctionStmt, FunctionParameterMode as Mode, VariableSetStmt},
+};
 use serde_json::Value;
 
 use super::{
-    functions,
+    functions, names,
     node::{named, strings, text},
 };
+use crate::catalog::{Routine, RoutineKind, Volatility};
 
 /// Words of a body that write, run text, change settings or speak to others. As names they stand in quotes.
 const WRITES: [&str; 16] = [
@@ -46,6 +51,76 @@ fn writes(body: &str, more: &[&str]) -> bool {
 
 fn reaches(name: &str) -> bool {
     name == "set_config" || functions::is_dangerous(name) || functions::has_side_channel(name)
+}
+
+/// The function a statement makes, as a snapshot would have it; none where the body is no text.
+pub(super) fn made(create: &CreateFunctionStmt, oid: u32) -> Option<Routine> {
+    let (schema, name) = names::qualified(&create.funcname);
+    let option = |name: &str| {
+        create.options.iter().find_map(|option| match option.node.as_ref()? {
+            NodeEnum::DefElem(option) if option.defname == name => option.arg.as_deref()?.node.as_ref(),
+            _ => None,
+        })
+    };
+    let language = match option("language") {
+        Some(NodeEnum::String(language)) => language.sval.to_lowercase(),
+        _ if create.sql_body.is_some() => "sql".to_owned(),
+        _ => return None,
+    };
+    let settings = create.options.iter().filter_map(|option| match option.node.as_ref()? {
+        NodeEnum::DefElem(option) if option.defname == "set" => Some(option.arg.as_deref()?.node.as_ref()),
+        _ => None,
+    });
+    let search_path = settings.map(|set| match set {
+        Some(NodeEnum::VariableSetStmt(set)) => search_path(set),
+        _ => None,
+    });
+    let search_path = search_path.collect::<Option<Vec<_>>>()?.pop();
+    let named = |modes: &[Mode]| {
+        let parameters = create.parameters.iter().filter_map(|parameter| match parameter.node.as_ref()? {
+            NodeEnum::FunctionParameter(parameter) => Some(parameter),
+            _ => None,
+        });
+        let wanted = parameters.filter(|parameter| modes.contains(&parameter.mode()));
+        wanted.map(|parameter| parameter.name.clone()).collect::<Vec<_>>()
+    };
+    let is_procedure = create.is_procedure;
+    Some(Routine {
+        oid,
+        schema,
+        name,
+        kind: if is_procedure { RoutineKind::Procedure } else { RoutineKind::Function },
+        language,
+        definition: Some(
+            NodeEnum::CreateFunctionStmt(Box::new(create.clone())).deparse(DeparseOptions::default()).ok()?,
+        ),
+        security_definer: false,
+        volatility: Volatility::Volatile,
+        inputs: named(&[
+            Mode::FuncParamDefault,
+            Mode::FuncParamIn,
+            Mode::FuncParamInout,
+            Mode::FuncParamVariadic,
+        ]),
+        outputs: named(&[Mode::FuncParamInout, Mode::FuncParamOut, Mode::FuncParamTable]),
+        returns: 0,
+        returns_set: create.return_type.as_ref().is_some_and(|result| result.setof),
+        search_path,
+        harmless: false,
+    })
+}
+
+/// `SET search_path` of a definition; none for other settings, which might change how names are found.
+fn search_path(set: &VariableSetStmt) -> Option<String> {
+    let schemas: Option<Vec<String>> = set.args.iter().map(names::literal).collect();
+    let schemas = schemas.filter(|_| set.name == "search_path")?;
+    let quoted = schemas.iter().map(|schema| format!("\"{}\"", schema.replace('"', "\"\"")));
+    Some(quoted.collect::<Vec<_>>().join(", "))
+}
+
+/// Whether a function is a trigger's.
+pub(super) fn is_for_triggers(create: &CreateFunctionStmt) -> bool {
+    names::type_name(create.return_type.as_ref()) == Some("trigger")
 }
 
 /// The language and the texts of a `CREATE FUNCTION`.

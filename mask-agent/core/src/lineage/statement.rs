@@ -10,13 +10,15 @@ use super::{
     Refusal, Statement, Untraceable, Usage, Write, WriteTarget,
     dml::Probed,
     facts::Name,
+    follow::{self, Follow},
+    functions,
     graph::Among,
     names::{literal, strings},
     scope::Columns,
     trace::{Put, Query, Target, Tracer},
     tree, utility,
 };
-use crate::{catalog::Relation, policy::Classification};
+use crate::policy::Classification;
 
 /// Reads one statement.
 ///
@@ -26,6 +28,7 @@ pub(super) fn read(node: &Node, env: &Env<'_>, classes: &Classification) -> Resu
     let mut reader = Reader {
         tracer: Tracer::new(env),
         views: Vec::new(),
+        followed: Follow::default(),
         statement: Statement::new(command(node)),
         needs_literals: false,
     };
@@ -33,26 +36,8 @@ pub(super) fn read(node: &Node, env: &Env<'_>, classes: &Classification) -> Resu
     Ok(reader.finish(query, classes))
 }
 
-/// What a relation's triggers and defaults put where.
-pub(super) fn standing<'a>(relation: &'a Relation, env: &'a Env<'a>, classes: &Classification) -> Vec<Write> {
-    let mut tracer = Tracer::new(env);
-    for oid in &relation.triggers {
-        if let Some(routine) = env.catalog.routine(*oid) {
-            // A trigger that cannot be read is its author's business.
-            let _ = tracer.trigger(routine, relation);
-        }
-    }
-    for column in &relation.columns {
-        let Some(default) = &column.default else { continue };
-        let value = tracer.expression_of(default, Vec::new());
-        let target = Target::Column(ColumnId { relation: relation.oid, number: column.number });
-        tracer.puts.push(Put { target, value });
-    }
-    tracer.graph.spread(&|column| classes.is_masked(column.relation, column.number));
-    writes(&tracer)
-}
-
-fn writes(tracer: &Tracer<'_>) -> Vec<Write> {
+/// What a statement puts where.
+pub(super) fn writes(tracer: &Tracer<'_>) -> Vec<Write> {
     let write = |put: &Put| {
         let target = match &put.target {
             Target::Column(column) => WriteTarget::Column(*column),
@@ -87,6 +72,7 @@ impl Statement {
             calls_user_code: false,
             meets_rules: false,
             executes: None,
+            reads_large_objects: false,
             refusal: None,
             needs_literals: false,
         }
@@ -97,6 +83,8 @@ pub(super) struct Reader<'a> {
     pub(super) tracer: Tracer<'a>,
     /// What the columns of a view this statement makes are made of.
     pub(super) views: Vec<Put>,
+    /// What a definition does later.
+    pub(super) followed: Follow,
     pub(super) statement: Statement,
     needs_literals: bool,
 }
@@ -235,6 +223,7 @@ impl<'a> Reader<'a> {
                 for oid in item.relations {
                     let known = self.tracer.env.catalog.relation(oid);
                     self.tracer.facts.meets_user_code |= known.is_some_and(|known| known.has_user_code);
+                    self.tracer.facts.written.push(ColumnId { relation: oid, number: 0 });
                 }
             }
             return Ok(Returned::Nothing);
@@ -329,8 +318,9 @@ impl<'a> Reader<'a> {
         classes: &Classification,
     ) -> Result<Returned<'a>, LineageError> {
         self.needs_literals = true;
-        self.judged(node, classes)?;
         self.made_by(kind);
+        self.follow(kind, classes);
+        self.judged(node, classes)?;
         match kind {
             NodeEnum::VariableSetStmt(set) => self.sets_path(set),
             NodeEnum::VariableShowStmt(_) => return Ok(Returned::Each(self.tracer.graph.made(Vec::new()))),
@@ -344,7 +334,7 @@ impl<'a> Reader<'a> {
     fn judged(&mut self, node: &Node, classes: &Classification) -> Result<(), LineageError> {
         let tree = serde_json::to_value(node).map_err(|error| LineageError::Syntax(error.to_string()))?;
         let facts = tree::facts(&tree);
-        let judged = utility::judge(&facts, self.tracer.env.catalog, classes);
+        let judged = utility::judge(&facts, self.followed.is, self.tracer.env.catalog, classes);
         if self.statement.command == "other" {
             self.statement.command = facts.command;
         }
@@ -353,6 +343,9 @@ impl<'a> Reader<'a> {
             self.statement.effect = judged.effect;
         }
         self.statement.may_quote |= !judged.is_plain;
+        let mut called = facts.functions.iter();
+        self.statement.reads_large_objects |=
+            called.any(|called| functions::reads_large_objects(&called.name));
         self.statement.relations.extend(judged.relations);
         Ok(())
     }
@@ -360,7 +353,7 @@ impl<'a> Reader<'a> {
     fn finish(mut self, returned: Returned<'a>, classes: &Classification) -> Statement {
         let sensitive = |column: ColumnId| classes.is_masked(column.relation, column.number);
         self.tracer.graph.spread(&sensitive);
-        let Self { tracer, views, mut statement, needs_literals } = self;
+        let Self { tracer, views, followed, mut statement, needs_literals } = self;
         let graph = &tracer.graph;
         statement.outputs = match returned {
             Returned::Cursor(name) => Outputs::Cursor(name),
@@ -395,8 +388,15 @@ impl<'a> Reader<'a> {
                 }
             }
         }
+        let inherited = tracer.env.overlay.inherited(&statement.writes, tracer.env.catalog);
+        statement.writes.extend(inherited);
         let more = tracer.env.overlay.filled(&statement.writes);
+        if tracer.env.overlay.has_code() && !(tracer.facts.written.is_empty() && more.is_empty()) {
+            statement.writes.extend(follow::standing_more(tracer.env, &more, classes));
+        }
         statement.made.extend(more);
+        statement.writes.extend(followed.writes);
+        statement.channels.extend(followed.channels);
         statement.may_quote |= tracer.facts.named.iter().chain(&tracer.facts.raised).any(|node| {
             let origins = graph.origins(*node);
             let all = origins.columns.iter().chain(&origins.views).chain(&origins.implied);
@@ -430,7 +430,8 @@ fn finish_facts(statement: &mut Statement, tracer: &Tracer<'_>) {
     statement.is_opaque |= facts.calls_opaque_code;
     statement.may_quote |= facts.calls_opaque_code || facts.meets_user_code;
     statement.calls_user_code = facts.calls_user_code || facts.meets_user_code;
-    statement.meets_rules = facts.meets_rules;
+    statement.meets_rules |= facts.meets_rules;
+    statement.reads_large_objects |= facts.reads_large_objects;
     if statement.effect == Effect::None && (facts.sets || statement.calls_user_code) {
         statement.effect = Effect::Settings;
     }

@@ -19,6 +19,8 @@ pub(super) struct Name {
     pub(super) name: String,
     /// Whether it stands in what a statement puts into a relation.
     pub(super) in_flow: bool,
+    /// Whether it stands in a column's default, which is traced.
+    pub(super) in_default: bool,
 }
 
 impl Name {
@@ -41,6 +43,8 @@ pub(super) struct Facts {
     /// Relations it makes, which therefore hold nothing to read.
     pub(super) created: Vec<Name>,
     pub(super) functions: Vec<Name>,
+    /// Types that values are given.
+    pub(super) types: Vec<String>,
     /// Last names of qualified columns: `o.f` calls `f(o)` where o has no such column.
     pub(super) fields: Vec<Name>,
     /// It puts values it reads into a relation.
@@ -67,14 +71,50 @@ pub(super) fn facts(tree: &Value) -> Facts {
     let (command, body) = named(tree).unwrap_or(("", &Value::Null));
     walk.facts.command = COMMANDS.iter().find(|known| **known == command).copied().unwrap_or("other");
     // USING and GENERATED expressions move values between columns.
-    walk.in_flow = matches!(command, "AlterTableStmt" | "CreateFunctionStmt");
-    walk.facts.writes_values = command == "AlterTableStmt";
+    let alters = command == "AlterTableStmt" && !alters_no_value(body);
+    walk.in_flow = alters || command == "CreateFunctionStmt";
+    walk.facts.writes_values = alters;
     walk.visit(tree);
     walk.utility(command, body);
     let Walk { mut facts, aliases, .. } = walk;
     // A column reference of one part that is a relation's name is the whole row.
     facts.flow_is_wide |= facts.flow_columns.iter().any(|column| aliases.contains(column));
     facts
+}
+
+/// Whether ALTER TABLE, which is also ALTER INDEX and ALTER VIEW, leaves every value where it is.
+fn alters_no_value(body: &Value) -> bool {
+    use AlterTableType::{
+        AtChangeOwner, AtClusterOn, AtColumnDefault, AtDropCluster, AtReplaceRelOptions, AtReplicaIdentity,
+        AtResetOptions, AtResetRelOptions, AtSetAccessMethod, AtSetLogged, AtSetOptions, AtSetRelOptions,
+        AtSetStatistics, AtSetTableSpace, AtSetUnLogged,
+    };
+    const STILL: [AlterTableType; 15] = [
+        AtChangeOwner,
+        AtClusterOn,
+        AtColumnDefault,
+        AtDropCluster,
+        AtReplaceRelOptions,
+        AtReplicaIdentity,
+        AtResetOptions,
+        AtResetRelOptions,
+        AtSetAccessMethod,
+        AtSetLogged,
+        AtSetOptions,
+        AtSetRelOptions,
+        AtSetStatistics,
+        AtSetTableSpace,
+        AtSetUnLogged,
+    ];
+    if body.get("objtype").is_some_and(|kind| *kind == ObjectType::ObjectIndex as i32) {
+        return true;
+    }
+    let commands = body.get("cmds").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let is_still = |command: &Value| {
+        let subtype = named(command).and_then(|(_, command)| command.get("subtype"));
+        subtype.is_some_and(|subtype| STILL.iter().any(|kind| *subtype == *kind as i32))
+    };
+    commands.iter().all(is_still)
 }
 
 /// Statements whose kind matters, by the grammar's names.
@@ -139,6 +179,8 @@ struct Walk {
     aliases: Vec<String>,
     /// Inside what a statement puts into a relation.
     in_flow: bool,
+    /// Inside a column's default.
+    in_default: bool,
 }
 
 /// The text of a constant; booleans and numbers have none.
@@ -210,10 +252,13 @@ impl Walk {
         if object.contains_key("typmods")
             && let Some(names) = object.get("names")
         {
-            self.function(&strings(names));
+            self.facts.types.extend(strings(names).pop());
         }
         if let Some(reference) = object.get("ColumnRef") {
             self.column(reference);
+        }
+        if let Some(set) = object.get("VariableSetStmt") {
+            self.set(set);
         }
         // A foreign column's options say which column of the other server it is.
         let option = [AlterTableType::AtAlterColumnGenericOptions, AlterTableType::AtGenericOptions];
@@ -254,7 +299,16 @@ impl Walk {
             let generated = *kind == ConstrType::ConstrGenerated as i32;
             self.facts.generates |= generated;
             self.facts.writes_values |= generated;
+            let default = *kind == ConstrType::ConstrDefault as i32;
+            let before = std::mem::replace(&mut self.in_default, default);
             self.each(object, |_| if generated { Part::Flow } else { Part::Filter });
+            self.in_default = before;
+        } else if object.get("subtype").is_some_and(|kind| *kind == AlterTableType::AtColumnDefault as i32)
+            && object.contains_key("newowner")
+        {
+            let before = std::mem::replace(&mut self.in_default, true);
+            self.each(object, |_| Part::Same);
+            self.in_default = before;
         } else if object.contains_key("returning_clause") || object.contains_key("merge_when_clauses") {
             self.write(object);
         } else {
@@ -318,14 +372,18 @@ impl Walk {
         if schema.is_none() && self.common.contains(&name) {
             return;
         }
-        self.facts.relations.push(Name { schema, name, in_flow: self.in_flow });
+        self.facts.relations.push(self.name(schema, name));
+    }
+
+    fn name(&self, schema: Option<String>, name: String) -> Name {
+        Name { schema, name, in_flow: self.in_flow, in_default: self.in_default }
     }
 
     fn created(&mut self, relation: Option<&Value>) {
         let Some(relation) = relation else { return };
         if let Some(name) = relation.get("relname").and_then(text) {
             let schema = relation.get("schemaname").and_then(text);
-            self.facts.created.push(Name { schema, name, in_flow: false });
+            self.facts.created.push(Name { schema, name, in_flow: false, in_default: false });
         }
     }
 
@@ -349,10 +407,22 @@ impl Walk {
         }
     }
 
+    /// SET, by itself or in a function's definition.
+    fn set(&mut self, set: &Value) {
+        let name = set.get("name").and_then(text).unwrap_or_default();
+        let arguments = set.get("args").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        self.facts.sets_lexer |= match arguments {
+            [] => false,
+            [value] => is_unsafe(&name, literal(value).as_deref()),
+            [_, _, ..] => is_unsafe(&name, None),
+        };
+    }
+
     fn function(&mut self, names: &[String]) {
         if let Some((name, schema)) = names.split_last() {
             let schema = schema.last().cloned();
-            self.facts.functions.push(Name { schema, name: name.clone(), in_flow: self.in_flow });
+            let called = self.name(schema, name.clone());
+            self.facts.functions.push(called);
         }
     }
 
@@ -363,7 +433,7 @@ impl Walk {
         });
         let names = strings(fields);
         if let [_, .., last] = &*names {
-            let field = Name { schema: None, name: last.clone(), in_flow: self.in_flow };
+            let field = self.name(None, last.clone());
             self.facts.flow_is_wide |= self.in_flow && functions::takes_whole_row(last);
             self.facts.fields.push(field);
         }
@@ -380,15 +450,6 @@ impl Walk {
             "CopyStmt" => {
                 self.facts.copies_file = get("filename").and_then(text).is_some()
                     || get("is_program").and_then(Value::as_bool).unwrap_or(false);
-            }
-            "VariableSetStmt" => {
-                let name = get("name").and_then(text).unwrap_or_default();
-                let arguments = get("args").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-                self.facts.sets_lexer |= match arguments {
-                    [] => false,
-                    [value] => is_unsafe(&name, literal(value).as_deref()),
-                    [_, _, ..] => is_unsafe(&name, None),
-                };
             }
             "AlterObjectSchemaStmt" => self.facts.moves = true,
             "CreateFunctionStmt" if is_set(get("sql_body")) => {

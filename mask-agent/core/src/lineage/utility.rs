@@ -3,14 +3,24 @@
 //! Values are traced where a statement holds a query; everything else here is about definitions, settings and
 //! files, and refuses what would move values where nobody looks.
 
+use pg_query::NodeEnum;
+
 use super::{
-    Effect, Refusal, functions,
+    Effect, Env, Refusal, functions,
     tree::{self, Facts},
 };
 use crate::{
     catalog::{Catalog, RelationKind},
     policy::Classification,
 };
+
+/// Whether what a definition will do later was read through, and moves no masked value unseen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Followed {
+    #[default]
+    No,
+    Yes,
+}
 
 /// What was found out about a statement that is no query.
 pub(super) struct Judged {
@@ -22,24 +32,30 @@ pub(super) struct Judged {
 }
 
 /// Judges one statement's node in its serialised form.
-pub(super) fn judge(facts: &Facts, catalog: &Catalog, classes: &Classification) -> Judged {
+pub(super) fn judge(
+    facts: &Facts,
+    followed: Followed,
+    catalog: &Catalog,
+    classes: &Classification,
+) -> Judged {
     let mut reads = Reads::default();
     for relation in &facts.relations {
         reads.relation(relation, catalog, classes);
     }
-    for function in &facts.functions {
-        let foreign = function.schema.as_deref().is_some_and(|schema| schema != "pg_catalog");
-        if foreign && function.schema.as_deref() != Some("information_schema")
-            || catalog.has_user_function(&function.name)
-        {
+    for function in facts.functions.iter().filter(|function| is_user_code(function, catalog)) {
+        if followed == Followed::No || !function.in_default {
             reads.calls(function.in_flow);
         }
+    }
+    // Of a type, code of users is its casts, its checks and its input.
+    if facts.types.iter().any(|name| catalog.has_user_name(name)) {
+        reads.calls(false);
     }
     for field in facts.fields.iter().filter(|field| catalog.has_user_function(&field.name)) {
         reads.calls(field.in_flow);
     }
     let is_plain = !reads.sensitive && !reads.unknown;
-    let refusal = refusal(facts, is_plain, &reads, catalog, classes);
+    let refusal = refusal(facts, followed, is_plain, &reads, catalog, classes);
     let effect = match effect(facts) {
         // What users wrote may set the search path, as it does where each tenant has a schema.
         Effect::None if reads.runs_user_code(facts) => Effect::Settings,
@@ -47,6 +63,26 @@ pub(super) fn judge(facts: &Facts, catalog: &Catalog, classes: &Classification) 
     };
     let relations = facts.relations.iter().chain(&facts.created).map(tree::Name::written).collect();
     Judged { refusal, effect, relations, is_plain }
+}
+
+/// Whether a statement calls a function or operator of users anywhere.
+pub(super) fn calls_users(statement: &NodeEnum, env: &Env<'_>) -> bool {
+    let facts = serde_json::to_value(statement).map(|tree| tree::facts(&tree));
+    facts.map_or(true, |facts| {
+        let mut called = facts.functions.iter();
+        called.any(|called| is_user_code(called, env.catalog) || env.overlay.has_function(&called.name))
+    })
+}
+
+/// Whether a function or operator is code of users; one nobody knows is.
+fn is_user_code(called: &tree::Name, catalog: &Catalog) -> bool {
+    match called.schema.as_deref() {
+        None | Some("information_schema" | "pg_catalog") => catalog.has_user_function(&called.name),
+        Some(_) => {
+            let mut known = catalog.routines(&called.name).peekable();
+            known.peek().is_none() || known.any(|routine| !routine.harmless)
+        }
+    }
 }
 
 /// What the named relations amount to.
@@ -124,6 +160,7 @@ fn effect(facts: &Facts) -> Effect {
 
 fn refusal(
     facts: &Facts,
+    followed: Followed,
     plain: bool,
     reads: &Reads,
     catalog: &Catalog,
@@ -132,6 +169,10 @@ fn refusal(
     facts
         .commands
         .iter()
+        .filter(|command| {
+            let is_read = matches!(**command, "CreateFunctionStmt" | "CreateTrigStmt" | "RuleStmt");
+            !(followed == Followed::Yes && is_read && **command == facts.command)
+        })
         .find_map(|command| refusal_by_command(command, facts, reads))
         .or_else(|| refusal_by_setting(facts))
         .or_else(|| refusal_by_function(facts, plain))
@@ -154,8 +195,8 @@ fn refusal_by_command(command: &str, facts: &Facts, reads: &Reads) -> Option<Ref
         ),
         "CreateEventTrigStmt" | "CreateTrigStmt" | "RuleStmt" => refuse(
             "hidden-flow",
-            "triggers and rules are refused, because they can move masked values unseen".to_owned(),
-            "Let an operator create it past mask-agent.",
+            "this trigger or rule is refused, because it could move masked values unseen".to_owned(),
+            "Let its function be PL/pgSQL without EXECUTE that reads its own row only, or let an operator create it past mask-agent.",
         ),
         "CreateFunctionStmt" if facts.makes_writer => refuse(
             "hidden-flow",

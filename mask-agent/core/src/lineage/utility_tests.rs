@@ -1,7 +1,7 @@
 //! What is refused whatever the policy says, what changes the catalog, and what cannot be read.
 
 use super::{
-    fixture::{statements, statements_along},
+    fixture::{each, statements, statements_along},
     *,
 };
 
@@ -29,10 +29,152 @@ fn what_hides_its_statement_is_refused_at_any_depth() {
     check(trigger, HIDDEN);
     check(&format!("create schema s {trigger}"), HIDDEN);
     check("create schema s create table t (a int)", "sent");
-    check("create rule r as on insert to orders do instead nothing", HIDDEN);
+    check("create rule r as on insert to orders do instead nothing", "sent");
+    check("create rule r as on insert to orders where new.id > 5 do instead nothing", "sent");
+    check("create rule r as on insert to orders where twice(new.id) > 5 do instead nothing", HIDDEN);
+    check("create rule r as on insert to orders do also insert into items values (1)", HIDDEN);
+    check("create rule r as on insert to orders do also select email from customers", HIDDEN);
+    check("create rule \"_RETURN\" as on select to orders do instead select * from customers", HIDDEN);
     check("create event trigger e on ddl_command_end execute function f()", HIDDEN);
-    check("create table t (a int default twice(1))", HIDDEN);
+    check("create table t (a int default twice(1))", "sent");
     check("create table t (a int default abs(1))", "sent");
+    check("create table t (a text default email_of(1))", HIDDEN);
+    check("create table t (a text default look_up(1))", HIDDEN);
+    check("create table t (a text default dynamic(1))", HIDDEN);
+    check("create table t (a int default kept(1))", HIDDEN);
+    check("create table t (a int default elsewhere.f(1))", HIDDEN);
+    check("create table t (a int check (twice(a) > 1))", HIDDEN);
+    check("alter table orders alter note set default email_of(1)", HIDDEN);
+    check("alter table orders add more int default twice(1)", "sent");
+    check("alter table orders add more text default email_of(1)", HIDDEN);
+}
+
+#[test]
+fn a_domain_changes_functions_only_where_it_calls_them() {
+    let said = |check: &str| {
+        let sql = format!("create domain d as text check ({check}); select upper('a')");
+        each(&sql, Some(&["public"]), fixture::outputs)
+    };
+    assert_eq!(said("length(value) < 3"), "- | upper");
+    assert_eq!(said("email_of(1) = value"), "- | upper ?UnknownFunction");
+    assert_eq!(said("value === 'a'"), "- | upper ?UnknownFunction");
+}
+
+#[test]
+fn a_type_of_users_is_no_function() {
+    check(
+        "create table t (a other.mood default 'x', b public.word not null default 'y'::public.word)",
+        "sent",
+    );
+    check("alter table orders add a other.mood default 'x'", "sent");
+    check("create table t (a odd default 'x')", "refuse hidden-flow");
+}
+
+#[test]
+fn what_moves_no_value_of_a_view_is_sent() {
+    check("alter view rich owner to clerk", "sent");
+    check("alter foreign table remote owner to clerk", "sent");
+    check("alter view rich set (security_barrier)", "sent");
+    check("alter view rich alter city set default 'a'", "sent");
+    check("alter view rich alter city set default email_of(1)", "refuse hidden-flow");
+    check("alter index whole attach partition part", "sent");
+    check("alter sequence serial owner to clerk", "sent");
+}
+
+/// What a function of this body and a trigger of it say.
+fn triggered(on: &str, body: &str) -> String {
+    let sql = format!(
+        "create function f() returns trigger language plpgsql as $x$ begin {body} end $x$;
+        create trigger g before insert or update on {on} for each row execute function f()"
+    );
+    let said = ruled(&sql);
+    let Ok(statements) = statements(&sql) else { return said };
+    let writes: Vec<_> = statements.iter().map(fixture::writes).filter(|writes| !writes.is_empty()).collect();
+    [said, writes.join(" | ")].join(" ").trim_end().to_owned()
+}
+
+#[test]
+fn a_trigger_is_made_where_all_it_does_is_read() {
+    const SENT: &str = "sent; sent";
+    const REFUSED: &str = "sent; refuse hidden-flow";
+    assert_eq!(
+        triggered("customers", "new.city := upper(new.city); return new;"),
+        "sent; sent customers.city <- customers.city"
+    );
+    assert_eq!(triggered("orders", "return null;"), SENT);
+    // What it puts where is remembered before it is there.
+    assert_eq!(
+        triggered("customers", "new.city := new.email; return new;"),
+        "sent; sent customers.city <- customers.email"
+    );
+    assert_eq!(
+        triggered("customers", "insert into items (label) values (old.ssn || 'x'); return new;"),
+        "sent; sent items.label <- customers.ssn"
+    );
+    assert_eq!(
+        triggered("orders", "new.note := now(); new.id := new.id + 1; return new;"),
+        "sent; sent orders.note; orders.id <- orders.id"
+    );
+    for body in [
+        "new.note := (select email from customers limit 1); return new;",
+        "select ssn into new.note from customers; return new;",
+        "raise notice '%', (select email from customers limit 1); return new;",
+        "new.note := email_of(1); return new;",
+        "new.note := dynamic(1); return new;",
+        "perform pg_advisory_lock(new.id); return new;",
+        "perform set_config('a.b', new.note, false); return new;",
+    ] {
+        assert_eq!(triggered("orders", body), REFUSED, "{body}");
+    }
+    for body in [
+        "execute 'select 1'; return new;",
+        "create table x (a int); return new;",
+        "set local a.b = 'c'; return new;",
+    ] {
+        assert_eq!(triggered("orders", body), "refuse hidden-flow; refuse hidden-flow", "{body}");
+    }
+    // Whatever row it returns is the one that is written.
+    assert_eq!(
+        triggered("customers", "return row(1, old.email, '', '', 0);"),
+        "sent; sent customers.* <- customers.email"
+    );
+    check(
+        "create trigger g before update on orders for each row when (twice(new.id) > 1) execute function f()",
+        "refuse hidden-flow",
+    );
+    check(
+        "create trigger g before update on orders for each row execute function suppress_redundant_updates_trigger()",
+        "sent",
+    );
+    check(
+        "create trigger g before update on orders for each row execute function opaque()",
+        "refuse hidden-flow",
+    );
+}
+
+#[test]
+fn a_trigger_of_this_transaction_fires_in_it() {
+    let made = "create table log (entry text); create table held (val text); \
+        create function f() returns trigger language plpgsql as \
+        $x$ begin insert into log values (new.val); return new; end $x$; \
+        create trigger g after insert on held for each row execute function f();";
+    let said = each(
+        &format!("{made} insert into held select ssn from customers"),
+        Some(&["public"]),
+        fixture::writes,
+    );
+    assert_eq!(
+        said,
+        " |  |  | new log.entry | new held.val <- customers.ssn; new log.entry <- customers.ssn"
+    );
+}
+
+#[test]
+fn what_is_put_into_a_partition_of_this_transaction_is_in_its_parent() {
+    let sql = "create table whole (id int, val text) partition by range (id); \
+        create table part partition of whole default; insert into part (id, val) select id, email from customers; \
+        select val from whole";
+    fixture::check(sql, "- | - | - | val <- customers.email");
 }
 
 #[test]
@@ -53,29 +195,37 @@ fn a_function_that_may_move_values_is_not_made() {
     );
     for body in [
         "insert into orders (note) select email from customers",
-        "INSERT into orders (note) values (t)",
+        "INSERT into orders (note) values (t); select 1",
         "with x as (update orders set note = t returning 1) select 1",
-        "select set_config('standard_conforming_strings', 'off', false)::int",
         "select PG_NOTIFY('a', t)::int",
+        "merge into orders o using customers c on true when matched then update set note = c.email",
+    ] {
+        assert_eq!(function("sql", body), "sent", "{body}");
+    }
+    for body in [
+        "select set_config('standard_conforming_strings', 'off', false)::int",
+        "select PG_NOTIFY('a', t)::int, dblink('a')",
         "select 1 from dblink('', t)",
         "select 1 from \"pg_read_file\"('x')",
         "select 1 from U&\"pg_read_fil\\0065\"('x')",
         "select 1 into t",
-        "merge into orders o using customers c on true when matched then update set note = c.email",
     ] {
         assert_eq!(function("sql", body), HIDDEN, "{body}");
     }
     for body in [
         "begin execute t; return 1; end",
         "begin EXECUTE 'insert ' || t; return 1; end",
-        "begin insert into orders (note) values (t); return 1; end",
-        "begin call p(); return 1; end",
+        "begin insert into orders (note) values (t); execute t; return 1; end",
         "begin create table x as select t; return 1; end",
         "begin notify a, 'x'; return 1; end",
         "begin set local standard_conforming_strings = off; return 1; end",
         "begin return 'not closed; end",
     ] {
         assert_eq!(function("plpgsql", body), HIDDEN, "{body}");
+    }
+    for body in ["begin insert into orders (note) values (t); return 1; end", "begin call p(); return 1; end"]
+    {
+        assert_eq!(function("plpgsql", body), "sent", "{body}");
     }
     assert_eq!(function("c", "file"), HIDDEN);
     assert_eq!(function("internal", "pg_read_binary_file"), HIDDEN);
@@ -84,9 +234,13 @@ fn a_function_that_may_move_values_is_not_made() {
     check("create function g(t text) returns int begin atomic select 1; end", "sent");
     check(
         "create function g(t text) returns int begin atomic insert into orders (note) values (t); end",
-        HIDDEN,
+        "sent",
     );
-    check("create procedure g(t text) language sql as 'delete from orders'", HIDDEN);
+    check("create procedure g(t text) language sql as 'delete from orders'", "sent");
+    check(
+        "create function g(t text) returns int language sql set standard_conforming_strings = off as 'select 1'",
+        "refuse unsafe-setting",
+    );
     check("create function g(t text) returns int as 'select 1'", HIDDEN);
 }
 
@@ -114,7 +268,7 @@ fn copy_is_refused_where_it_reaches_files_of_the_server() {
 fn functions_that_reach_past_the_statement_are_refused() {
     for call in [
         "query_to_xml('select 1', true, true, '')",
-        "pg_catalog.lo_get(1)",
+        "pg_catalog.lo_import('x')",
         "pg_read_file('x')",
         "pg_show_all_file_settings()",
         "crosstab4('select 1')",

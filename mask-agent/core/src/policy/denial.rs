@@ -180,6 +180,17 @@ impl Judge<'_> {
     }
 
     fn by_write(&self, statement: &Statement, taints: &[Taint], rules: &Rules) -> Option<Denial> {
+        let refusal = |message| Refusal {
+            code: "write-from-sensitive",
+            message,
+            hint: "Name the columns to copy, without the masked ones.",
+        };
+        let telling = statement.writes.iter().filter(|write| self.tells(&write.origins));
+        let columns = self.masked_in(telling.map(|write| &write.origins));
+        if statement.meets_rules && !columns.is_empty() {
+            let message = "writing values of masked columns where a rule may put them elsewhere is refused";
+            return Some(Denial { columns, ..Denial::always(refusal(message.to_owned())) });
+        }
         let first = taints.first()?;
         let foreign = statement.writes.iter().any(|write| match write.target {
             WriteTarget::Column(column) => {
@@ -190,19 +201,15 @@ impl Judge<'_> {
             WriteTarget::New { .. } => false,
         });
         let refuses = rules.written == Written::Refuse;
-        if !refuses && !statement.meets_rules && !foreign {
+        if !refuses && !foreign {
             return None;
         }
         let tainting = statement.writes.iter().filter(|write| self.taints_by(write));
         let columns = self.masked_in(tainting.map(|write| &write.origins));
-        let refusal = Refusal {
-            code: "write-from-sensitive",
-            message: format!(
-                "writing values of masked columns into {}.{} is refused",
-                first.relation, first.column
-            ),
-            hint: "Name the columns to copy, without the masked ones.",
-        };
+        let refusal = refusal(format!(
+            "writing values of masked columns into {}.{} is refused",
+            first.relation, first.column
+        ));
         if refuses {
             return Some(Denial::by("rules.writes", columns, refusal));
         }
@@ -228,6 +235,14 @@ fn by_kind(statement: &Statement, rules: &Rules) -> Option<Denial> {
             Admission::Allow => Denial::always(refusal),
             Admission::Refuse => Denial::by("statements.procedures", Vec::new(), refusal),
         });
+    }
+    if statement.reads_large_objects && rules.large_objects == Admission::Refuse {
+        let refusal = Refusal {
+            code: "large-object",
+            message: "large objects may hold anything, so reading them is refused".to_owned(),
+            hint: "Keep values in columns.",
+        };
+        return Some(Denial::by("statements.large_objects", Vec::new(), refusal));
     }
     let defines = (statement.effect == Effect::Catalog || statement.command == "IndexStmt") && !procedure;
     if defines && rules.definitions == Admission::Refuse {

@@ -65,6 +65,8 @@ pub struct Rules {
     pub opaque: Derived,
     /// CREATE, ALTER, DROP.
     pub definitions: Admission,
+    /// Reading and writing large objects.
+    pub large_objects: Admission,
     /// DO and CALL.
     pub procedures: Admission,
     /// How many different budgeted uses of one column pass in one window.
@@ -91,6 +93,7 @@ impl Default for Rules {
             written: Written::Taint,
             opaque: Derived::Redact,
             definitions: Admission::Allow,
+            large_objects: Admission::Allow,
             procedures: Admission::Allow,
             budget: BUDGET,
             window: WINDOW,
@@ -145,6 +148,9 @@ enum RawUsage {
 pub(super) struct RawStatements {
     /// CREATE, ALTER, DROP and their like: `allow` (default) or `refuse`.
     definitions: Option<Admission>,
+    /// Reading large objects, and the function call message, which is for large objects only: `allow` (default) or
+    /// `refuse`.
+    large_objects: Option<Admission>,
     /// DO and CALL: `allow` (default) or `refuse`.
     procedures: Option<Admission>,
 }
@@ -189,6 +195,7 @@ impl RawRules {
             }
         }
         rules.definitions = statements.definitions.unwrap_or(rules.definitions);
+        rules.large_objects = statements.large_objects.unwrap_or(rules.large_objects);
         rules.procedures = statements.procedures.unwrap_or(rules.procedures);
         rules.budget = limits.predicates.unwrap_or(rules.budget);
         if let Some(minutes) = limits.window_minutes {

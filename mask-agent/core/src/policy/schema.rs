@@ -114,6 +114,7 @@ fn statements() -> Value {
         "description": "Which kinds of statements are sent.",
         "properties": {
             "definitions": admission("CREATE, ALTER, DROP and their like."),
+            "large_objects": admission("Reading large objects, and the function call message."),
             "procedures": admission("DO and CALL.")
         }
     })

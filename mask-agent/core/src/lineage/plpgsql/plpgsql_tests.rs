@@ -85,7 +85,10 @@ const STATEMENTS: &[(&str, &[&str])] = &[
     ("RAISE info USING message = a;", &["raise a"]),
     ("RAISE division_by_zero USING message = 'x' || a;", &["raise 'x' || a"]),
     ("ASSERT a = b, 'x' || c; ASSERT d;", &["value a = b", "raise 'x' || c", "value d"]),
-    ("GET DIAGNOSTICS n = ROW_COUNT; GET STACKED DIAGNOSTICS a := MESSAGE_TEXT, b = PG_CONTEXT;", &[]),
+    (
+        "GET DIAGNOSTICS n = ROW_COUNT; GET STACKED DIAGNOSTICS a := MESSAGE_TEXT, b = PG_CONTEXT;",
+        &["n <- found", "a <- found", "b <- found"],
+    ),
     (
         "BEGIN x := 1; EXCEPTION WHEN unique_violation OR SQLSTATE '1' THEN y := SQLERRM; END;",
         &["x <- 1", "y <- SQLERRM"],

@@ -189,9 +189,10 @@ impl Reader<'_> {
         self.tokens.expect("diagnostics")?;
         loop {
             let target = self.tokens.path()?;
-            self.seen.written.insert(target);
             self.tokens.next()?.is_any(&["=", ":="]).then_some(())?;
             self.tokens.name()?;
+            // How many rows there were is in every variable, as whether there was one is.
+            self.assign(target, "found".to_owned());
             if !self.tokens.eat(",") {
                 return Some(());
             }

@@ -108,7 +108,7 @@ impl PostgresSession {
             b'D' => self.data_row(range, body, out)?,
             b'C' => self.command_complete(range, out)?,
             b'Z' => return self.ready_for_query(range, body, out),
-            b'T' => self.row_description(range, body, out)?,
+            b'T' => return self.row_description(range, body, out),
             b'E' => self.error(range, body, out),
             b'N' => self.notice(range, body, out),
             b'S' => self.parameter_status(range, body, out)?,
@@ -156,7 +156,8 @@ impl PostgresSession {
             b'H' => self.copy_out(range, body, out)?,
             b'd' => self.copy_data(range, body, out)?,
             b'c' => self.copy_done(range, out)?,
-            // CopyBoth and FunctionCallResponse answer requests that are refused, and versions are negotiated before.
+            b'V' => self.function_result(range, out)?,
+            // CopyBoth answers requests that are refused, and versions are negotiated before.
             _ => return Err(SessionError::Server("message type that nothing asked for")),
         }
         Ok(true)
@@ -258,9 +259,11 @@ impl PostgresSession {
         range: Range<usize>,
         body: &[u8],
         out: &mut Outbox,
-    ) -> Result<(), SessionError> {
+    ) -> Result<bool, SessionError> {
         let shape = self.outputs.shape(body).ok_or(SessionError::Server("malformed RowDescription"))?;
-        self.note_strangers(&shape, out);
+        if self.awaits_strangers(&shape, out) {
+            return Ok(false);
+        }
         match self.queue.head() {
             Some(Reply::Simple { .. }) => {
                 self.describe_simple(&shape, out)?;
@@ -290,7 +293,7 @@ impl PostgresSession {
             }
             _ => return Err(SessionError::Server("unexpected RowDescription")),
         }
-        Ok(())
+        Ok(true)
     }
 
     fn describe_simple(&mut self, shape: &Arc<Shape>, out: &mut Outbox) -> Result<(), SessionError> {

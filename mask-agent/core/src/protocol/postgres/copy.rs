@@ -4,7 +4,13 @@
 
 use std::ops::Range;
 
-use super::{encoding, error::UNSUPPORTED, frame::Fields, outputs::Source, session::PostgresSession};
+use super::{
+    encoding,
+    error::UNSUPPORTED,
+    frame::Fields,
+    outputs::{Source, current},
+    session::PostgresSession,
+};
 use crate::{
     audit::MaskedColumn,
     explain,
@@ -107,7 +113,7 @@ impl PostgresSession {
             Rows::Each(column) => vec![&**column; count],
             Rows::Columns(_) | Rows::Cursor(_) | Rows::None | Rows::Prepared(_) => return None,
         };
-        if all_clear(&rulings) {
+        if rulings.iter().all(|ruling| matches!(current(ruling, snapshot), CellRule::Clear)) {
             return Some((Copying { plan: None, masker: CopyMasker::default() }, Vec::new()));
         }
         let format = format(options, &rulings).ok()?;
@@ -164,13 +170,13 @@ fn cell(ruling: &ColumnRuling, format: Format, snapshot: &Snapshot) -> CellPlan 
         type_oid: ruling.type_oid,
         type_modifier: ruling.type_modifier,
         format,
-        rule: ruling.cell.clone(),
+        rule: current(ruling, snapshot),
         shape: snapshot.catalog.type_shape(ruling.type_oid).cloned(),
     }
 }
 
 fn masked(ruling: &ColumnRuling, snapshot: &Snapshot) -> Option<MaskedColumn> {
-    let mask = match &ruling.cell {
+    let mask = match &current(ruling, snapshot) {
         CellRule::Clear => return None,
         CellRule::Mask(rule) => rule.mask.name(),
         CellRule::Redact => "redact",

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::{
     FRAME_BYTES_MAX,
-    error::{Fault, LIMIT, PROTOCOL, REFUSED, UNSUPPORTED},
+    error::{Fault, LIMIT, PROTOCOL, UNSUPPORTED},
     frame::{Fields, HEADER_BYTES, header, put, put_string},
     queue::{Analysed, Asker, Reply, Statement},
     session::{Asked, Phase, PostgresSession, Sent},
@@ -154,17 +154,7 @@ impl PostgresSession {
                 self.transaction_may_end();
                 self.queue.push(Reply::Sync);
             }
-            b'F' if self.enforces() => {
-                let fault = Fault::refusal(
-                    REFUSED,
-                    "function-call",
-                    "the function call protocol is refused, because its result cannot be masked",
-                    "Call the function in a SELECT.",
-                );
-                Self::put_query(out);
-                self.queue.push(Reply::RefusedQuery { fault, statement: None, told: false });
-            }
-            b'F' => return Err(SessionError::Client("function calls are not observed")),
+            b'F' => self.function_call(range, body, out)?,
             b'X' => {
                 out.server.0.input(range);
             }
@@ -174,7 +164,7 @@ impl PostgresSession {
         Ok(true)
     }
 
-    fn put_query(out: &mut Outbox) {
+    pub(super) fn put_query(out: &mut Outbox) {
         out.server.0.scratch(|out| put(out, b'Q', |out| put_string(out, FAILING_SQL)));
     }
 

@@ -19,6 +19,8 @@ mod error;
 mod frame;
 /// The frontend's half: start-up, queries, the extended protocol.
 mod frontend;
+/// The function call message.
+mod large_objects;
 /// Login: whatever the server asks for, the client is asked for a clear-text password.
 mod login;
 /// `RowDescription` to a plan for its rows.

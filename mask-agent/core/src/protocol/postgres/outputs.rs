@@ -94,7 +94,11 @@ impl Outputs {
         });
         let at = known.unwrap_or_else(|| {
             let rulings = Shape::rulings(source);
-            let plan = Arc::new(shape.plan(rulings, snapshot, formats, makes, encodings));
+            let mut plan = shape.plan(rulings, snapshot, formats, makes, encodings);
+            if source.is_some_and(|source| source.analysed.is_anew) {
+                plan = shape.named_only(&plan);
+            }
+            let plan = Arc::new(plan);
             let columns = shape.masked(&plan, rulings, snapshot).into();
             let formats = formats.map(Into::into);
             let planned = Planned { shape: shape.clone(), source: source.cloned(), formats, plan, columns };
@@ -154,11 +158,9 @@ impl Shape {
         fields.is_empty().then(|| Self { body: body.into(), columns })
     }
 
-    /// Whether a column comes from a relation the snapshot does not know.
+    /// Whether it tells of a column the snapshot does not know.
     pub(super) fn has_stranger(&self, snapshot: &Snapshot) -> bool {
-        self.columns.iter().any(|column| {
-            column.relation >= FIRST_USER_OID && snapshot.catalog.relation(column.relation).is_none()
-        })
+        self.columns.iter().any(|column| column.is_unknown(snapshot))
     }
 
     fn rulings(source: Option<&Source>) -> Option<&Rows> {
@@ -187,6 +189,18 @@ impl Shape {
                 rule: column.rule(ruling(rows, index, self.columns.len()), snapshot, makes),
                 shape: snapshot.catalog.type_shape(column.type_oid).cloned(),
             })
+        });
+        RowPlan::new(cells.collect())
+    }
+
+    /// Of a plan, only what the server says is a table's column.
+    fn named_only(&self, plan: &RowPlan) -> RowPlan {
+        let cells = self.columns.iter().zip(plan.cells()).map(|(column, cell)| {
+            let mut cell = cell.clone();
+            if column.relation == 0 || column.number <= 0 {
+                cell.rule = CellRule::Redact;
+            }
+            cell
         });
         RowPlan::new(cells.collect())
     }
@@ -225,12 +239,32 @@ fn ruling(rows: Option<&Rows>, index: usize, count: usize) -> Option<&ColumnRuli
     }
 }
 
+/// What happens to a column by now: its statement may have been sent before masked values were put where it reads.
+pub(super) fn current(ruling: &ColumnRuling, snapshot: &Snapshot) -> CellRule {
+    let origins = &ruling.origins;
+    let mut all = origins.columns.iter().chain(&origins.views).chain(&origins.implied);
+    let is_masked = |column: &ColumnId| snapshot.classes.is_masked(column.relation, column.number);
+    match ruling.cell {
+        CellRule::Clear if all.any(is_masked) => CellRule::Redact,
+        CellRule::Clear | CellRule::Mask(_) | CellRule::Redact => ruling.cell.clone(),
+    }
+}
+
 impl Column {
     fn rule(&self, ruling: Option<&ColumnRuling>, snapshot: &Snapshot, makes: bool) -> CellRule {
         match ruling {
-            Some(ruling) if !self.contradicts(ruling, snapshot, makes) => ruling.cell.clone(),
+            Some(ruling) if !self.contradicts(ruling, snapshot, makes) => current(ruling, snapshot),
             Some(_) | None => CellRule::Redact,
         }
+    }
+
+    /// Whether the snapshot does not know the column the server names.
+    fn is_unknown(&self, snapshot: &Snapshot) -> bool {
+        self.relation >= FIRST_USER_OID
+            && self.number >= 0
+            && snapshot.catalog.relation(self.relation).is_none_or(|relation| {
+                self.number > 0 && relation.columns.iter().all(|column| column.number != self.number)
+            })
     }
 
     /// Whether the server names another origin than was traced: a name then means something else than was

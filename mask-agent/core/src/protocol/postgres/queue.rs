@@ -39,6 +39,8 @@ pub(super) struct Analysed {
     pub(super) changes_catalog: bool,
     /// Whether it may change what names mean.
     pub(super) changes_settings: bool,
+    /// It was ruled on after it had been sent: only columns that the server names are shown.
+    pub(super) is_anew: bool,
     pub(super) refusal: Option<Fault>,
     /// What was found in it that concerns masked columns, as its records have it.
     pub(super) findings: Option<Arc<RawValue>>,
@@ -60,6 +62,7 @@ impl Analysed {
             sets_path: None,
             changes_catalog: false,
             changes_settings: false,
+            is_anew: false,
             refusal: None,
             findings: None,
         }

@@ -7,14 +7,14 @@ use std::{sync::Arc, time::Duration};
 use super::{
     copy,
     error::{Fault, REFUSED, SYNTAX},
-    queue::Analysed,
+    queue::{Analysed, Reply, Statement},
     session::PostgresSession,
 };
 use crate::{
     audit::Event,
     explain,
-    lineage::{self, Effect},
-    policy::{Denial, Taint},
+    lineage::{self, Effect, Untraceable},
+    policy::{self, Denial, Taint},
     session::{Freshness, Outbox, Snapshot, Want},
 };
 
@@ -24,6 +24,8 @@ const DECISIONS_MAX: usize = 256;
 const DECISION_SQL_BYTES_MAX: usize = 16 << 10;
 /// How long a snapshot is believed when a statement names a relation that is not in it.
 const STRANGER_SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(1);
+/// The same for a column, which one that was added just now may be.
+const COLUMN_SNAPSHOT_AGE_MAX: Duration = Duration::from_millis(100);
 /// How old a snapshot grows before a new statement asks for a newer one.
 const SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(5);
 /// How old a snapshot may be at all: where none newer can be had, statements wait for it or fail.
@@ -94,7 +96,9 @@ impl PostgresSession {
                     name.rsplit_once('.').map_or((None, &**name), |(schema, name)| (Some(schema), name));
                 snapshot.catalog.named(schema, name).next().is_none()
             });
-        if stranger && age > STRANGER_SNAPSHOT_AGE_MAX && !self.in_transaction {
+        let is_old = stranger && age > STRANGER_SNAPSHOT_AGE_MAX
+            || self.overlay.is_empty() && age > COLUMN_SNAPSHOT_AGE_MAX && names_unknown_column(&analysed);
+        if is_old && !self.in_transaction {
             self.waiting = true;
             self.ask_snapshot(Freshness::Fresh, out);
             return None;
@@ -119,6 +123,31 @@ impl PostgresSession {
         Some(Arc::new(ruled(sql, snapshot, None, &self.overlay).0))
     }
 
+    /// Rules anew on the statement whose description is arriving, as it reads by the snapshot that is here now.
+    ///
+    /// The server may have read it by what was defined before, so only columns it names itself are shown.
+    pub(super) fn ruled_anew(&mut self) {
+        let Some(before) = self.head_statement().cloned() else { return };
+        let Some(snapshot) = self.snapshot.as_ref() else { return };
+        let (mut analysed, _) = ruled(&before.sql, snapshot, self.path.clone(), &self.overlay);
+        if analysed.refusal.is_some() || !analysed.taints.is_empty() {
+            return;
+        }
+        analysed.is_anew = true;
+        analysed.withholds |= before.analysed.withholds;
+        let now = Arc::new(analysed);
+        let (prepared, portals) = (&mut self.prepared, &mut self.portals);
+        let same = |statement: &Statement| Arc::ptr_eq(&statement.sql, &before.sql);
+        let kept = prepared.values_mut().map(|prepared| &mut prepared.statement);
+        let kept = kept.chain(portals.values_mut().map(|portal| &mut portal.prepared.statement));
+        for statement in kept.filter(|statement| same(statement)) {
+            statement.analysed = now.clone();
+        }
+        if let Some(Reply::Simple { statement, .. }) = self.queue.head_mut() {
+            statement.analysed = now;
+        }
+    }
+
     /// Takes note of a statement that is about to be sent: false while what it puts where is not yet remembered
     /// for good, so that it cannot be sent.
     pub(super) fn remembers(&mut self, analysed: &Analysed, out: &mut Outbox) -> bool {
@@ -140,6 +169,18 @@ impl PostgresSession {
         self.waiting = true;
         false
     }
+}
+
+/// Whether an output is made of a column that is not in the snapshot.
+fn names_unknown_column(analysed: &Analysed) -> bool {
+    analysed.parts.iter().any(|part| match &part.rows {
+        policy::Rows::Columns(columns) => {
+            columns.iter().any(|column| column.origins.untraceable == Some(Untraceable::UnknownColumn))
+        }
+        policy::Rows::Cursor(_) | policy::Rows::Each(_) | policy::Rows::None | policy::Rows::Prepared(_) => {
+            false
+        }
+    })
 }
 
 /// Analyses a string and rules on it; whether its literals do not matter.

@@ -78,6 +78,10 @@ pub struct PostgresSession {
     pub(super) snapshot_at: Duration,
     /// Nothing more from the client until the snapshot that was asked for is here.
     pub(super) waiting: bool,
+    /// A description waits for it.
+    pub(super) awaited: bool,
+    /// The last description that told of unknown columns.
+    pub(super) strangers: Option<Arc<Shape>>,
     /// When the shell was last asked for a snapshot.
     pub(super) asked_at: Option<Duration>,
     pub(super) catalog_dirty: bool,
@@ -139,6 +143,8 @@ impl PostgresSession {
             snapshot: None,
             snapshot_at: Duration::ZERO,
             waiting: false,
+            awaited: false,
+            strangers: None,
             asked_at: None,
             catalog_dirty: false,
             epoch: 0,
@@ -218,14 +224,26 @@ impl PostgresSession {
         }
     }
 
-    /// A relation the snapshot does not know is redacted now and looked up for the next time.
-    pub(super) fn note_strangers(&mut self, shape: &Shape, out: &mut Outbox) {
-        if let Some(snapshot) = &self.snapshot
-            && out.now.saturating_sub(self.snapshot_at) > SNAPSHOT_ASK_PAUSE
-            && shape.has_stranger(snapshot)
-        {
-            self.ask_snapshot(Freshness::Cached, out);
+    /// Whether a description waits until a fresh snapshot is here, because it tells of a column that no snapshot
+    /// knows; once, after which what is still unknown is redacted.
+    pub(super) fn awaits_strangers(&mut self, shape: &Arc<Shape>, out: &mut Outbox) -> bool {
+        let Some(snapshot) = self.snapshot.as_ref().filter(|_| self.enforces() && self.overlay.is_empty())
+        else {
+            return false;
+        };
+        if std::mem::take(&mut self.awaited) {
+            self.ruled_anew();
+            return false;
         }
+        let is_known = self.strangers.as_ref().is_some_and(|known| Arc::ptr_eq(known, shape));
+        if is_known || !shape.has_stranger(snapshot) {
+            return false;
+        }
+        self.strangers = Some(shape.clone());
+        self.awaited = true;
+        self.waiting = true;
+        self.ask_snapshot(Freshness::Fresh, out);
+        true
     }
 
     /// Asks for a snapshot; one that need not be fresh comes when it comes, and is asked for once a second.
@@ -248,6 +266,7 @@ impl PostgresSession {
             self.names_changed();
             self.decisions.clear();
             self.outputs.clear();
+            self.strangers = None;
         }
         self.snapshot_at = now;
         self.waiting = false;
@@ -274,6 +293,11 @@ impl Session for PostgresSession {
             Input::Shutdown => {
                 let why = "the proxy is shutting down; connect again";
                 Err(Self::fatal(out, SHUTDOWN, why, SessionError::Finished))
+            }
+            // What the description tells of stays unknown, and is redacted.
+            Input::SnapshotFailed if self.awaited => {
+                self.waiting = false;
+                Ok(0)
             }
             Input::SnapshotFailed => {
                 let why = "the database's catalog could not be read, so nothing can be shown";

@@ -1,0 +1,274 @@
+//! What a definition will do later, read before it is there.
+//!
+//! A trigger's or function's body that can be read through in full is followed: what it puts where is remembered
+//! before the definition is sent, and what speaks by other ways is refused. Who does not know the definition yet,
+//! as another connection until its next snapshot, therefore meets no masked value by it.
+
+use pg_query::{
+    NodeEnum,
+    protobuf::{self, AlterTableType, CmdType, ConstrType, CreateFunctionStmt},
+};
+
+use super::{
+    Channel, ColumnId, Env, Made, Origins, Overlay, Write,
+    body::is_followed,
+    facts::{Carried, Name},
+    names, routine,
+    scope::Level,
+    statement::{Reader, writes},
+    trace::{Put, Target, Tracer},
+    utility::Followed,
+};
+use crate::{
+    catalog::{Relation, Routine},
+    policy::Classification,
+};
+
+/// Triggers that fill what the next one reads; nobody writes longer chains.
+const TRIGGERS_DEEP_MAX: usize = 8;
+
+/// What a definition will do later.
+#[derive(Default)]
+pub(super) struct Follow {
+    /// Whether all of it was read through, and moves nothing unseen.
+    pub(super) is: Followed,
+    pub(super) writes: Vec<Write>,
+    pub(super) channels: Vec<Channel>,
+}
+
+impl Reader<'_> {
+    /// Reads what a definition will do later: what it puts where is remembered before it is there.
+    pub(super) fn follow(&mut self, kind: &NodeEnum, classes: &Classification) {
+        let mut overlay = self.tracer.env.overlay.clone();
+        for made in &self.statement.made {
+            overlay.learn(made);
+        }
+        let path = self.tracer.path.clone();
+        let env = Env { catalog: self.tracer.env.catalog, path, overlay: &overlay };
+        let mut tracer = Tracer::new(&env);
+        let is_followed = match kind {
+            NodeEnum::CreateFunctionStmt(create) => tracer.follow_function(create),
+            NodeEnum::CreateTrigStmt(create) => tracer.follow_trigger(create, classes),
+            NodeEnum::RuleStmt(rule) => {
+                rule.actions.is_empty() && rule.event() != CmdType::CmdSelect && {
+                    tracer.calls_nobody(rule.where_clause.as_deref(), rule.relation.as_ref())
+                }
+            }
+            NodeEnum::AlterTableStmt(_) | NodeEnum::CreateStmt(_) => tracer.follow_defaults(kind, classes),
+            _ => return,
+        };
+        if !is_followed {
+            return;
+        }
+        self.followed.is = Followed::Yes;
+        self.followed.writes = writes(&tracer);
+        self.followed.channels = tracer.channels();
+        self.statement.meets_rules |= tracer.facts.meets_rules;
+        if tracer.facts.sets_lexer || tracer.facts.dangerous.is_some() {
+            self.followed.is = Followed::No;
+        }
+        if matches!(kind, NodeEnum::CreateFunctionStmt(_) | NodeEnum::CreateTrigStmt(_)) {
+            for write in standing_more(&env, &[], classes) {
+                if !self.followed.writes.contains(&write) {
+                    self.followed.writes.push(write);
+                }
+            }
+        }
+    }
+}
+
+impl Tracer<'_> {
+    fn follow_function(&mut self, create: &CreateFunctionStmt) -> bool {
+        let (_, name) = names::qualified(&create.funcname);
+        let Some(routine) = self.env.overlay.newest(&name) else { return false };
+        if !routine::is_for_triggers(create) {
+            self.call_routine(routine, &[]);
+        }
+        true
+    }
+
+    /// What a trigger on a relation without masked columns meets is in no statement of those who do not know it yet,
+    /// whose errors and notices are therefore not scrubbed.
+    fn follow_trigger(&mut self, create: &protobuf::CreateTrigStmt, classes: &Classification) -> bool {
+        let relation = create.relation.clone().unwrap_or_default();
+        let on = Name { schema: relation.schemaname.clone(), name: relation.relname.clone() };
+        if !self.calls_nobody(create.when_clause.as_deref(), create.relation.as_ref()) {
+            return false;
+        }
+        let (_, function) = names::qualified(&create.funcname);
+        let overlay = self.env.overlay;
+        let known = self.env.catalog.routines(&function).chain(overlay.routines(&function));
+        let routines: Vec<&Routine> = known.collect();
+        if overlay.has_opaque_trigger(&function) {
+            return false;
+        }
+        if routines.is_empty() {
+            return function == "suppress_redundant_updates_trigger";
+        }
+        for routine in routines {
+            if !is_followed(routine) || self.trigger(routine, &on).is_none() {
+                return false;
+            }
+        }
+        self.graph.spread(&|column| classes.is_masked(column.relation, column.number));
+        let is_sensitive =
+            self.candidates(&on.schema, &on.name).iter().any(|known| classes.is_sensitive(known.oid));
+        let told = self.facts.named.iter().chain(&self.facts.raised).chain(&self.facts.called);
+        let tells = told.copied().any(|node| tells(&self.graph.origins(node), classes));
+        // What another session is told, it is told without the payload; what else may carry a value is given none.
+        let carries = self.facts.carried.iter().any(|carried| {
+            let origins = self.graph.origins(carried.value);
+            carried.by != "pg_notify"
+                && !(origins.columns.is_empty() && origins.views.is_empty() && origins.implied.is_empty())
+        });
+        !self.facts.calls_opaque_code && !carries && (is_sensitive || !tells)
+    }
+
+    /// Whether an expression over a relation's rows calls no function of users.
+    fn calls_nobody(&mut self, expression: Option<&protobuf::Node>, on: Option<&protobuf::RangeVar>) -> bool {
+        let Some(expression) = expression else { return true };
+        let relation = on.cloned().unwrap_or_default();
+        let item = self.relation_item(&relation.schemaname, &relation.relname);
+        let items = self.rows_of_trigger(&item);
+        let rows = self.graph.made(Vec::new());
+        self.levels.push(Level { items, rows });
+        self.expression(expression);
+        self.levels.pop();
+        !self.facts.calls_user_code && self.facts.carried.is_empty()
+    }
+
+    /// Defaults may call functions of users that read no masked column.
+    fn follow_defaults(&mut self, kind: &NodeEnum, classes: &Classification) -> bool {
+        let rows = self.graph.made(Vec::new());
+        self.levels.push(Level { items: Vec::new(), rows });
+        for default in defaults(kind) {
+            let value = self.expression(default);
+            self.facts.called.push(value);
+        }
+        self.levels.pop();
+        self.graph.spread(&|column| classes.is_masked(column.relation, column.number));
+        let told = self.facts.named.iter().chain(&self.facts.raised).chain(&self.facts.called);
+        let tells = told.copied().any(|node| tells(&self.graph.origins(node), classes));
+        !self.facts.calls_opaque_code && !tells && self.puts.is_empty()
+    }
+
+    fn channels(&self) -> Vec<Channel> {
+        let channel = |carried: &Carried| Channel {
+            by: carried.by.clone(),
+            origins: self.graph.origins(carried.value),
+        };
+        self.facts.carried.iter().map(channel).collect()
+    }
+}
+
+/// Defaults in a definition of columns.
+fn defaults(kind: &NodeEnum) -> Vec<&protobuf::Node> {
+    fn of_column(column: &protobuf::ColumnDef) -> impl Iterator<Item = &protobuf::Node> {
+        column.constraints.iter().filter_map(|constraint| match constraint.node.as_ref()? {
+            NodeEnum::Constraint(constraint) if constraint.contype() == ConstrType::ConstrDefault => {
+                constraint.raw_expr.as_deref()
+            }
+            _ => None,
+        })
+    }
+    let mut defaults = Vec::new();
+    match kind {
+        NodeEnum::CreateStmt(create) => {
+            for element in &create.table_elts {
+                if let Some(NodeEnum::ColumnDef(column)) = element.node.as_ref() {
+                    defaults.extend(of_column(column));
+                }
+            }
+        }
+        NodeEnum::AlterTableStmt(alter) => {
+            for command in &alter.cmds {
+                let Some(NodeEnum::AlterTableCmd(command)) = command.node.as_ref() else { continue };
+                match command.def.as_deref().and_then(|def| def.node.as_ref()) {
+                    Some(NodeEnum::ColumnDef(column)) => defaults.extend(of_column(column)),
+                    _ if command.subtype() == AlterTableType::AtColumnDefault => {
+                        defaults.extend(command.def.as_deref());
+                    }
+                    _ => {}
+                }
+            }
+        }
+        _ => {}
+    }
+    defaults
+}
+
+/// Whether a value tells anything of a masked column, or of what nobody knows.
+fn tells(origins: &Origins, classes: &Classification) -> bool {
+    let mut all = origins.columns.iter().chain(&origins.views).chain(&origins.implied);
+    origins.untraceable.is_some() || all.any(|column| classes.is_masked(column.relation, column.number))
+}
+
+/// What triggers and defaults put where, whoever writes.
+pub(super) fn standing(env: &Env<'_>, classes: &Classification) -> Vec<Write> {
+    let with_code = env.catalog.relations().filter(|relation| relation.has_user_code);
+    let mut all: Vec<Write> = with_code.flat_map(|relation| standing_of(relation, env, classes)).collect();
+    for trigger in env.overlay.triggers() {
+        let on = Name { schema: trigger.schema.clone(), name: trigger.relation.clone() };
+        let known = env.catalog.routines(&trigger.function);
+        let mut tracer = Tracer::new(env);
+        for routine in known.chain(env.overlay.trigger_routines(&trigger.function)) {
+            let _ = tracer.trigger(routine, &on);
+        }
+        all.extend(spread(tracer, classes));
+    }
+    all
+}
+
+/// What a relation's triggers and defaults put where.
+fn standing_of(relation: &Relation, env: &Env<'_>, classes: &Classification) -> Vec<Write> {
+    let mut tracer = Tracer::new(env);
+    let on = Name { schema: relation.schema.clone(), name: relation.name.clone() };
+    for oid in &relation.triggers {
+        if let Some(routine) = env.catalog.routine(*oid) {
+            // A trigger that cannot be read is its author's business.
+            let _ = tracer.trigger(routine, &on);
+            for routine in env.overlay.trigger_routines(&routine.name) {
+                let _ = tracer.trigger(routine, &on);
+            }
+        }
+    }
+    for column in &relation.columns {
+        let Some(default) = &column.default else { continue };
+        let value = tracer.expression_of(default, Vec::new());
+        let target = Target::Column(ColumnId { relation: relation.oid, number: column.number });
+        tracer.puts.push(Put { target, value });
+    }
+    spread(tracer, classes)
+}
+
+fn spread(mut tracer: Tracer<'_>, classes: &Classification) -> Vec<Write> {
+    tracer.graph.spread(&|column| classes.is_masked(column.relation, column.number));
+    writes(&tracer)
+}
+
+/// What triggers put where besides, because of what this transaction and the statement itself have made.
+pub(super) fn standing_more(env: &Env<'_>, made: &[Made], classes: &Classification) -> Vec<Write> {
+    let nothing = Overlay::default();
+    let before = standing(&Env { catalog: env.catalog, path: None, overlay: &nothing }, classes);
+    let mut overlay = env.overlay.clone();
+    for made in made {
+        overlay.learn(made);
+    }
+    let mut all: Vec<Write> = Vec::new();
+    // What one trigger fills may be what the next one reads.
+    for _round in 0..TRIGGERS_DEEP_MAX {
+        let now = Env { catalog: env.catalog, path: env.path.clone(), overlay: &overlay };
+        let new: Vec<Write> = standing(&now, classes)
+            .into_iter()
+            .filter(|write| !before.contains(write) && !all.contains(write))
+            .collect();
+        if new.is_empty() {
+            break;
+        }
+        for made in overlay.filled(&new) {
+            overlay.learn(&made);
+        }
+        all.extend(new);
+    }
+    all
+}
