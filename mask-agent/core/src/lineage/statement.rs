@@ -6,10 +6,12 @@ use pg_query::{
 };
 
 use super::{
-    Channel, ColumnId, CopyOut, Effect, Env, Keeps, LineageError, Made, Origins, Output, Outputs, Predicate,
-    Refusal, Statement, Untraceable, Write, WriteTarget,
+    Channel, ColumnId, Effect, Env, Keeps, LineageError, Made, Origins, Output, Outputs, Predicate, Refusal,
+    Statement, Untraceable, Write, WriteTarget,
+    copy::{copy_in, copy_out},
     facts::Name,
-    names::{literal, strings},
+    given::{self, Shows},
+    names::strings,
     scope::Columns,
     trace::{Put, Query, Target, Tracer},
     tree, utility,
@@ -72,14 +74,18 @@ impl Statement {
             outputs: Outputs::None,
             keeps: None,
             copy: None,
+            copy_in: None,
             effect: Effect::None,
             relations: Vec::new(),
             touched: Vec::new(),
             predicates: Vec::new(),
             writes: Vec::new(),
+            given: Vec::new(),
+            executes: None,
             channels: Vec::new(),
             made: Vec::new(),
             sets_path: None,
+            reads_statement: false,
             is_opaque: false,
             may_quote: false,
             calls_user_code: false,
@@ -141,6 +147,7 @@ impl<'a> Reader<'a> {
             NodeEnum::PrepareStmt(prepare) => {
                 self.needs_literals = true;
                 self.statement.keeps = Some(Keeps::Prepared(prepare.name.clone()));
+                self.tracer.declare(&prepare.argtypes);
                 match prepare.query.as_deref() {
                     Some(query) => match query.node.as_ref() {
                         Some(NodeEnum::SelectStmt(select)) if into_clause(select).is_none() => {
@@ -190,6 +197,11 @@ impl<'a> Reader<'a> {
     ) -> Result<Returned<'a>, LineageError> {
         self.needs_literals = true;
         self.judged(node, classes)?;
+        // The server keeps the query of a materialised view.
+        self.tracer.givens.keeps_text |= create.objtype() == protobuf::ObjectType::ObjectMatview;
+        if let Some(execute) = given::executed(create.query.as_deref()) {
+            self.statement.executes = Some(self.tracer.executes(execute, Shows::Rows));
+        }
         let query = match create.query.as_deref().and_then(|query| query.node.as_ref()) {
             Some(NodeEnum::ExecuteStmt(_)) => self.tracer.unknown_query(Untraceable::UnknownStatement),
             _ => self.tracer.any_query(create.query.as_deref()),
@@ -223,6 +235,9 @@ impl<'a> Reader<'a> {
         if copy.is_from {
             if let Some(relation) = &copy.relation {
                 let item = self.tracer.range_var(relation);
+                if let [oid] = *item.relations {
+                    self.statement.copy_in = copy_in(copy, self.tracer.env.catalog.relation(oid));
+                }
                 for oid in item.relations {
                     let known = self.tracer.env.catalog.relation(oid);
                     self.tracer.facts.meets_user_code |= known.is_some_and(|known| known.has_user_code);
@@ -272,6 +287,8 @@ impl<'a> Reader<'a> {
         classes: &Classification,
     ) -> Result<Returned<'a>, LineageError> {
         self.needs_literals = true;
+        // A plan shows what is compared.
+        self.tracer.givens.keeps_text = true;
         let mut rows = None;
         if let Some(query) = explain.query.as_deref() {
             match query.node.as_ref() {
@@ -285,6 +302,9 @@ impl<'a> Reader<'a> {
         }
         self.statement.keeps = None;
         self.statement.copy = None;
+        if let Some(executes) = &mut self.statement.executes {
+            executes.shows = Shows::Plan;
+        }
         let prepared = matches!(
             explain.query.as_deref().and_then(|query| query.node.as_ref()),
             Some(NodeEnum::ExecuteStmt(_))
@@ -304,6 +324,7 @@ impl<'a> Reader<'a> {
     fn execute(&mut self, execute: &protobuf::ExecuteStmt) -> Returned<'a> {
         self.needs_literals = true;
         let arguments = self.tracer.all(&execute.params);
+        self.statement.executes = Some(self.tracer.executes(execute, Shows::Rows));
         if self.tracer.facts.calls_user_code {
             // A function may hand a value to the statement, in which it is a constant.
             return Returned::Each(self.tracer.graph.made(arguments));
@@ -319,6 +340,7 @@ impl<'a> Reader<'a> {
         classes: &Classification,
     ) -> Result<Returned<'a>, LineageError> {
         self.needs_literals = true;
+        self.tracer.givens.keeps_text = true;
         self.judged(node, classes)?;
         self.made_by(kind);
         match kind {
@@ -361,6 +383,7 @@ impl<'a> Reader<'a> {
         };
         statement.predicates = predicates(&tracer);
         statement.writes = writes(&tracer);
+        statement.given = tracer.given();
         statement.channels = tracer
             .facts
             .carried
@@ -419,6 +442,7 @@ fn finish_facts(statement: &mut Statement, tracer: &Tracer<'_>) {
     statement.may_quote |= facts.calls_opaque_code || facts.meets_user_code;
     statement.calls_user_code = facts.calls_user_code || facts.meets_user_code;
     statement.meets_rules = facts.meets_rules;
+    statement.reads_statement = facts.reads_statement || statement.calls_user_code || facts.calls_opaque_code;
     if statement.effect == Effect::None && (facts.sets || statement.calls_user_code) {
         statement.effect = Effect::Settings;
     }
@@ -511,27 +535,6 @@ fn sorts_by_number(select: &protobuf::SelectStmt) -> bool {
         _ => false,
     };
     select.sort_clause.iter().chain(&select.group_clause).any(constant)
-}
-
-fn copy_out(copy: &protobuf::CopyStmt) -> CopyOut {
-    let mut out = CopyOut { options: Vec::new(), force_quote: Vec::new() };
-    for option in &copy.options {
-        let Some(NodeEnum::DefElem(option)) = option.node.as_ref() else { continue };
-        let argument = option.arg.as_deref();
-        let value = argument.and_then(|node| match node.node.as_ref()? {
-            NodeEnum::String(text) => Some(text.sval.clone()),
-            NodeEnum::Integer(number) => Some(number.ival.to_string()),
-            NodeEnum::Boolean(value) => Some(value.boolval.to_string()),
-            NodeEnum::AStar(_) => Some("*".to_owned()),
-            NodeEnum::List(list) => {
-                out.force_quote.extend(strings(&list.items));
-                None
-            }
-            _ => literal(node),
-        });
-        out.options.push((option.defname.to_lowercase(), value));
-    }
-    out
 }
 
 /// The grammar's name for a statement.
