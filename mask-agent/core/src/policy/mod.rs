@@ -2,6 +2,7 @@
 
 mod classify;
 mod file;
+mod given;
 mod mask;
 mod rules;
 mod ruling;
@@ -12,8 +13,10 @@ use std::sync::Arc;
 
 use crate::catalog::Catalog;
 
+pub use crate::lineage::Refusal;
 pub use classify::Classification;
 pub use file::PolicyError;
+pub use given::{ComparedConstant, ComparedParameter, CopyIn, FilledColumn, GivenRuling};
 pub use rules::{Admission, Budget, Derived, Rules, Use, Written};
 pub use ruling::{ColumnRuling, Rows, Ruled, Taint, column_name, rule, standing_taints};
 pub use schema::schema;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::{
     Classification, ColumnRule,
+    given::{CopyIn, GivenRuling},
     rules::{Admission, Derived, Rules, Use, Written},
 };
 use crate::{
     catalog::{Catalog, RelationKind},
     lineage::{
-        self, ColumnId, CopyOut, Effect, Keeps, Origins, Output, Outputs, Refusal, Statement, Usage, Write,
-        WriteTarget,
+        self, ColumnId, CopyOut, Effect, Executes, Keeps, Origins, Output, Outputs, Refusal, Statement,
+        Usage, Write, WriteTarget,
     },
     masking::CellRule,
 };
@@ -71,6 +72,14 @@ pub struct Ruled {
     pub budgeted: Vec<ColumnId>,
     /// Columns it puts masked values into.
     pub taints: Vec<Taint>,
+    /// What becomes of values the client gives with it.
+    pub given: GivenRuling,
+    /// Masked columns that its COPY data is put into.
+    pub copy_in: Option<CopyIn>,
+    /// The prepared statement it executes.
+    pub executes: Option<Executes>,
+    /// Code it runs may read its text.
+    pub reads_statement: bool,
     /// Why it is not sent.
     pub refusal: Option<Refusal>,
 }
@@ -91,8 +100,12 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
     let used = judge.used(statement);
     let budgeted =
         used.iter().filter(|(_, usage)| rules.of(*usage) == Use::Budget).map(|(column, _)| *column).collect();
-    let refusal =
-        statement.refusal.clone().or_else(|| judge.refusal(statement, &rows, &taints, &used, rules));
+    let (given, writes_back) = judge.given(statement);
+    let refusal = statement
+        .refusal
+        .clone()
+        .or_else(|| judge.refusal(statement, &rows, &taints, &used, rules))
+        .or(writes_back);
     Ruled {
         rows,
         keeps: statement.keeps.clone(),
@@ -100,6 +113,10 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
         withholds: statement.may_quote || statement.is_opaque,
         budgeted,
         taints,
+        given,
+        copy_in: judge.copy_in(statement),
+        executes: statement.executes.clone(),
+        reads_statement: statement.reads_statement,
         refusal,
     }
 }
@@ -116,9 +133,9 @@ pub fn standing_taints(catalog: &Catalog, classes: &Classification) -> Vec<Taint
     judge.taints(&writes)
 }
 
-struct Judge<'a> {
-    catalog: &'a Catalog,
-    classes: &'a Classification,
+pub(super) struct Judge<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) classes: &'a Classification,
 }
 
 impl Judge<'_> {
@@ -145,7 +162,7 @@ impl Judge<'_> {
         ColumnRuling { name, cell, rule, origins: origins.clone(), type_oid }
     }
 
-    fn type_oid(&self, column: ColumnId) -> u32 {
+    pub(super) fn type_oid(&self, column: ColumnId) -> u32 {
         let relation = self.catalog.relation(column.relation);
         let found =
             relation.and_then(|relation| relation.columns.iter().find(|known| known.number == column.number));
@@ -168,7 +185,7 @@ impl Judge<'_> {
     }
 
     /// The rule of the columns a value is one of, where they all have the same.
-    fn identity(&self, origins: &Origins) -> Option<&ColumnRule> {
+    pub(super) fn identity(&self, origins: &Origins) -> Option<&ColumnRule> {
         if !origins.is_identity {
             return None;
         }
@@ -272,7 +289,7 @@ impl Judge<'_> {
         })
     }
 
-    fn name(&self, column: ColumnId) -> String {
+    pub(super) fn name(&self, column: ColumnId) -> String {
         column_name(self.catalog, column)
     }
 
