@@ -19,4 +19,5 @@ mod random;
 mod refusals;
 mod selection;
 mod takeover;
+mod tokens;
 mod types;

@@ -2,7 +2,10 @@
 
 use crate::audit::MaskedColumn;
 
-use super::frame::{Fields, put, put_string};
+use super::{
+    edit::{Edit, position},
+    frame::{Fields, put, put_string},
+};
 
 /// `insufficient_privilege`: what a refusal answers.
 pub(super) const REFUSED: &str = "42501";
@@ -25,6 +28,8 @@ pub(super) const SYNTAX: &str = "42601";
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
     pub(super) severity: &'static str,
+    /// The machine word of a refusal, for the trail.
+    pub(super) code: &'static str,
     pub(super) sqlstate: &'static str,
     pub(super) message: String,
     pub(super) detail: Option<String>,
@@ -35,6 +40,7 @@ impl Fault {
     pub(super) fn fatal(sqlstate: &'static str, message: &str) -> Self {
         Self {
             severity: "FATAL",
+            code: "",
             sqlstate,
             message: format!("mask-agent: {message}"),
             detail: None,
@@ -47,9 +53,15 @@ impl Fault {
     }
 
     /// The detail is one line of JSON, so that an agent can correct itself.
-    pub(super) fn refusal(sqlstate: &'static str, code: &str, message: &str, hint: &'static str) -> Self {
+    pub(super) fn refusal(
+        sqlstate: &'static str,
+        code: &'static str,
+        message: &str,
+        hint: &'static str,
+    ) -> Self {
         Self {
             severity: "ERROR",
+            code,
             sqlstate,
             message: format!("mask-agent: {message}"),
             detail: Some(serde_json::json!({ "code": code }).to_string()),
@@ -61,6 +73,7 @@ impl Fault {
     pub(super) fn masked(list: &str, columns: &[MaskedColumn]) -> Self {
         Self {
             severity: "NOTICE",
+            code: "masked",
             sqlstate: "00000",
             message: format!("mask-agent: masked columns: {list}"),
             detail: Some(serde_json::json!({ "code": "masked", "columns": columns }).to_string()),
@@ -107,8 +120,10 @@ pub(super) fn sqlstate(body: &[u8]) -> Option<String> {
 /// PostgreSQL puts values into the message ("invalid input syntax for type integer: …"), the detail ("Key
 /// (email)=(…)"), the hint, the context and the internal query. The SQLSTATE stays, because drivers branch on
 /// it, and so do the names of the objects and the position, which come from the catalog and the client.
-pub(super) fn write_scrubbed(out: &mut Vec<u8>, kind: u8, body: &[u8]) {
-    let is_about_text = is_about_text(kind, body);
+///
+/// Where the server was told another text than the client sent, `turned` says how they differ.
+pub(super) fn write_scrubbed(out: &mut Vec<u8>, kind: u8, body: &[u8], turned: Option<&[Edit]>) {
+    let is_about_text = is_about_text(kind, body) && (turned.is_none() || is_about_names(body));
     put(out, kind, |out| {
         let mut fields = Fields::new(body);
         let mut state = "XX000";
@@ -124,6 +139,11 @@ pub(super) fn write_scrubbed(out: &mut Vec<u8>, kind: u8, body: &[u8]) {
                     keep(out, kind, value);
                 }
                 // Constraint names ('n') are kept out: RAISE … USING CONSTRAINT can name a value.
+                b'P' if turned.is_some() => {
+                    let at = std::str::from_utf8(value).ok().and_then(|at| at.parse().ok());
+                    let at = at.map(|at| position(turned.unwrap_or_default(), at).to_string());
+                    keep(out, kind, at.unwrap_or_default().as_bytes());
+                }
                 b'S' | b'V' | b'P' => keep(out, kind, value),
                 b'M' | b'H' | b'F' | b'L' | b'R' if is_about_text => keep(out, kind, value),
                 _ => {}
@@ -151,6 +171,11 @@ fn is_about_text(kind: u8, body: &[u8]) -> bool {
         position |= field == b'P';
     }
     position && kind == b'E'
+}
+
+/// Whether an error names columns, relations, functions or types, and quotes no constants.
+fn is_about_names(body: &[u8]) -> bool {
+    sqlstate(body).is_some_and(|state| state.starts_with("42") && state != "42601")
 }
 
 /// What the class of a SQLSTATE means, in the words of PostgreSQL's appendix A.

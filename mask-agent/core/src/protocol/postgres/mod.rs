@@ -9,6 +9,10 @@ mod asides;
 mod backend;
 /// COPY to the client.
 mod copy;
+/// COPY from the client.
+mod copy_in;
+/// Other constants and parameters than the client's.
+mod edit;
 /// Errors we write, and errors of the server with everything that may quote a cell taken out.
 mod error;
 /// Frames and the fields in them.
@@ -29,6 +33,8 @@ mod ruling;
 mod session;
 /// Start-up packets.
 mod startup;
+/// Tokens that come back.
+mod tokens;
 
 pub use session::{PostgresSession, Settings};
 

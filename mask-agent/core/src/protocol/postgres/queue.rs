@@ -5,10 +5,10 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{error::Fault, outputs::Shape};
+use super::{edit::Edit, error::Fault, outputs::Shape};
 use crate::{
     lineage::{ColumnId, Made},
-    policy::{Ruled, Taint},
+    policy::{FilledColumn, Ruled, Taint},
 };
 
 /// What was found out about a statement.
@@ -24,6 +24,8 @@ pub(super) struct Analysed {
     pub(super) budgeted: Vec<ColumnId>,
     /// Columns that hold masked values once it has run.
     pub(super) taints: Vec<Taint>,
+    /// Masked columns that its constants are put into.
+    pub(super) constant_columns: Vec<FilledColumn>,
     /// Definitions it changes, which the snapshot does not know yet.
     pub(super) made: Vec<Made>,
     /// The search path it leaves; an inner none is one nobody knows.
@@ -34,8 +36,6 @@ pub(super) struct Analysed {
     /// Whether it may change what names mean.
     pub(super) changes_settings: bool,
     pub(super) refusal: Option<Fault>,
-    /// The machine word of the refusal.
-    pub(super) code: &'static str,
 }
 
 impl Analysed {
@@ -48,12 +48,12 @@ impl Analysed {
             withholds: false,
             budgeted: Vec::new(),
             taints: Vec::new(),
+            constant_columns: Vec::new(),
             made: Vec::new(),
             sets_path: None,
             changes_catalog: false,
             changes_settings: false,
             refusal: None,
-            code: "",
         }
     }
 
@@ -71,7 +71,10 @@ impl Analysed {
 /// A statement the client sent; statements that differ in their literals share what was found out.
 #[derive(Clone)]
 pub(super) struct Statement {
+    /// As the client sent it.
     pub(super) sql: Arc<str>,
+    /// How the text differs that the server was told.
+    pub(super) turned: Option<Arc<[Edit]>>,
     pub(super) analysed: Arc<Analysed>,
 }
 
@@ -181,6 +184,10 @@ impl Queue {
 
     pub(super) fn head_mut(&mut self) -> Option<&mut Reply> {
         self.entries.front_mut()
+    }
+
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = &Reply> {
+        self.entries.iter().rev()
     }
 
     pub(super) fn pop(&mut self) -> Option<Reply> {

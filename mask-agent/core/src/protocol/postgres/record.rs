@@ -54,23 +54,21 @@ impl PostgresSession {
         if self.current.is_some() {
             return;
         }
-        let refused = match self.queue.head() {
-            Some(Reply::Refused { .. } | Reply::RefusedQuery { .. }) => true,
-            Some(_) => false,
+        let refusal = match self.queue.head() {
+            Some(Reply::Refused { fault, .. } | Reply::RefusedQuery { fault, .. }) => Some(fault.code),
+            Some(_) => None,
             None => return,
         };
+        let refused = refusal.is_some();
         self.statements += 1;
         let columns = columns.cloned().unwrap_or_default();
         let told = columns.clone();
         let statement = self.head_statement().cloned();
         let analysed = statement.as_ref().map(|statement| &statement.analysed);
-        let (ruling, rule) = match (analysed, refused) {
-            (Some(analysed), true) => ("refuse", Cow::Borrowed(analysed.code)),
-            (None, true) => ("refuse", Cow::Borrowed("unsupported")),
-            (_, false) => match columns.first() {
-                Some(column) => ("mask", Cow::Owned(column.rule.to_string())),
-                None => ("allow", Cow::Borrowed("default")),
-            },
+        let (ruling, rule) = match (refusal, columns.first()) {
+            (Some(code), _) => ("refuse", Cow::Borrowed(code)),
+            (None, Some(column)) => ("mask", Cow::Owned(column.rule.to_string())),
+            (None, None) => ("allow", Cow::Borrowed("default")),
         };
         self.tainted |= !refused && analysed.is_some_and(|analysed| analysed.withholds);
         out.events.push(Event::Statement {

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use sha2::{Digest, Sha256};
 
 use super::{
+    edit::{may_be_written_back, may_hold_token},
     error::{Fault, REFUSED, SYNTAX},
     queue::{Analysed, Statement},
     session::PostgresSession,
@@ -58,8 +59,10 @@ impl PostgresSession {
             exact(sql, key);
             return None;
         }
-        if lineage::template(sql, key)
+        if !may_hold_token(sql.as_bytes())
+            && lineage::template(sql, key)
             && let Some(known) = self.decisions.get(&**key)
+            && !may_be_written_back(sql, &known.constant_columns)
         {
             return Some(known.clone());
         }
@@ -94,6 +97,9 @@ impl PostgresSession {
         }
         // What depends on what this transaction has made is worth nothing after it.
         if sql.len() <= DECISION_SQL_BYTES_MAX && !stranger && self.overlay.is_empty() {
+            let any_literals = any_literals
+                && !may_hold_token(sql.as_bytes())
+                && !may_be_written_back(sql, &analysed.constant_columns);
             if !(any_literals && lineage::template(sql, key)) {
                 exact(sql, key);
             }
@@ -207,12 +213,12 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
         analysed.withholds |= ruled.withholds;
         analysed.budgeted.extend_from_slice(&ruled.budgeted);
         analysed.taints.extend_from_slice(&ruled.taints);
+        analysed.constant_columns.extend_from_slice(&ruled.given.constant_columns);
         analysed.made.extend(statement.made);
         if statement.sets_path.is_some() {
             analysed.sets_path = statement.sets_path;
         }
         if let Some(refusal) = ruled.refusal.as_ref().filter(|_| analysed.refusal.is_none()) {
-            analysed.code = refusal.code;
             analysed.refusal = Some(Fault::refusal(REFUSED, refusal.code, &refusal.message, refusal.hint));
         }
         analysed.parts.push(ruled);
@@ -232,7 +238,7 @@ fn unreadable(error: &lineage::LineageError) -> Analysed {
         &error.to_string(),
         "The statement was not sent, because what cannot be read cannot be masked.",
     );
-    refused("syntax", refusal)
+    refused(refusal)
 }
 
 fn unsafe_lexer() -> Analysed {
@@ -242,9 +248,9 @@ fn unsafe_lexer() -> Analysed {
         "standard_conforming_strings is off, so statements cannot be read as the server reads them",
         "Set standard_conforming_strings to on in the role's or the database's settings.",
     );
-    refused("unsafe-setting", refusal)
+    refused(refusal)
 }
 
-fn refused(code: &'static str, fault: Fault) -> Analysed {
-    Analysed { refusal: Some(fault), code, withholds: true, ..Analysed::nothing() }
+fn refused(fault: Fault) -> Analysed {
+    Analysed { refusal: Some(fault), withholds: true, ..Analysed::nothing() }
 }
