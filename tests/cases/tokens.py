@@ -258,6 +258,9 @@ def attack(tap, known, found):
         run("select %s::text from customers where email = %s", [a, a])
         run(f"update customers set note = '{a}' {where.replace('from customers', '')} returning note")
         run(f"update watched set label = 'x' where email = '{a}'")
+        # Its rows lead to those of the watched table.
+        run(f"delete from owners where email = '{a}'")
+        run("delete from owners where email = %s", [a])
         run("update watched set label = 'y' where email = %s", [a])
         run("select * from watch_log")
         run("do $$ begin raise notice '%', (select current_query()); end $$")
@@ -271,9 +274,8 @@ def attack(tap, known, found):
         run("prepare r as select 1 from customers where email = '%s'" % a)
         run("set search_path = guesses, public")
         run("execute r")
-        run("execute p")
-        run("reset search_path")
-        run("execute p")
+        run("set search_path = public")
+        run("execute r")
     found["said"] = said
 
 

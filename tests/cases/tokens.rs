@@ -16,8 +16,12 @@ const SCHEMA: &str = "
     insert into watched select email, 'w' from customers;
     create table watch_log (said text);
     create function watch() returns trigger language plpgsql as
-        $$ begin insert into watch_log values (current_query()); return new; end $$;
-    create trigger watch after update on watched for each row execute function watch()";
+        $$ begin insert into watch_log values (current_query()); return null; end $$;
+    create table owners (email text primary key);
+    insert into owners select email from customers;
+    alter table watched add owner text references owners on delete cascade;
+    update watched set owner = email;
+    create trigger watch after update or delete on watched for each row execute function watch()";
 const POLICY: &str = "
 version: 1
 name: tokens
@@ -175,6 +179,7 @@ fn no_channel_shows_what_the_server_was_told() -> Result<()> {
     for refused in [
         "select current_query()",
         "update watched set label = 'x'",
+        "delete from owners where email = 'mskt_",
         "select * from pg_prepared_statement()",
         "select * from pg_cursor()",
     ] {
@@ -182,8 +187,7 @@ fn no_channel_shows_what_the_server_was_told() -> Result<()> {
     }
     assert_eq!(of("select citty")?, "42703");
     // A prepared text is not run where its names mean something else, and is where they mean the same again.
-    let executed: Vec<&Value> = said.iter().filter(|one| one[0] == "execute p").map(|one| &one[1]).collect();
-    assert_eq!(executed, ["rows", "42501", "rows"]);
-    assert_eq!(of("execute r")?, "42501");
+    let executed: Vec<&Value> = said.iter().filter(|one| one[0] == "execute r").map(|one| &one[1]).collect();
+    assert_eq!(executed, ["42501", "rows"]);
     Ok(())
 }

@@ -17,6 +17,7 @@ use super::{
     names::qualified,
     trace::{Target, Tracer},
 };
+use crate::catalog::Catalog;
 
 /// A constant or a parameter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -335,6 +336,17 @@ fn plain(node: &Node) -> Option<Value> {
         }
         _ => None,
     }
+}
+
+/// Whether triggers, to which a write may lead by cascading as well, may read the statement that is running.
+pub fn is_watched(catalog: &Catalog) -> bool {
+    let reads = |oid: &u32| {
+        catalog.routine(*oid).is_some_and(|routine| match &routine.definition {
+            Some(text) => reads_statement(text),
+            None => !routine.harmless,
+        })
+    };
+    catalog.relations().flat_map(|relation| &relation.triggers).any(reads)
 }
 
 /// Whether a definition's expression says what statement is running.

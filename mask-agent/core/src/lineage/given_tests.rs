@@ -159,6 +159,9 @@ fn what_runs_beside_a_statement_may_read_its_text() {
         ("select 1 from customers where email = current_query()", "true"),
         ("insert into triggered (note) values ('a')", "true"),
         ("select add_one(1)", "true"),
+        ("insert into ruled (note) values ('a')", "true"),
+        ("create table t as select 1 as a", "true"),
+        ("select 1 as a into t", "true"),
         ("select now() from customers", "false"),
         ("update customers set city = 'x' where email = 'a'", "false"),
     ] {

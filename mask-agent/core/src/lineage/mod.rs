@@ -57,7 +57,7 @@ mod utility;
 
 use crate::{catalog::Catalog, policy::Classification};
 
-pub use given::{Executes, Extent, Given, Place, Shows, Value};
+pub use given::{Executes, Extent, Given, Place, Shows, Value, is_watched};
 pub use graph::{Origins, Usage};
 pub use overlay::{Made, Overlay};
 pub use template::{constants, differ_in_constants, template};

@@ -215,6 +215,8 @@ impl<'a> Reader<'a> {
     fn makes(&mut self, into: &protobuf::IntoClause, query: &Query<'a>) {
         self.statement.effect = Effect::Catalog;
         self.needs_literals = true;
+        // Event triggers, which no snapshot knows, are a common place to keep texts of definitions.
+        self.tracer.facts.reads_statement = true;
         let relation = into.rel.as_ref();
         let relation = relation
             .map(|relation| Name { schema: relation.schemaname.clone(), name: relation.relname.clone() });
@@ -442,7 +444,8 @@ fn finish_facts(statement: &mut Statement, tracer: &Tracer<'_>) {
     statement.may_quote |= facts.calls_opaque_code || facts.meets_user_code;
     statement.calls_user_code = facts.calls_user_code || facts.meets_user_code;
     statement.meets_rules = facts.meets_rules;
-    statement.reads_statement = facts.reads_statement || statement.calls_user_code || facts.calls_opaque_code;
+    statement.reads_statement =
+        facts.reads_statement || facts.meets_rules || facts.calls_opaque_code || statement.calls_user_code;
     if statement.effect == Effect::None && (facts.sets || statement.calls_user_code) {
         statement.effect = Effect::Settings;
     }

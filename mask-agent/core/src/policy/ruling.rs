@@ -78,6 +78,8 @@ pub struct Ruled {
     pub copy_in: Option<CopyIn>,
     /// The prepared statement it executes.
     pub executes: Option<Executes>,
+    /// It changes rows.
+    pub writes: bool,
     /// Code it runs may read its text.
     pub reads_statement: bool,
     /// Why it is not sent.
@@ -116,6 +118,7 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
         given,
         copy_in: judge.copy_in(statement),
         executes: statement.executes.clone(),
+        writes: !statement.writes.is_empty(),
         reads_statement: statement.reads_statement,
         refusal,
     }

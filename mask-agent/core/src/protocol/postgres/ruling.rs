@@ -108,6 +108,12 @@ impl PostgresSession {
         Some(analysed)
     }
 
+    /// What a statement kept under a name is for the next message.
+    pub(super) fn now(&self, sql: &str) -> Option<Arc<Analysed>> {
+        let snapshot = self.snapshot.as_ref()?;
+        Some(Arc::new(ruled(sql, snapshot, self.path.clone(), &self.overlay).0))
+    }
+
     /// What a statement kept under a name is now, wherever its names may lead.
     pub(super) fn anew(&self, sql: &str) -> Option<Arc<Analysed>> {
         let snapshot = self.snapshot.as_ref()?;

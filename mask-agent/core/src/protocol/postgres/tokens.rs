@@ -18,7 +18,7 @@ use super::{
     session::{PostgresSession, Sent},
 };
 use crate::{
-    lineage::{Executes, Extent, Keeps, Shows, Value},
+    lineage::{self, Executes, Extent, Keeps, Shows, Value},
     masking::{Format, TextForm, turn_back, unmask_token},
     policy::{ComparedParameter, GivenRuling, Refusal, Rows},
     session::Outbox,
@@ -64,7 +64,7 @@ impl PostgresSession {
         let mut found = self.constants(analysed);
         found.extend(arguments);
         let Some(turned) = replaced(&statement.sql, found) else { return Turning::Nothing };
-        if self.reads_text(analysed) {
+        if self.reads_text(analysed) || self.is_watched(analysed) {
             return Turning::Refused(Fault::refusal(REFUSED, "token-text", KEEPS_TEXT, USE_PARAMETER));
         }
         if self.turned_names.len() >= TURNED_NAMES_MAX {
@@ -110,6 +110,11 @@ impl PostgresSession {
         })
     }
 
+    fn is_watched(&self, analysed: &Analysed) -> bool {
+        analysed.parts.iter().any(|part| part.writes)
+            && self.snapshot.as_ref().is_none_or(|snapshot| lineage::is_watched(&snapshot.catalog))
+    }
+
     /// Takes note of a text that is about to be sent as the server is told it.
     pub(super) fn turned(&mut self, statement: &mut Statement, name: &[u8], turned: &Turned) {
         statement.turned = Some(turned.edits.clone());
@@ -141,7 +146,7 @@ impl PostgresSession {
             return Turning::Wait;
         }
         let Some((statement, epoch)) = self.known(name) else { return Turning::Nothing };
-        let same = || self.anew(&statement.sql).is_some_and(|now| self.still_turns(statement, &now));
+        let same = || self.now(&statement.sql).is_some_and(|now| self.still_turns(statement, &now));
         if epoch == self.epoch || same() { Turning::Nothing } else { Turning::Refused(stale()) }
     }
 
@@ -192,7 +197,7 @@ impl PostgresSession {
         }
         let Some((statement, epoch)) = self.known(name) else { return Turning::Nothing };
         let now =
-            if epoch == self.epoch { Some(statement.analysed.clone()) } else { self.anew(&statement.sql) };
+            if epoch == self.epoch { Some(statement.analysed.clone()) } else { self.now(&statement.sql) };
         let given = now.as_ref().and_then(|now| now.parts.iter().find(|part| prepares(part, name)));
         given.map_or(Turning::Nothing, |part| self.turn_arguments(executes, &part.given))
     }
