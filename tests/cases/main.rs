@@ -25,4 +25,5 @@ mod refusals;
 mod selection;
 mod settings;
 mod takeover;
+mod tokens;
 mod types;

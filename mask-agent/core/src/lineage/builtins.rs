@@ -200,10 +200,7 @@ mod tests {
     fn what_describes_the_server_is_metadata() {
         check(Class::Metadata, "pg_get_viewdef pg_get_expr obj_description to_regclass regclassin regclass");
         check(Class::Metadata, "has_table_privilege pg_relation_size pg_table_is_visible nextval currval");
-        check(
-            Class::Metadata,
-            "txid_current current_user inet_client_addr pg_stat_get_live_tuples pg_cursor",
-        );
+        check(Class::Metadata, "txid_current current_user inet_client_addr pg_stat_get_live_tuples");
         check(Class::Metadata, "pg_terminate_backend pg_reload_conf pg_partition_root enum_range");
     }
 

@@ -11,7 +11,7 @@ use super::{
     Untraceable,
     builtins::{self, Class, Kind},
     facts::Carried,
-    functions,
+    functions, given,
     graph::{NodeId, Usage},
     names::{literal, qualified},
     scope::{Columns, Item},
@@ -153,6 +153,10 @@ impl<'a> Tracer<'a> {
         arguments: &[NodeId],
     ) -> (NodeId, Option<Columns<'a>>) {
         let node = self.by_class(name, builtin.class, arguments);
+        self.facts.reads_statement |= given::is_statement_text(name);
+        if name == "unnest" {
+            self.may_be_in(node, arguments);
+        }
         if matches!(builtin.kind, Kind::Aggregate) {
             self.depends_on_rows(node);
         }
@@ -305,8 +309,10 @@ impl<'a> Tracer<'a> {
         }
         if let Some(open) = row.open {
             let both: Vec<NodeId> = columns.open.into_iter().chain([open]).collect();
-            let open = self.graph.column(entry, both);
-            columns.open = Some(self.graph.made(vec![open]));
+            let column = self.graph.column(entry, both);
+            let open = self.graph.made(vec![column]);
+            self.may_be(open, &[column]);
+            columns.open = Some(open);
         }
     }
 

@@ -8,6 +8,7 @@ use pg_query::{
 use super::{
     ColumnId, Predicate, Untraceable,
     facts::Name,
+    given,
     graph::{NodeId, Usage},
     guesses::Guesses,
     names::strings,
@@ -88,6 +89,11 @@ impl<'a> Tracer<'a> {
             if let Some(known) = self.env.catalog.relation(*oid) {
                 self.facts.meets_rules |= known.has_rules;
                 self.facts.meets_user_code |= known.has_user_code;
+                self.facts.reads_statement |= known
+                    .columns
+                    .iter()
+                    .filter_map(|column| column.default.as_deref())
+                    .any(given::reads_statement);
             }
         }
         item
@@ -96,7 +102,9 @@ impl<'a> Tracer<'a> {
     /// Puts a value into a column of the target by name, under every relation it may be.
     pub(super) fn put(&mut self, item: &Item<'a>, column: &str, value: NodeId, rows: NodeId) {
         // That a row was changed may tell something as well.
-        let value = self.graph.made(vec![value]);
+        let given = value;
+        let value = self.graph.made(vec![given]);
+        self.may_be(value, &[given]);
         self.graph.imply(value, &[rows]);
         for oid in &item.relations {
             let relation = self.env.catalog.relation(*oid);

@@ -34,9 +34,15 @@ impl<'a> Tracer<'a> {
                 self.column(&names)
             }
             NodeEnum::AConst(_) | NodeEnum::SetToDefault(_) | NodeEnum::AStar(_) => {
-                self.graph.made(Vec::new())
+                let constant = self.graph.made(Vec::new());
+                self.give(constant, node);
+                constant
             }
-            NodeEnum::ParamRef(parameter) => self.parameter(parameter.number),
+            NodeEnum::ParamRef(parameter) => {
+                let value = self.parameter(parameter.number);
+                self.give(value, node);
+                value
+            }
             NodeEnum::TypeCast(cast) => self.cast(cast),
             NodeEnum::FuncCall(call) => self.call(call).0,
             NodeEnum::AExpr(expression) => self.operation(expression),
@@ -48,14 +54,18 @@ impl<'a> Tracer<'a> {
             }
             NodeEnum::CaseExpr(case) => {
                 let mut nodes = self.optional(case.arg.as_deref());
+                let mut results = Vec::new();
                 for when in &case.args {
                     if let Some(NodeEnum::CaseWhen(when)) = when.node.as_ref() {
                         nodes.extend(self.optional(when.expr.as_deref()));
-                        nodes.extend(self.optional(when.result.as_deref()));
+                        results.extend(self.optional(when.result.as_deref()));
                     }
                 }
-                nodes.extend(self.optional(case.defresult.as_deref()));
-                self.graph.made(nodes)
+                results.extend(self.optional(case.defresult.as_deref()));
+                nodes.extend_from_slice(&results);
+                let value = self.graph.made(nodes);
+                self.may_be(value, &results);
+                value
             }
             NodeEnum::NullTest(test) => {
                 let nodes = self.optional(test.arg.as_deref());
@@ -82,12 +92,17 @@ impl<'a> Tracer<'a> {
             NodeEnum::CoalesceExpr(coalesce) => {
                 // Put in place of NULL, these are no guess.
                 let is_empty = |node: &&Node| !literal(node).is_some_and(|text| matches!(&*text, "" | "0"));
-                coalesce.args.iter().filter(is_empty).map(|node| self.expression(node)).collect()
+                let nodes: Vec<NodeId> =
+                    coalesce.args.iter().filter(is_empty).map(|node| self.expression(node)).collect();
+                return self.choose(&nodes);
             }
             NodeEnum::MinMaxExpr(least) => self.all(&least.args),
             NodeEnum::RowExpr(row) => return self.row(&row.args),
             NodeEnum::List(list) => self.all(&list.items),
-            NodeEnum::AArrayExpr(array) => self.all(&array.elements),
+            NodeEnum::AArrayExpr(array) => {
+                let nodes = self.all(&array.elements);
+                return self.choose(&nodes);
+            }
             NodeEnum::NamedArgExpr(argument) => self.optional(argument.arg.as_deref()),
             NodeEnum::MultiAssignRef(source) => self.optional(source.source.as_deref()),
             NodeEnum::ResTarget(target) => self.optional(target.val.as_deref()),
@@ -222,7 +237,9 @@ impl<'a> Tracer<'a> {
             self.facts.called.push(unknown);
             from.push(unknown);
         }
-        self.graph.made(from)
+        let value = self.graph.made(from);
+        self.may_be(value, &[node]);
+        value
     }
 
     fn is_type(&self, oid: u32, name: &str) -> bool {
@@ -355,18 +372,19 @@ impl<'a> Tracer<'a> {
         let outer = std::mem::take(&mut self.refs);
         self.varies = false;
         let mut sides = Vec::new();
-        let mut right = None;
+        let mut operands = Vec::with_capacity(2);
         let mut plain = true;
         for side in [&expression.lexpr, &expression.rexpr].into_iter().filter_map(Option::as_deref) {
             let before = self.refs.len();
             let node = self.expression(side);
-            right = Some(node);
+            operands.push(node);
             let constant = self.refs.len() == before;
             plain &= constant || self.graph.is_identity(node) || is_row_of_columns(side);
             if constant {
                 sides.push(node);
             }
         }
+        self.compares(expression, &operands);
         let operator = self.operator(&expression.name);
         let mut nodes = std::mem::replace(&mut self.refs, outer);
         nodes.extend(operator);
@@ -393,7 +411,7 @@ impl<'a> Tracer<'a> {
                 _ => Usage::Function,
             },
         };
-        let guesses = self.guesses(expression, right);
+        let guesses = self.guesses(expression, operands.get(1).copied());
         self.meet_guesses(nodes, usage, plain && usage == Usage::Equality, guesses);
     }
 

@@ -51,6 +51,8 @@ pub(super) struct Facts {
     pub(super) sets_lexer: bool,
     /// It reads settings, where a session may have kept a value.
     pub(super) reads_settings: bool,
+    /// It reads the text of the statement that is running.
+    pub(super) reads_statement: bool,
     /// It writes to a relation on which rules may do something else.
     pub(super) meets_rules: bool,
     /// It writes to a relation whose triggers, rules or defaults run code of users.

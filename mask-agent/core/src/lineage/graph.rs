@@ -340,6 +340,30 @@ impl Graph {
         }
     }
 
+    /// What a value is as it is, one of these.
+    pub(super) fn copied(&self, id: NodeId) -> &[NodeId] {
+        let node = self.node(id);
+        if node.is_copy { &node.from } else { &[] }
+    }
+
+    /// Whether a value is a stored one as it is, and never a constant.
+    pub(super) fn is_stored(&self, id: NodeId) -> bool {
+        let mut seen = vec![false; self.nodes.len()];
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            if std::mem::replace(&mut seen[id.0 as usize], true) {
+                continue;
+            }
+            let node = self.node(id);
+            let stored = node.base.is_some() && !node.is_view;
+            if node.untraceable.is_some() || !stored && (!node.is_copy || node.from.is_empty()) {
+                return false;
+            }
+            open.extend_from_slice(&node.from);
+        }
+        true
+    }
+
     /// Whether a value is a stored one as it is.
     pub(super) fn is_identity(&self, id: NodeId) -> bool {
         self.is_copy(id) && self.origins(id).is_identity

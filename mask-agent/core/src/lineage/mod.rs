@@ -10,6 +10,8 @@ mod body;
 mod builtins;
 /// Function calls.
 mod call;
+/// COPY.
+mod copy;
 /// Statements that change what names mean.
 mod definition;
 /// Statements that write.
@@ -26,6 +28,8 @@ mod follow;
 mod from;
 /// Functions that reach past the statement they stand in.
 mod functions;
+/// Values the client gives, and where they stand.
+mod given;
 /// Where values come from.
 mod graph;
 /// How many values a column is compared with at once.
@@ -59,11 +63,12 @@ mod utility;
 
 use crate::{catalog::Catalog, policy::Classification};
 
+pub use given::{Executes, Extent, Given, Place, Shows, Value, is_watched};
 pub use graph::{Origins, Usage};
 pub use guesses::{GUESSES_MAX, Guesses};
 pub use overlay::{Made, Overlay, Trigger};
 pub use spelling::{Doubt, doubtful};
-pub use template::template;
+pub use template::{constants, differ_in_constants, template};
 
 /// Whether text in this encoding can be told apart byte by byte where it is ASCII.
 pub(crate) fn is_safe_encoding(name: &str) -> bool {
@@ -256,6 +261,15 @@ pub struct CopyOut {
     pub force_quote: Vec<String>,
 }
 
+/// The form COPY reads rows in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyIn {
+    /// The columns of each row; none where one is not known.
+    pub columns: Vec<Option<ColumnId>>,
+    /// The options as written: name and value.
+    pub options: Vec<(String, Option<String>)>,
+}
+
 /// One statement of a string.
 #[derive(Clone, Debug)]
 pub struct Statement {
@@ -267,6 +281,8 @@ pub struct Statement {
     pub keeps: Option<Keeps>,
     /// Set where the outputs leave as COPY data.
     pub copy: Option<CopyOut>,
+    /// Set where rows come as COPY data: the columns they are put into.
+    pub copy_in: Option<CopyIn>,
     /// What it changes besides rows.
     pub effect: Effect,
     /// Relations it names, with the schema where one is written.
@@ -277,12 +293,18 @@ pub struct Statement {
     pub predicates: Vec<Predicate>,
     /// What it puts where.
     pub writes: Vec<Write>,
+    /// Values the client gives, each at each of its places.
+    pub given: Vec<Given>,
+    /// The prepared statement it executes.
+    pub executes: Option<Executes>,
     /// Arguments of functions that show them elsewhere.
     pub channels: Vec<Channel>,
     /// What it makes or changes by name.
     pub made: Vec<Made>,
     /// The value of `search_path` it sets for the session; an inner none is one nobody knows.
     pub sets_path: Option<Option<Vec<String>>>,
+    /// Code it runs may read the text of the statement.
+    pub reads_statement: bool,
     /// It calls code that cannot be read, and may do anything.
     pub is_opaque: bool,
     /// Its errors and notices may quote what nobody followed.
@@ -291,8 +313,6 @@ pub struct Statement {
     pub calls_user_code: bool,
     /// It writes where rules may do something else.
     pub meets_rules: bool,
-    /// The prepared statement it runs, by its name.
-    pub executes: Option<String>,
     /// It reads large objects.
     pub reads_large_objects: bool,
     /// Why it is not sent, whatever the policy says.
@@ -350,6 +370,7 @@ pub fn analyse(sql: &str, env: &Env<'_>, classes: &Classification) -> Result<Vec
             }
             statements.push(statement);
         }
+        given::count_parameters(sql, &mut statements);
         Ok(statements)
     })
 }

@@ -6,14 +6,16 @@ use pg_query::{
 };
 
 use super::{
-    Channel, ColumnId, CopyOut, Effect, Env, Keeps, LineageError, Made, Origins, Output, Outputs, Predicate,
-    Refusal, Statement, Untraceable, Usage, Write, WriteTarget,
+    Channel, ColumnId, Effect, Env, Keeps, LineageError, Made, Origins, Output, Outputs, Predicate, Refusal,
+    Statement, Untraceable, Usage, Write, WriteTarget,
+    copy::{copy_in, copy_out},
     dml::Probed,
     facts::Name,
     follow::{self, Follow},
     functions,
+    given::{self, Shows},
     graph::Among,
-    names::{literal, strings},
+    names::strings,
     scope::Columns,
     trace::{Put, Query, Target, Tracer},
     tree, utility,
@@ -59,19 +61,22 @@ impl Statement {
             outputs: Outputs::None,
             keeps: None,
             copy: None,
+            copy_in: None,
             effect: Effect::None,
             relations: Vec::new(),
             touched: Vec::new(),
             predicates: Vec::new(),
             writes: Vec::new(),
+            given: Vec::new(),
+            executes: None,
             channels: Vec::new(),
             made: Vec::new(),
             sets_path: None,
+            reads_statement: false,
             is_opaque: false,
             may_quote: false,
             calls_user_code: false,
             meets_rules: false,
-            executes: None,
             reads_large_objects: false,
             refusal: None,
             needs_literals: false,
@@ -132,6 +137,7 @@ impl<'a> Reader<'a> {
             NodeEnum::PrepareStmt(prepare) => {
                 self.needs_literals = true;
                 self.statement.keeps = Some(Keeps::Prepared(prepare.name.clone()));
+                self.tracer.declare(&prepare.argtypes);
                 match prepare.query.as_deref() {
                     Some(query) => match query.node.as_ref() {
                         Some(NodeEnum::SelectStmt(select)) if into_clause(select).is_none() => {
@@ -181,11 +187,13 @@ impl<'a> Reader<'a> {
     ) -> Result<Returned<'a>, LineageError> {
         self.needs_literals = true;
         self.judged(node, classes)?;
+        // The server keeps the query of a materialised view.
+        self.tracer.givens.keeps_text |= create.objtype() == protobuf::ObjectType::ObjectMatview;
+        if let Some(execute) = given::executed(create.query.as_deref()) {
+            self.statement.executes = Some(self.tracer.executes(execute, Shows::Rows));
+        }
         let query = match create.query.as_deref().and_then(|query| query.node.as_ref()) {
-            Some(NodeEnum::ExecuteStmt(execute)) => {
-                self.statement.executes = Some(execute.name.clone());
-                self.tracer.unknown_query(Untraceable::UnknownStatement)
-            }
+            Some(NodeEnum::ExecuteStmt(_)) => self.tracer.unknown_query(Untraceable::UnknownStatement),
             _ => self.tracer.any_query(create.query.as_deref()),
         };
         if let Some(into) = create.into.as_deref() {
@@ -197,6 +205,8 @@ impl<'a> Reader<'a> {
     fn makes(&mut self, into: &protobuf::IntoClause, query: &Query<'a>) {
         self.statement.effect = Effect::Catalog;
         self.needs_literals = true;
+        // Event triggers, which no snapshot knows, are a common place to keep texts of definitions.
+        self.tracer.facts.reads_statement = true;
         let relation = into.rel.as_ref();
         let relation = relation
             .map(|relation| Name { schema: relation.schemaname.clone(), name: relation.relname.clone() });
@@ -220,6 +230,9 @@ impl<'a> Reader<'a> {
                 let names = strings(&copy.attlist);
                 let names = if names.is_empty() { item.names() } else { names };
                 self.tracer.probes(&item, &names, Probed::New);
+                if let [oid] = *item.relations {
+                    self.statement.copy_in = copy_in(copy, self.tracer.env.catalog.relation(oid));
+                }
                 for oid in item.relations {
                     let known = self.tracer.env.catalog.relation(oid);
                     self.tracer.facts.meets_user_code |= known.is_some_and(|known| known.has_user_code);
@@ -270,6 +283,8 @@ impl<'a> Reader<'a> {
         classes: &Classification,
     ) -> Result<Returned<'a>, LineageError> {
         self.needs_literals = true;
+        // A plan shows what is compared.
+        self.tracer.givens.keeps_text = true;
         let mut rows = None;
         if let Some(query) = explain.query.as_deref() {
             match query.node.as_ref() {
@@ -283,6 +298,9 @@ impl<'a> Reader<'a> {
         }
         self.statement.keeps = None;
         self.statement.copy = None;
+        if let Some(executes) = &mut self.statement.executes {
+            executes.shows = Shows::Plan;
+        }
         let prepared = matches!(
             explain.query.as_deref().and_then(|query| query.node.as_ref()),
             Some(NodeEnum::ExecuteStmt(_))
@@ -301,8 +319,8 @@ impl<'a> Reader<'a> {
 
     fn execute(&mut self, execute: &protobuf::ExecuteStmt) -> Returned<'a> {
         self.needs_literals = true;
-        self.statement.executes = Some(execute.name.clone());
         let arguments = self.tracer.all(&execute.params);
+        self.statement.executes = Some(self.tracer.executes(execute, Shows::Rows));
         if self.tracer.facts.calls_user_code {
             // A function may hand a value to the statement, in which it is a constant.
             return Returned::Each(self.tracer.graph.made(arguments));
@@ -318,6 +336,7 @@ impl<'a> Reader<'a> {
         classes: &Classification,
     ) -> Result<Returned<'a>, LineageError> {
         self.needs_literals = true;
+        self.tracer.givens.keeps_text = true;
         self.made_by(kind);
         self.follow(kind, classes);
         self.judged(node, classes)?;
@@ -366,6 +385,7 @@ impl<'a> Reader<'a> {
         statement.predicates.extend(tracer.facts.probes.iter().filter(|probe| sensitive(probe.column)));
         statement.predicates.sort_unstable();
         statement.writes = writes(&tracer);
+        statement.given = tracer.given();
         statement.channels = tracer
             .facts
             .carried
@@ -432,6 +452,8 @@ fn finish_facts(statement: &mut Statement, tracer: &Tracer<'_>) {
     statement.calls_user_code = facts.calls_user_code || facts.meets_user_code;
     statement.meets_rules |= facts.meets_rules;
     statement.reads_large_objects |= facts.reads_large_objects;
+    statement.reads_statement =
+        facts.reads_statement || facts.meets_rules || facts.calls_opaque_code || statement.calls_user_code;
     if statement.effect == Effect::None && (facts.sets || statement.calls_user_code) {
         statement.effect = Effect::Settings;
     }
@@ -531,27 +553,6 @@ fn sorts_by_number(select: &protobuf::SelectStmt) -> bool {
         _ => false,
     };
     select.sort_clause.iter().chain(&select.group_clause).any(constant)
-}
-
-fn copy_out(copy: &protobuf::CopyStmt) -> CopyOut {
-    let mut out = CopyOut { options: Vec::new(), force_quote: Vec::new() };
-    for option in &copy.options {
-        let Some(NodeEnum::DefElem(option)) = option.node.as_ref() else { continue };
-        let argument = option.arg.as_deref();
-        let value = argument.and_then(|node| match node.node.as_ref()? {
-            NodeEnum::String(text) => Some(text.sval.clone()),
-            NodeEnum::Integer(number) => Some(number.ival.to_string()),
-            NodeEnum::Boolean(value) => Some(value.boolval.to_string()),
-            NodeEnum::AStar(_) => Some("*".to_owned()),
-            NodeEnum::List(list) => {
-                out.force_quote.extend(strings(&list.items));
-                None
-            }
-            _ => literal(node),
-        });
-        out.options.push((option.defname.to_lowercase(), value));
-    }
-    out
 }
 
 /// The grammar's name for a statement.

@@ -4,6 +4,12 @@
 //! their constants. Whatever is not certain to be read here as the server's lexer reads it has no template:
 //! comments, escapes, dollar quotes, characters beyond ASCII outside quotes.
 
+use std::ops::Range;
+
+use pg_query::protobuf::Token;
+
+use super::{STACK_BYTES, STACK_PER_BYTE};
+
 /// Stands for a run of digits short enough to be an integer of four bytes in every grammar rule.
 const INTEGER: u8 = 1;
 /// Stands for a decimal.
@@ -42,6 +48,22 @@ pub fn template(sql: &str, out: &mut Vec<u8>) -> bool {
         rest = &rest[taken..];
     }
     true
+}
+
+/// Where string constants stand in a text that was analysed: those of standard SQL, with escapes or between dollars.
+pub fn constants(sql: &str) -> Vec<Range<usize>> {
+    let Ok(scanned) = pg_query::scan(sql) else { return Vec::new() };
+    let constants = scanned.tokens.iter().filter(|token| token.token() == Token::Sconst);
+    constants
+        .filter_map(|token| Some(usize::try_from(token.start).ok()?..usize::try_from(token.end).ok()?))
+        .collect()
+}
+
+/// Whether a text that was analysed and another one are the same statements but for their constants.
+pub fn differ_in_constants(sql: &str, other: &str) -> bool {
+    let room = sql.len().max(other.len()).saturating_mul(STACK_PER_BYTE).min(STACK_BYTES);
+    let of = |sql: &str| pg_query::fingerprint(sql, 0, 0).map(|fingerprint| fingerprint.value).ok();
+    stacker::maybe_grow(room, STACK_BYTES, || of(sql).is_some_and(|one| of(other) == Some(one)))
 }
 
 fn verbatim(text: &[u8], count: usize, out: &mut Vec<u8>) -> usize {

@@ -11,6 +11,7 @@ use super::{
     ColumnId, Env, Untraceable,
     body::Variables,
     facts::{Facts, Name},
+    given::Givens,
     graph::{Graph, Meeting, NodeId, Usage},
     guesses::Guesses,
     names::{output_name, strings, text},
@@ -65,6 +66,7 @@ pub(super) struct Tracer<'a> {
     /// Whether a value was met that differs from row to row without naming a column: an aggregate, `random()`.
     pub(super) varies: bool,
     pub(super) puts: Vec<Put>,
+    pub(super) givens: Givens,
     pub(super) facts: Facts,
     /// Views and functions being read at this moment, one inside the other.
     pub(super) depth: usize,
@@ -85,6 +87,7 @@ impl<'a> Tracer<'a> {
             correlated: Vec::new(),
             varies: false,
             puts: Vec::new(),
+            givens: Givens::default(),
             facts: Facts::default(),
             depth: 0,
             calling: Vec::new(),
@@ -455,7 +458,7 @@ impl<'a> Tracer<'a> {
                     all.list.extend(item.columns.list);
                     if let Some(open) = item.columns.open {
                         let both: Vec<NodeId> = all.open.into_iter().chain([open]).collect();
-                        all.open = Some(self.graph.made(both));
+                        all.open = Some(self.choose(&both));
                     }
                 }
                 return all;

@@ -10,15 +10,51 @@ const DIMENSIONS_MAX: u32 = 6;
 
 /// Appends the array with every element masked; false where it is none.
 pub(super) fn write(format: Format, mask: &TextMask, key: &MaskKey, value: &[u8], out: &mut Vec<u8>) -> bool {
+    let mut element = |element: &[u8], out: &mut Vec<u8>| mask.element(key, element, out);
     let done = match format {
-        Format::Binary => binary(mask, key, value, out),
-        Format::Text => text(mask, key, value, out),
+        Format::Binary => binary(&mut element, value, out),
+        Format::Text => text(&mut element, value, out),
     };
     done.is_some()
 }
 
+/// Writes an element in place of one.
+type Element<'a> = dyn FnMut(&[u8], &mut Vec<u8>) + 'a;
+
+/// Appends an array a client wrote with every element rewritten; false where it is none, or none of text, or written
+/// otherwise than drivers do.
+pub(super) fn rewrite(format: Format, value: &[u8], element: &mut Element<'_>, out: &mut Vec<u8>) -> bool {
+    let done = match format {
+        Format::Binary => has_text(value).then(|| binary(element, value, out)).flatten(),
+        Format::Text => is_plain(value).then(|| text(element, value, out)).flatten(),
+    };
+    done.is_some()
+}
+
+/// Whether a binary array's elements are `text`, `varchar` or `char`.
+fn has_text(value: &[u8]) -> bool {
+    let element = value.get(8..).and_then(<[u8]>::first_chunk::<4>);
+    element.is_some_and(|oid| matches!(u32::from_be_bytes(*oid), 25 | 1042 | 1043))
+}
+
+/// Whether elements without quotes are what stands there: no blanks around them, no escapes in them.
+fn is_plain(value: &[u8]) -> bool {
+    let mut rest = value;
+    while let [first, after @ ..] = rest {
+        rest = match first {
+            b'"' => match quoted(after).and_then(|length| after.get(length + 1..)) {
+                Some(after @ [b',' | b'}', ..]) => after,
+                _ => return false,
+            },
+            byte if byte.is_ascii_whitespace() || *byte == b'\\' || *byte == 0x0b => return false,
+            _ => after,
+        };
+    }
+    true
+}
+
 /// Dimensions, flags, element type; size and lower bound of each; then elements with their lengths.
-fn binary(mask: &TextMask, key: &MaskKey, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
+fn binary(rewrite: &mut Element<'_>, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let dimensions = u32::from_be_bytes(*value.first_chunk()?);
     if dimensions > DIMENSIONS_MAX {
         return None;
@@ -36,7 +72,7 @@ fn binary(mask: &TextMask, key: &MaskKey, value: &[u8], out: &mut Vec<u8>) -> Op
         let (element, after) = after.split_at_checked(usize::try_from(length).ok()?)?;
         let start = out.len();
         out.extend_from_slice(&[0; 4]);
-        mask.element(key, element, out);
+        rewrite(element, out);
         let length = i32::try_from(out.len() - start - 4).ok()?;
         out[start..start + 4].copy_from_slice(&length.to_be_bytes());
         rest = after;
@@ -45,7 +81,7 @@ fn binary(mask: &TextMask, key: &MaskKey, value: &[u8], out: &mut Vec<u8>) -> Op
 }
 
 /// The output of `array_out`: bounds that do not start at 1, then braces, commas, NULL and elements.
-fn text(mask: &TextMask, key: &MaskKey, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
+fn text(rewrite: &mut Element<'_>, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let open = value.iter().position(|byte| *byte == b'{')?;
     let bounds = &value[..open];
     let is_bound = |byte: &u8| byte.is_ascii_digit() || b"[]:=+-".contains(byte);
@@ -75,9 +111,9 @@ fn text(mask: &TextMask, key: &MaskKey, value: &[u8], out: &mut Vec<u8>) -> Opti
                 let element = &after[..length];
                 if element.contains(&b'\\') {
                     unescape(element, &mut unescaped);
-                    quote(mask, key, &unescaped, out);
+                    quote(rewrite, &unescaped, out);
                 } else {
-                    quote(mask, key, element, out);
+                    quote(rewrite, element, out);
                 }
                 rest = &after[length + 1..];
             }
@@ -87,7 +123,7 @@ fn text(mask: &TextMask, key: &MaskKey, value: &[u8], out: &mut Vec<u8>) -> Opti
                 if element.eq_ignore_ascii_case(b"NULL") {
                     out.extend_from_slice(element);
                 } else {
-                    quote(mask, key, element, out);
+                    quote(rewrite, element, out);
                 }
                 rest = &rest[length..];
             }
@@ -115,11 +151,11 @@ fn unescape(element: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends an element masked and in quotes, which are right for every text.
-fn quote(mask: &TextMask, key: &MaskKey, element: &[u8], out: &mut Vec<u8>) {
+/// Appends an element rewritten and in quotes, which are right for every text.
+fn quote(rewrite: &mut Element<'_>, element: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     let start = out.len();
-    mask.element(key, element, out);
+    rewrite(element, out);
     let is_special = |byte: &u8| matches!(byte, b'"' | b'\\');
     let mut from = out.len();
     let specials = out[start..].iter().filter(|byte| is_special(byte)).count();

@@ -42,9 +42,9 @@ use crate::{catalog::TypeShape, policy::ColumnRule};
 
 pub use copy::{CopyFormat, CopyMasker, CopyPlan, ForceQuote};
 pub use keys::{KeyRing, MaskKey};
-pub use recognise::{Placeholder, placeholder};
+pub use recognise::{Placeholder, TextForm, placeholder, written_back};
 pub use row::mask_row;
-pub use token::unmask_token;
+pub use token::{TOKEN_PREFIX, turn_back, unmask_token};
 
 /// How a value stands on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@
 //! Not recognised, because a value may look the same: hashes (so do MD5 sums), other values that keep their shape,
 //! UUIDs, numbers, dates, a pattern without letters (`000-00-0000`), and constants of types other than text.
 
-use super::{redact, shape, token};
-use crate::policy::MaskKind;
+use super::{CellPlan, CellRule, Format, array, redact, shape, token};
+use crate::{catalog::TypeShape, policy::MaskKind};
 
 /// Fewer of these are part of ordinary text.
 const STARS_MIN: usize = 3;
@@ -27,6 +27,45 @@ pub enum Placeholder {
     Pattern,
     /// A token.
     Token,
+}
+
+/// How a column holds text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextForm {
+    /// As elements of an array.
+    Array,
+    /// As it is.
+    Text,
+}
+
+impl TextForm {
+    /// That of a type; none where it holds other values.
+    pub fn of(type_oid: u32, shape: Option<&TypeShape>) -> Option<Self> {
+        let (format, rule) = (Format::Text, CellRule::Redact);
+        let cell = CellPlan { type_oid, type_modifier: -1, format, rule, shape: shape.cloned() };
+        if redact::width(&cell).is_some() {
+            return Some(Self::Text);
+        }
+        redact::element_cell(&cell).and_then(|element| redact::width(&element)).map(|_| Self::Array)
+    }
+}
+
+/// What a value that is put into a masked column is, or an element of it, if masks have made it.
+pub fn written_back(mask: &MaskKind, form: TextForm, format: Format, value: &[u8]) -> Option<Placeholder> {
+    let of = |value: &[u8]| std::str::from_utf8(value).ok().and_then(|text| placeholder(Some(mask), text));
+    match form {
+        TextForm::Text => of(value),
+        TextForm::Array => {
+            let mut found = None;
+            array::rewrite(
+                format,
+                value,
+                &mut |element, _| found = found.or_else(|| of(element)),
+                &mut Vec::new(),
+            );
+            found
+        }
+    }
 }
 
 /// What a text is, if masks have made it; `mask` is that of its column, where it has one.

@@ -5,11 +5,12 @@
 //! mskt_ + base32(version of the key, AES-SIV(value))     28 characters at least; can be turned back
 //! ```
 
-use super::{KeyRing, MaskKey, kind::contains, redact::Width};
+use super::{Format, KeyRing, MaskKey, TextForm, array, kind::contains, redact::Width};
 use crate::policy::{ColumnRule, MaskKind};
 
 /// How every token begins.
-pub(super) const PREFIX: &str = "mskt_";
+pub const TOKEN_PREFIX: &str = "mskt_";
+pub(super) const PREFIX: &str = TOKEN_PREFIX;
 /// Characters of a token's body: 80 bits do not collide.
 pub(super) const BODY_CHARACTERS: usize = 16;
 /// In columns of fewer characters a token would soon stand for two values.
@@ -94,6 +95,33 @@ pub fn unmask_token(keys: &KeyRing, rule: &ColumnRule, text: &str) -> Option<Str
     let key = keys.version(u16::from_be_bytes(*version))?;
     key.siv().decrypt_inout_detached([rule.scope()], (&mut *value).into(), &(*tag).into()).ok()?;
     String::from_utf8(value.to_vec()).ok()
+}
+
+/// A value in which reversible tokens are turned back: itself, or elements of an array of text; none where there is
+/// none.
+pub fn turn_back(
+    keys: &KeyRing,
+    rule: &ColumnRule,
+    form: TextForm,
+    format: Format,
+    value: &[u8],
+) -> Option<Vec<u8>> {
+    let turned = |value: &[u8]| unmask_token(keys, rule, std::str::from_utf8(value).ok()?);
+    match form {
+        TextForm::Text => turned(value).map(String::into_bytes),
+        TextForm::Array => {
+            let (mut out, mut any) = (Vec::with_capacity(value.len()), false);
+            let mut element = |element: &[u8], out: &mut Vec<u8>| match turned(element) {
+                Some(text) => {
+                    any = true;
+                    out.extend_from_slice(text.as_bytes());
+                }
+                None => out.extend_from_slice(element),
+            };
+            let whole = array::rewrite(format, value, &mut element, &mut out);
+            (whole && any).then_some(out)
+        }
+    }
 }
 
 /// Whether a text is a token of either form.

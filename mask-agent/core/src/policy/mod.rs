@@ -3,6 +3,7 @@
 mod classify;
 mod denial;
 mod file;
+mod given;
 mod mask;
 mod rules;
 mod ruling;
@@ -13,9 +14,11 @@ use std::sync::Arc;
 
 use crate::catalog::Catalog;
 
+pub use crate::lineage::Refusal;
 pub use classify::Classification;
 pub use denial::{Denial, denials};
 pub use file::PolicyError;
+pub use given::{ComparedConstant, ComparedParameter, CopyIn, FilledColumn, GivenRuling};
 pub use rules::{Admission, Budget, Budgeted, Charge, Cost, Derived, Rules, Use, Written};
 pub use ruling::{ColumnRuling, Rows, Ruled, Taint, column_name, rule, standing_taints};
 pub use schema::schema;

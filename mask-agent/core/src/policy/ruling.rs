@@ -5,12 +5,14 @@ use std::sync::Arc;
 use super::{
     Classification, ColumnRule,
     denial::Denial,
+    given::{CopyIn, GivenRuling},
     rules::{Budgeted, Rules},
 };
 use crate::{
     catalog::Catalog,
     lineage::{
-        self, ColumnId, CopyOut, Keeps, Origins, Output, Outputs, Statement, Usage, Write, WriteTarget,
+        self, ColumnId, CopyOut, Executes, Keeps, Origins, Output, Outputs, Statement, Usage, Write,
+        WriteTarget,
     },
     masking::CellRule,
 };
@@ -71,10 +73,18 @@ pub struct Ruled {
     pub withholds: bool,
     /// Uses of masked columns that cost budget, each as often as it stands there.
     pub budgeted: Vec<Budgeted>,
-    /// The prepared statement it runs, whose uses it repeats.
-    pub executes: Option<String>,
     /// Columns it puts masked values into.
     pub taints: Vec<Taint>,
+    /// What becomes of values the client gives with it.
+    pub given: GivenRuling,
+    /// Masked columns that its COPY data is put into.
+    pub copy_in: Option<CopyIn>,
+    /// The prepared statement it executes, whose uses it repeats.
+    pub executes: Option<Executes>,
+    /// It changes rows.
+    pub writes: bool,
+    /// Code it runs may read its text.
+    pub reads_statement: bool,
     /// Why it is not sent.
     pub denial: Option<Denial>,
 }
@@ -95,8 +105,11 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
     let used = judge.used(statement);
     let masked = statement.predicates.iter().filter(|use_| judge.is_masked(use_.column));
     let budgeted = masked.filter_map(|use_| Budgeted::of(use_, rules)).collect();
+    let (given, writes_back) = judge.given(statement);
     let always = statement.refusal.clone().map(Denial::always);
-    let denial = always.or_else(|| judge.denial(statement, &rows, &taints, &used, rules));
+    let denial = always
+        .or_else(|| judge.denial(statement, &rows, &taints, &used, rules))
+        .or(writes_back.map(Denial::always));
     Ruled {
         rows,
         keeps: statement.keeps.clone(),
@@ -105,6 +118,10 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
         budgeted,
         executes: statement.executes.clone(),
         taints,
+        given,
+        copy_in: judge.copy_in(statement),
+        writes: !statement.writes.is_empty(),
+        reads_statement: statement.reads_statement,
         denial,
     }
 }
@@ -150,7 +167,7 @@ impl Judge<'_> {
         ColumnRuling { name, cell, rule, origins: origins.clone(), type_oid, type_modifier }
     }
 
-    fn type_of(&self, column: ColumnId) -> (u32, i32) {
+    pub(super) fn type_of(&self, column: ColumnId) -> (u32, i32) {
         let relation = self.catalog.relation(column.relation);
         let found =
             relation.and_then(|relation| relation.columns.iter().find(|known| known.number == column.number));
@@ -173,7 +190,7 @@ impl Judge<'_> {
     }
 
     /// The rule of the columns a value is one of, where they all have the same.
-    fn identity(&self, origins: &Origins) -> Option<&ColumnRule> {
+    pub(super) fn identity(&self, origins: &Origins) -> Option<&ColumnRule> {
         if !origins.is_identity {
             return None;
         }

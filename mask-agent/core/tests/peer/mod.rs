@@ -104,7 +104,18 @@ impl Default for Peer {
 impl Peer {
     /// A session that is logged in and has said nothing yet.
     pub fn ready() -> Self {
-        let mut peer = Self::default();
+        Self::ready_under(&Policy::zero_config())
+    }
+
+    /// The same under another policy.
+    pub fn ready_under(policy: &Policy) -> Self {
+        Self::ready_with(snapshot().catalog.clone(), policy)
+    }
+
+    /// The same in another database.
+    pub fn ready_with(catalog: Arc<Catalog>, policy: &Policy) -> Self {
+        let snapshot = Arc::new(Snapshot::new(catalog, policy, &[], Arc::default()));
+        let mut peer = Self { snapshot, ..Self::default() };
         for (from, bytes) in login() {
             peer.feed(from, &bytes);
         }
@@ -214,7 +225,23 @@ pub fn parse(name: &str, sql: &str) -> Vec<u8> {
 }
 
 pub fn bind(portal: &str, name: &str, formats: &[i16]) -> Vec<u8> {
-    let mut body = format!("{portal}\0{name}\0\0\0\0\0").into_bytes();
+    bind_with(portal, name, &[], formats)
+}
+
+/// Bind with parameters, each with its format.
+pub fn bind_with(portal: &str, name: &str, parameters: &[(i16, Option<&[u8]>)], formats: &[i16]) -> Vec<u8> {
+    let mut body = format!("{portal}\0{name}\0").into_bytes();
+    let count = u16::try_from(parameters.len()).unwrap().to_be_bytes();
+    body.extend_from_slice(&count);
+    for (format, _) in parameters {
+        body.extend_from_slice(&format.to_be_bytes());
+    }
+    body.extend_from_slice(&count);
+    for (_, value) in parameters {
+        let length = value.map_or(-1, |value| i32::try_from(value.len()).unwrap());
+        body.extend_from_slice(&length.to_be_bytes());
+        body.extend_from_slice(value.unwrap_or_default());
+    }
     body.extend_from_slice(&u16::try_from(formats.len()).unwrap().to_be_bytes());
     for format in formats {
         body.extend_from_slice(&format.to_be_bytes());

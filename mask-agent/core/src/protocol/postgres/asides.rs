@@ -38,8 +38,10 @@ impl PostgresSession {
     }
 
     pub(super) fn notice(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) {
-        if self.phase == Phase::Ready && self.withholds() {
-            out.client.message(|out| write_scrubbed(out, b'N', body));
+        // The server's log quotes texts and parameters, whenever it is done with them.
+        let quotes = self.has_turned && self.enforces() && is_log(body);
+        if self.phase == Phase::Ready && (quotes || self.withholds()) {
+            out.client.message(|out| write_scrubbed(out, b'N', body, None));
         } else {
             out.client.pass(range);
         }
@@ -102,4 +104,20 @@ impl PostgresSession {
         });
         Ok(())
     }
+}
+
+/// Whether a notice is one of those the server writes for its log.
+fn is_log(body: &[u8]) -> bool {
+    let mut fields = Fields::new(body);
+    let (mut severity, mut named) = (None, None);
+    while let Some(kind) = fields.byte().filter(|kind| *kind != 0) {
+        let Some(value) = fields.string() else { return true };
+        match kind {
+            // Translated, and not sent by itself before 9.6.
+            b'S' => named = Some(value),
+            b'V' => severity = Some(value),
+            _ => {}
+        }
+    }
+    !matches!(severity.or(named), Some(b"NOTICE" | b"WARNING" | b"INFO"))
 }

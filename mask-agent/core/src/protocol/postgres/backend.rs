@@ -151,6 +151,7 @@ impl PostgresSession {
                 if matches!(self.queue.head(), Some(Reply::Execute { .. })) {
                     self.queue.drop_syncs();
                 }
+                self.begin_copy_in();
                 out.client.pass(range);
             }
             b'H' => self.copy_out(range, body, out)?,
@@ -361,6 +362,9 @@ impl PostgresSession {
             _ => return None,
         };
         for _ in 0..NAMES_DEEP_MAX {
+            if self.hides_plan(&source) {
+                return None;
+            }
             source = match source.rows()? {
                 Ruling::Columns(_) | Ruling::Each(_) | Ruling::None => return Some(source),
                 Ruling::Cursor(name) => Self::source_of(&self.portals.get(name.as_bytes())?.prepared),
@@ -386,7 +390,7 @@ impl PostgresSession {
     fn command_complete(&mut self, range: Range<usize>, out: &mut Outbox) -> Result<(), SessionError> {
         self.begin(out, None);
         let statement = self.head_statement().cloned();
-        self.copy = None;
+        self.end_copy();
         self.keep();
         match self.queue.head_mut() {
             Some(Reply::Execute { .. }) => {
@@ -501,16 +505,17 @@ impl PostgresSession {
         if matches!(self.queue.head(), None | Some(Reply::Sync)) {
             // Nothing is owed: the server ends the connection (57P01 and its like), or COMMIT at Sync failed.
             if self.tainted && self.enforces() {
-                out.client.message(|out| write_scrubbed(out, b'E', body));
+                out.client.message(|out| write_scrubbed(out, b'E', body, None));
             } else {
                 out.client.pass(range);
             }
             return;
         }
         self.next_path = None;
-        self.copy = None;
+        self.end_copy();
         self.begin(out, None);
         let withholds = self.withholds();
+        let turned = self.head_statement().and_then(|statement| statement.turned.clone());
         let mut state = sqlstate(body).filter(|state| !withholds || is_known(state));
         let fault = match self.queue.head_mut() {
             Some(Reply::Refused { fault, .. }) => Some(fault.clone()),
@@ -518,13 +523,13 @@ impl PostgresSession {
                 *told = true;
                 Some(fault.clone())
             }
-            _ => None,
+            _ => self.copy_refused.take(),
         };
         if let Some(fault) = &fault {
             state = Some(fault.sqlstate.to_owned());
             out.client.message(|out| fault.write(out));
-        } else if withholds {
-            out.client.message(|out| write_scrubbed(out, b'E', body));
+        } else if withholds || turned.is_some() {
+            out.client.message(|out| write_scrubbed(out, b'E', body, turned.as_deref()));
         } else {
             out.client.pass(range);
         }

@@ -1,6 +1,7 @@
 //! Errors we write, and errors of the server with everything that may quote a cell taken out.
 
 use super::{
+    edit::{Edit, position},
     frame::{Fields, put, put_string},
     sqlstate::is_known,
 };
@@ -27,23 +28,23 @@ pub(super) const SYNTAX: &str = "42601";
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
     pub(super) severity: &'static str,
+    /// One machine-readable word; empty where nothing is refused.
+    pub(super) code: &'static str,
     pub(super) sqlstate: &'static str,
     pub(super) message: String,
     pub(super) detail: Option<String>,
     pub(super) hint: Option<&'static str>,
-    /// One machine-readable word; empty where nothing is refused.
-    pub(super) code: &'static str,
 }
 
 impl Fault {
     pub(super) fn fatal(sqlstate: &'static str, message: &str) -> Self {
         Self {
             severity: "FATAL",
+            code: "",
             sqlstate,
             message: format!("mask-agent: {message}"),
             detail: None,
             hint: None,
-            code: "",
         }
     }
 
@@ -66,11 +67,11 @@ impl Fault {
     ) -> Self {
         Self {
             severity: "ERROR",
+            code,
             sqlstate,
             message: format!("mask-agent: {message}"),
             detail: Some(serde_json::json!({ "code": code }).to_string()),
             hint: Some(hint),
-            code,
         }
     }
 
@@ -78,11 +79,11 @@ impl Fault {
     pub(super) fn masked(list: &str, columns: &[MaskedColumn]) -> Self {
         Self {
             severity: "NOTICE",
+            code: "masked",
             sqlstate: "00000",
             message: format!("mask-agent: masked columns: {list}"),
             detail: Some(serde_json::json!({ "code": "masked", "columns": columns }).to_string()),
             hint: Some("Values of these columns are placeholders; do not reason on them."),
-            code: "",
         }
     }
 
@@ -125,8 +126,10 @@ pub(super) fn sqlstate(body: &[u8]) -> Option<String> {
 /// PostgreSQL puts values into the message ("invalid input syntax for type integer: …"), the detail ("Key
 /// (email)=(…)"), the hint, the context and the internal query. A SQLSTATE of the server's stays, because drivers branch on
 /// it, and so do the names of the objects and the position, which come from the catalog and the client.
-pub(super) fn write_scrubbed(out: &mut Vec<u8>, kind: u8, body: &[u8]) {
-    let is_about_text = is_about_text(kind, body);
+///
+/// Where the server was told another text than the client sent, `turned` says how they differ.
+pub(super) fn write_scrubbed(out: &mut Vec<u8>, kind: u8, body: &[u8], turned: Option<&[Edit]>) {
+    let is_about_text = is_about_text(kind, body) && (turned.is_none() || is_about_names(body));
     put(out, kind, |out| {
         let mut fields = Fields::new(body);
         let mut state = "XX000";
@@ -143,6 +146,11 @@ pub(super) fn write_scrubbed(out: &mut Vec<u8>, kind: u8, body: &[u8]) {
                     keep(out, kind, state.as_bytes());
                 }
                 // Constraint names ('n') are kept out: RAISE … USING CONSTRAINT can name a value.
+                b'P' if turned.is_some() => {
+                    let at = std::str::from_utf8(value).ok().and_then(|at| at.parse().ok());
+                    let at = at.map(|at| position(turned.unwrap_or_default(), at).to_string());
+                    keep(out, kind, at.unwrap_or_default().as_bytes());
+                }
                 b'S' | b'V' | b'P' => keep(out, kind, value),
                 b'M' | b'H' | b'F' | b'L' | b'R' if is_about_text => keep(out, kind, value),
                 _ => {}
@@ -170,6 +178,11 @@ fn is_about_text(kind: u8, body: &[u8]) -> bool {
         position |= field == b'P';
     }
     position && kind == b'E'
+}
+
+/// Whether an error names columns, relations, functions or types, and quotes no constants.
+fn is_about_names(body: &[u8]) -> bool {
+    sqlstate(body).is_some_and(|state| state.starts_with("42") && state != "42601")
 }
 
 /// What the class of a SQLSTATE means, in the words of PostgreSQL's appendix A.

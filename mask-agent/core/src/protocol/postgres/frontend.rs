@@ -7,11 +7,13 @@ use std::ops::Range;
 
 use super::{
     FRAME_BYTES_MAX,
+    copy_in::CopyEnd,
     error::{Fault, LIMIT, PROTOCOL, UNSUPPORTED},
     frame::{Fields, HEADER_BYTES, header, put, put_string},
     queue::{Analysed, Asker, Reply, Statement},
     session::{Asked, Phase, PostgresSession, Sent},
     startup::{self, Packet, Startup},
+    tokens::{SentAs, Turning, stale},
 };
 use crate::lineage::Keeps;
 use crate::session::{Login, Outbox, SessionError, Want};
@@ -31,7 +33,7 @@ pub(super) const QUEUE_MAX: usize = 65_536;
 impl PostgresSession {
     pub(super) fn client(&mut self, bytes: &[u8], out: &mut Outbox) -> Result<usize, SessionError> {
         let mut at = 0;
-        while at < bytes.len() && !self.waiting && self.queue.len() < QUEUE_MAX {
+        while at < bytes.len() && !self.waiting && !self.settling && self.queue.len() < QUEUE_MAX {
             if self.phase == Phase::Opening {
                 let Some(count) = self.open(&bytes[at..], at, out)? else { break };
                 at += count;
@@ -39,6 +41,9 @@ impl PostgresSession {
             }
             if self.client_pass > 0 {
                 let count = self.client_pass.min(bytes.len() - at);
+                if let Some(scan) = &mut self.copy_in {
+                    scan.read(&bytes[at..at + count]);
+                }
                 out.server.0.input(at..at + count);
                 self.client_pass -= count;
                 at += count;
@@ -65,7 +70,11 @@ impl PostgresSession {
                 return Err(Self::fatal(out, PROTOCOL, why, SessionError::Client(why)));
             }
             if kind == b'd' && self.phase == Phase::Ready {
-                self.client_pass = HEADER_BYTES + length;
+                self.refuses_copy(CopyEnd::Open, out);
+                // What is looked at is only the body.
+                out.server.0.input(at..at + HEADER_BYTES);
+                at += HEADER_BYTES;
+                self.client_pass = length;
                 continue;
             }
             if length > FRAME_BYTES_MAX {
@@ -145,7 +154,7 @@ impl PostgresSession {
             b'P' => return self.parse(range, body, out),
             b'B' => return self.bind(range, body, out),
             b'D' | b'C' => self.describe_or_close(kind, range, body, out)?,
-            b'E' => self.execute(range, body, out)?,
+            b'E' => return self.execute(range, body, out),
             b'S' => {
                 if !body.is_empty() {
                     return Err(SessionError::Client("Sync has a body"));
@@ -158,6 +167,7 @@ impl PostgresSession {
             b'X' => {
                 out.server.0.input(range);
             }
+            b'c' if self.refuses_copy(CopyEnd::Done, out) => {}
             b'H' | b'c' | b'f' => out.server.0.input(range),
             _ => return Err(SessionError::Client("unexpected message")),
         }
@@ -183,7 +193,7 @@ impl PostgresSession {
         let sql = fields.string().filter(|_| fields.is_empty());
         let sql = sql.ok_or(SessionError::Client("malformed Query"))?;
         let Some(analysed) = self.analysed(sql, out) else { return Ok(false) };
-        let statement = Statement { sql: self.encodings.text(sql).into(), analysed };
+        let mut statement = Statement { sql: self.encodings.text(sql).into(), turned: None, analysed };
         // A simple query ends the unnamed statement and portal.
         self.forget(b"");
         self.undescribed.remove(&b""[..]);
@@ -192,6 +202,19 @@ impl PostgresSession {
             self.queue.push(Reply::RefusedQuery { fault, statement: Some(statement), told: false });
             return Ok(true);
         }
+        let turned = match self.turn_text(&statement, sql, SentAs::Query) {
+            Turning::Nothing => None,
+            Turning::Turned(turned) => Some(turned),
+            Turning::Wait => {
+                self.settle(out);
+                return Ok(false);
+            }
+            Turning::Refused(fault) => {
+                Self::put_query(out);
+                self.queue.push(Reply::RefusedQuery { fault, statement: Some(statement), told: false });
+                return Ok(true);
+            }
+        };
         if !self.remembers(&statement.analysed, out) {
             return Ok(false);
         }
@@ -200,7 +223,12 @@ impl PostgresSession {
             self.queue.push(Reply::RefusedQuery { fault, statement: Some(statement), told: false });
             return Ok(true);
         }
-        out.server.0.input(range);
+        if let Some(turned) = &turned {
+            self.turned(&mut statement, b"", turned);
+            out.server.0.scratch(|out| put(out, b'Q', |out| put_string(out, turned.text.as_bytes())));
+        } else {
+            out.server.0.input(range);
+        }
         self.transaction_may_end();
         self.sends(&statement.analysed);
         let epoch = self.epoch;
@@ -208,7 +236,7 @@ impl PostgresSession {
             && let Some(Keeps::Prepared(name)) = &part.keeps
         {
             // The protocol's Bind finds it as well.
-            let sent = Sent { statement: statement.clone(), epoch, described: false };
+            let sent = Sent { statement: statement.clone(), epoch, described: false, odd: Vec::new() };
             self.forget(name.as_bytes());
             self.statements_bytes += statement.sql.len();
             self.sent.insert(name.clone().into_bytes(), sent);
@@ -241,9 +269,9 @@ impl PostgresSession {
         let sql = fields.string().ok_or_else(malformed)?;
         let types = fields.int16().ok_or_else(malformed)?;
         let types = usize::try_from(types).map_err(|_| malformed())?;
-        fields.bytes(types * 4).filter(|_| fields.is_empty()).ok_or_else(malformed)?;
+        let types = fields.bytes(types * 4).filter(|_| fields.is_empty()).ok_or_else(malformed)?;
         let Some(analysed) = self.analysed(sql, out) else { return Ok(false) };
-        let statement = Statement { sql: self.encodings.text(sql).into(), analysed };
+        let mut statement = Statement { sql: self.encodings.text(sql).into(), turned: None, analysed };
         if let Some(fault) = statement.analysed.refusal.clone().filter(|_| self.enforces()) {
             self.forget(name);
             Self::put_parse(out);
@@ -258,14 +286,37 @@ impl PostgresSession {
             self.queue.push(Reply::Refused { fault, statement: Some(statement) });
             return Ok(true);
         }
-        let sent = Sent { statement: statement.clone(), epoch: self.epoch, described: false };
+        let turned = match self.turn_text(&statement, sql, SentAs::Parse) {
+            Turning::Nothing | Turning::Wait => None,
+            Turning::Turned(turned) => Some(turned),
+            Turning::Refused(fault) => {
+                self.forget(name);
+                Self::put_parse(out);
+                self.queue.push(Reply::Refused { fault, statement: Some(statement) });
+                return Ok(true);
+            }
+        };
+        if let Some(turned) = &turned {
+            self.turned(&mut statement, name, turned);
+        }
+        let epoch = self.epoch;
+        let mut sent = Sent { statement: statement.clone(), epoch, described: false, odd: Vec::new() };
+        sent.declare(types);
         self.statements_bytes = bytes;
         if let Some(before) = self.sent.insert(name.to_vec(), sent) {
             self.statements_bytes -= before.statement.sql.len();
         }
         self.keep_uses_of(name, &statement.analysed.budgeted);
-        out.server.0.input(range);
-        let epoch = self.epoch;
+        match turned {
+            Some(turned) => out.server.0.scratch(|out| {
+                put(out, b'P', |out| {
+                    put_string(out, name);
+                    put_string(out, turned.text.as_bytes());
+                    out.extend_from_slice(&body[body.len() - types.len() - 2..]);
+                });
+            }),
+            None => out.server.0.input(range),
+        }
         self.queue.push(Reply::Parse { name: name.to_vec(), statement, epoch });
         Ok(true)
     }
@@ -294,6 +345,19 @@ impl PostgresSession {
             }
         }
         let statement = self.sent.get(name).map(|sent| sent.statement.clone());
+        let turned = match self.turn_parameters(name, parameters) {
+            Turning::Nothing => None,
+            Turning::Turned(turned) => Some(turned),
+            Turning::Wait => {
+                self.settle(out);
+                return Ok(false);
+            }
+            Turning::Refused(fault) => {
+                Self::put_parse(out);
+                self.queue.push(Reply::Refused { fault, statement });
+                return Ok(true);
+            }
+        };
         if let Some(statement) = &statement {
             if !self.remembers(&statement.analysed, out) {
                 return Ok(false);
@@ -311,7 +375,21 @@ impl PostgresSession {
             }
             self.sends(&statement.analysed);
         }
-        out.server.0.input(range);
+        match turned {
+            Some(turned) => {
+                self.has_turned = true;
+                out.server.0.scratch(|out| {
+                    put(out, b'B', |out| {
+                        put_string(out, portal);
+                        put_string(out, name);
+                        out.extend_from_slice(&turned);
+                        let after = portal.len() + name.len() + 2 + parameters.len();
+                        out.extend_from_slice(&body[after..]);
+                    });
+                });
+            }
+            None => out.server.0.input(range),
+        }
         let (portal, name, epoch) = (portal.to_vec(), name.to_vec(), self.epoch);
         self.queue.push(Reply::Bind { portal, name, formats, statement, epoch });
         Ok(true)
@@ -329,8 +407,11 @@ impl PostgresSession {
         let before = self.sent.get(name)?.statement.clone();
         let analysed = self.analysed_text(&before.sql, out)?;
         if let Some(fault) = analysed.refusal.clone().filter(|_| self.enforces()) {
-            let statement = Some(Statement { sql: before.sql, analysed });
+            let statement = Some(Statement { analysed, ..before });
             return Some(Err(Reply::Refused { fault, statement }));
+        }
+        if !self.still_turns(&before, &analysed) && self.enforces() {
+            return Some(Err(Reply::Refused { fault: stale(), statement: Some(before) }));
         }
         let epoch = self.epoch;
         if let Some(sent) = self.sent.get_mut(name) {
@@ -342,10 +423,22 @@ impl PostgresSession {
     }
 
     /// A portal whose columns nobody asked for is described first; the answer is not shown to the client.
-    fn execute(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) -> Result<(), SessionError> {
+    fn execute(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) -> Result<bool, SessionError> {
         let mut fields = Fields::new(body);
         let portal = fields.string().filter(|_| fields.int32().is_some() && fields.is_empty());
         let portal = portal.ok_or(SessionError::Client("malformed Execute"))?;
+        match self.may_run(portal) {
+            Turning::Nothing | Turning::Turned(()) => {}
+            Turning::Wait => {
+                self.settle(out);
+                return Ok(false);
+            }
+            Turning::Refused(fault) => {
+                Self::put_parse(out);
+                self.queue.push(Reply::Refused { fault, statement: None });
+                return Ok(true);
+            }
+        }
         if let Some(name) = self.undescribed.remove(portal) {
             out.server.0.scratch(|out| {
                 put(out, b'D', |out| {
@@ -360,7 +453,7 @@ impl PostgresSession {
         }
         out.server.0.input(range);
         self.queue.push(Reply::Execute { portal: portal.to_vec() });
-        Ok(())
+        Ok(true)
     }
 
     fn describe_or_close(

@@ -11,6 +11,10 @@ mod backend;
 mod budget;
 /// COPY to the client.
 mod copy;
+/// COPY from the client.
+mod copy_in;
+/// Other constants and parameters than the client's.
+mod edit;
 /// What the bytes of statements and values mean.
 mod encoding;
 /// Errors we write, and errors of the server with everything that may quote a cell taken out.
@@ -37,6 +41,8 @@ mod session;
 mod sqlstate;
 /// Start-up packets.
 mod startup;
+/// Tokens that come back.
+mod tokens;
 
 pub use session::{PostgresSession, Settings};
 

@@ -10,7 +10,7 @@ use crate::{
     audit::MaskedColumn,
     catalog::{FIRST_USER_OID, RelationKind},
     explain,
-    lineage::ColumnId,
+    lineage::{ColumnId, Shows},
     masking::{CellPlan, CellRule, Format, RowPlan},
     policy::{ColumnRuling, Rows},
     session::Snapshot,
@@ -51,6 +51,12 @@ impl PartialEq for Source {
 }
 
 impl Source {
+    /// Whether its rows are the plan of a prepared statement.
+    pub(super) fn shows_plan(&self) -> bool {
+        let executes = self.analysed.parts.get(self.part).and_then(|part| part.executes.as_ref());
+        executes.is_some_and(|executes| executes.shows == Shows::Plan)
+    }
+
     /// What is ruled on its rows.
     pub(super) fn rows(&self) -> Option<&Rows> {
         self.analysed.parts.get(self.part).map(|part| &part.rows)

@@ -7,10 +7,10 @@ use std::{collections::VecDeque, sync::Arc};
 
 use serde_json::value::RawValue;
 
-use super::{error::Fault, outputs::Shape};
+use super::{edit::Edit, error::Fault, outputs::Shape};
 use crate::{
     lineage::Made,
-    policy::{Budgeted, Ruled, Taint},
+    policy::{Budgeted, FilledColumn, Ruled, Taint},
 };
 
 /// What was found out about a statement.
@@ -30,6 +30,8 @@ pub(super) struct Analysed {
     pub(super) asks_by_data: bool,
     /// Columns that hold masked values once it has run.
     pub(super) taints: Vec<Taint>,
+    /// Masked columns that its constants are put into.
+    pub(super) constant_columns: Vec<FilledColumn>,
     /// Definitions it changes, which the snapshot does not know yet.
     pub(super) made: Vec<Made>,
     /// The search path it leaves; an inner none is one nobody knows.
@@ -58,6 +60,7 @@ impl Analysed {
             executes: Vec::new(),
             asks_by_data: false,
             taints: Vec::new(),
+            constant_columns: Vec::new(),
             made: Vec::new(),
             sets_path: None,
             changes_catalog: false,
@@ -82,7 +85,10 @@ impl Analysed {
 /// A statement the client sent; statements that differ in their literals share what was found out.
 #[derive(Clone)]
 pub(super) struct Statement {
+    /// As the client sent it.
     pub(super) sql: Arc<str>,
+    /// How the text differs that the server was told.
+    pub(super) turned: Option<Arc<[Edit]>>,
     pub(super) analysed: Arc<Analysed>,
 }
 
@@ -192,6 +198,10 @@ impl Queue {
 
     pub(super) fn head_mut(&mut self) -> Option<&mut Reply> {
         self.entries.front_mut()
+    }
+
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = &Reply> {
+        self.entries.iter().rev()
     }
 
     pub(super) fn pop(&mut self) -> Option<Reply> {

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     copy,
+    edit::{may_be_written_back, may_hold_token},
     error::{Fault, REFUSED, SYNTAX},
     queue::{Analysed, Reply, Statement},
     session::PostgresSession,
@@ -71,8 +72,10 @@ impl PostgresSession {
             exact(sql, key);
             return None;
         }
-        if lineage::template(sql, key)
+        if !may_hold_token(sql.as_bytes())
+            && lineage::template(sql, key)
             && let Some(known) = self.decisions.get(&**key)
+            && !may_be_written_back(sql, &known.constant_columns)
         {
             return Some(known.clone());
         }
@@ -109,12 +112,21 @@ impl PostgresSession {
         }
         // What depends on what this transaction has made is worth nothing after it.
         if sql.len() <= DECISION_SQL_BYTES_MAX && !stranger && self.overlay.is_empty() {
+            let any_literals = any_literals
+                && !may_hold_token(sql.as_bytes())
+                && !may_be_written_back(sql, &analysed.constant_columns);
             if !(any_literals && lineage::template(sql, key)) {
                 exact(sql, key);
             }
             self.decisions.insert(key.as_slice().into(), analysed.clone());
         }
         Some(analysed)
+    }
+
+    /// What a statement kept under a name is for the next message.
+    pub(super) fn now(&self, sql: &str) -> Option<Arc<Analysed>> {
+        let snapshot = self.snapshot.as_ref()?;
+        Some(Arc::new(ruled(sql, snapshot, self.path.clone(), &self.overlay).0))
     }
 
     /// What a statement kept under a name is now, wherever its names may lead.
@@ -223,9 +235,10 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
         analysed.changes_settings |= matches!(statement.effect, Effect::Settings);
         analysed.withholds |= ruled.withholds;
         analysed.budgeted.extend_from_slice(&ruled.budgeted);
-        analysed.executes.extend(ruled.executes.clone());
+        analysed.executes.extend(ruled.executes.iter().map(|executes| executes.name.clone()));
         analysed.asks_by_data |= statement.command == "CopyStmt" && ruled.copy.is_none();
         analysed.taints.extend_from_slice(&ruled.taints);
+        analysed.constant_columns.extend_from_slice(&ruled.given.constant_columns);
         analysed.made.extend(statement.made);
         if statement.sets_path.is_some() {
             analysed.sets_path = statement.sets_path;

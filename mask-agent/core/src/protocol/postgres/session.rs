@@ -12,6 +12,7 @@ use std::{
 
 use super::{
     copy::Copying,
+    copy_in::CopyInScan,
     encoding::Encodings,
     error::{Fault, OVERLOADED, SHUTDOWN, UNRECORDED},
     frontend::QUEUE_MAX,
@@ -63,6 +64,8 @@ pub(super) struct Sent {
     pub(super) epoch: u64,
     /// Whether its output columns are known or asked for.
     pub(super) described: bool,
+    /// Parameters that were declared to be something else than text.
+    pub(super) odd: Vec<u16>,
 }
 
 /// A PostgreSQL session between one client and one upstream.
@@ -101,6 +104,10 @@ pub struct PostgresSession {
     pub(super) told: HashSet<String>,
     /// The COPY whose rows are arriving.
     pub(super) copy: Option<Copying>,
+    /// The COPY into masked columns whose rows the client sends.
+    pub(super) copy_in: Option<CopyInScan>,
+    /// Why the COPY was ended whose failure the server has not told yet.
+    pub(super) copy_refused: Option<Fault>,
     /// Names were changed by what may still be rolled back.
     pub(super) unsettled: bool,
     pub(super) lexer_is_safe: bool,
@@ -117,6 +124,12 @@ pub struct PostgresSession {
     pub(super) statements_bytes: usize,
     /// Portals bound and not described, and the statement each came from.
     pub(super) undescribed: HashMap<Vec<u8>, Vec<u8>>,
+    /// Prepared statements in whose text the server was told the value of a token.
+    pub(super) turned_names: HashSet<Vec<u8>>,
+    /// The server was told the value of a token.
+    pub(super) has_turned: bool,
+    /// Nothing more from the client until the server has answered.
+    pub(super) settling: bool,
     pub(super) decisions: HashMap<Box<[u8]>, Arc<Analysed>>,
     /// Room for the key of a decision.
     pub(super) decision_key: Vec<u8>,
@@ -155,6 +168,8 @@ impl PostgresSession {
             remembered: HashSet::new(),
             told: HashSet::new(),
             copy: None,
+            copy_in: None,
+            copy_refused: None,
             unsettled: false,
             lexer_is_safe: true,
             encodings: Encodings::default(),
@@ -166,6 +181,9 @@ impl PostgresSession {
             uses: HashMap::new(),
             statements_bytes: 0,
             undescribed: HashMap::new(),
+            turned_names: HashSet::new(),
+            has_turned: false,
+            settling: false,
             decisions: HashMap::new(),
             decision_key: Vec::new(),
             current: None,
@@ -277,7 +295,11 @@ impl Session for PostgresSession {
     fn handle(&mut self, input: Input<'_>, out: &mut Outbox) -> Result<usize, SessionError> {
         match input {
             Input::Client(bytes) => self.client(bytes, out),
-            Input::Server(bytes) => self.server(bytes, out),
+            Input::Server(bytes) => {
+                let consumed = self.server(bytes, out)?;
+                self.settling &= consumed == 0;
+                Ok(consumed)
+            }
             Input::Snapshot(snapshot) => {
                 self.take_snapshot(snapshot, out.now);
                 Ok(0)
@@ -330,7 +352,7 @@ impl Session for PostgresSession {
     }
 
     fn accepts_client(&self) -> bool {
-        !self.waiting && self.queue.len() < QUEUE_MAX
+        !self.waiting && !self.settling && self.queue.len() < QUEUE_MAX
     }
 
     fn accepts_server(&self) -> bool {
