@@ -150,6 +150,8 @@ fn no_message_of_the_server_quotes_a_masked_value_and_sqlstates_stay() -> Result
         for (direct, masked) in direct.iter().zip(masked) {
             let (direct, masked) = (state(direct), state(masked));
             let refused = masked.as_deref() == Some("42501");
+            // One that is none of the server's could be made of a value.
+            let direct = direct.map(|state| if state == "P7777" { "P0001".to_owned() } else { state });
             assert!(refused || direct == masked, "{sql}: {masked:?} instead of {direct:?}");
             told += usize::from(direct.is_some() && !refused);
         }

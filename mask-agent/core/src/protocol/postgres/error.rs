@@ -15,6 +15,8 @@ pub(super) const PROTOCOL: &str = "08P01";
 pub(super) const UNSUPPORTED: &str = "0A000";
 /// `program_limit_exceeded`.
 pub(super) const LIMIT: &str = "54000";
+/// `raise_exception`: what stands for a SQLSTATE that is none of the server's.
+const RAISED: &str = "P0001";
 /// `io_error`, as a server says whose disk is full.
 pub(super) const UNRECORDED: &str = "58030";
 /// `too_many_connections`.
@@ -142,7 +144,7 @@ pub(super) fn write_scrubbed(out: &mut Vec<u8>, kind: u8, body: &[u8], turned: O
             match kind {
                 // RAISE … USING ERRCODE takes any five characters, of a value too.
                 b'C' => {
-                    state = str::from_utf8(value).ok().filter(|state| is_known(state)).unwrap_or(state);
+                    state = str::from_utf8(value).ok().filter(|state| is_known(state)).unwrap_or(RAISED);
                     keep(out, kind, state.as_bytes());
                 }
                 // Constraint names ('n') are kept out: RAISE … USING CONSTRAINT can name a value.
