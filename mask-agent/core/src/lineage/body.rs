@@ -227,7 +227,9 @@ impl<'a> Tracer<'a> {
             positional: arguments.to_vec(),
             named: named_arguments(routine, arguments),
         };
-        let path = self.path_of(routine);
+        // Of a body that is no text, the server writes names out in full.
+        let is_written_out = created.sql_body.is_some() && self.env.catalog.routine(routine.oid).is_some();
+        let path = if is_written_out { Some(Vec::new()) } else { self.path_of(routine) };
         let (query, _) = self.apart(Some(variables), path, |tracer| {
             let mut last = None;
             for statement in &statements {

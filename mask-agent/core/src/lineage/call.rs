@@ -112,7 +112,11 @@ impl<'a> Tracer<'a> {
             .env
             .catalog
             .routines(name)
-            .filter(|routine| schema.is_empty() || routine.schema == schema)
+            .filter(|routine| match schema {
+                // The server writes definitions out with an empty path, in which only its own names have no schema.
+                "" if self.path.as_ref().is_some_and(Vec::is_empty) => routine.schema == "pg_catalog",
+                _ => schema.is_empty() || routine.schema == schema,
+            })
             .collect();
         let overlay = self.env.overlay;
         let made = overlay

@@ -184,6 +184,8 @@ fn routines() -> Vec<Routine> {
             &body("integer", "begin insert into orders (note) select email from customers; return 1; end"),
         ),
         routine(30_009, "similarity", "c", &["a", "b"], &[], ""),
+        // As extensions of 18 have it: the server's own function, by the name of this one.
+        routine(30_012, "reverse", "sql", &["t"], &[], " RETURNS text\nRETURN reverse((t)::text)"),
         routine(30_010, "endless", "sql", &["n"], &[], &body("integer", "select endless(n)")),
         Routine {
             kind: RoutineKind::Procedure,

@@ -352,6 +352,12 @@ fn a_name_means_the_first_on_the_path_or_any_where_that_is_unknown() {
 }
 
 #[test]
+fn a_body_the_server_writes_out_means_the_servers_own_functions() {
+    check("select reverse(note) from orders", "reverse <- orders.note");
+    check("select public.reverse(email) from customers", "reverse <- customers.email");
+}
+
+#[test]
 fn what_a_string_makes_is_known_to_the_rest_of_it() {
     check(
         "create temp table t as select email as x from customers; select x from t",
