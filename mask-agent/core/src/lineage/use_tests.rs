@@ -256,13 +256,13 @@ fn a_join_with_a_list_is_told_as_what_its_rows_are() {
 
 #[test]
 fn an_order_or_group_among_values_of_the_clients_is_no_order_of_rows() {
+    const TELLS: &str = "customers.salary row-count";
     let among = |rest: &str| {
         format!(
             "select id from (select id, salary from customers where id = 1 union all \
              select -g, g from generate_series(0, 100000) g) s {rest}"
         )
     };
-    const TELLS: &str = "customers.salary row-count";
     check_uses(&among("order by salary"), TELLS);
     check_uses(&among("order by 1, salary limit 5"), TELLS);
     check_uses(&among("group by salary, id"), TELLS);

@@ -158,7 +158,7 @@ mod tests {
     fn bound(format: u8, values: &[Option<&[u8]>]) -> Vec<u8> {
         let mut bytes = vec![0, 1, 0, format, 0, values.len() as u8];
         for value in values {
-            let length = value.map_or(-1, |value| value.len() as i32);
+            let length = value.map_or(-1, |value| i32::try_from(value.len()).unwrap());
             bytes.extend_from_slice(&length.to_be_bytes());
             bytes.extend_from_slice(value.unwrap_or_default());
         }
