@@ -365,7 +365,8 @@ impl Connection<'_> {
             });
             return Ok(false);
         }
-        let input = match self.shared.catalogs.load(to, &login, Instant::now()).await {
+        // As large as its queries are many, and every connection would have room for it all its life.
+        let input = match Box::pin(self.shared.catalogs.load(to, &login, Instant::now())).await {
             Ok(snapshot) => Input::Snapshot(snapshot),
             Err(error) => {
                 tracing::error!(%error, %to, "the catalog could not be loaded");

@@ -193,11 +193,13 @@ fn what_the_server_keeps_of_values_is_masked_under_every_policy() {
         relation(4, "pg_toast.pg_toast_99", &[], &["chunk_id", "chunk_data"]),
         relation(5, "public.parts", &[], &["id", "label"]),
         relation(6, "pg_catalog.pg_class", &[], &["oid", "relname"]),
+        relation(7, "pg_catalog.pg_subscription", &[], &["subname", "subconninfo"]),
     ];
     let classes = classes(&policy, relations);
     for oid in 1..=4 {
         assert!(classes.column(oid, 2).is_some() && classes.is_sensitive(oid), "{oid}");
     }
     assert!(classes.column(1, 1).is_none() && classes.column(2, 1).is_none());
+    assert!(classes.column(7, 1).is_none() && classes.column(7, 2).is_some());
     assert!(!classes.is_sensitive(5) && !classes.is_sensitive(6));
 }
