@@ -49,8 +49,10 @@ pub(super) struct Facts {
     pub(super) sets_lexer: bool,
     /// It reads settings, where a session may have kept a value.
     pub(super) reads_settings: bool,
-    /// It writes to a relation on which rules may do something else.
+    /// It writes to a relation whose rules do what nobody knows.
     pub(super) meets_rules: bool,
+    /// A rule answers with rows of its own, beside or in place of the statement's.
+    pub(super) answers_by_rule: bool,
     /// It writes to a relation whose triggers, rules or defaults run code of users.
     pub(super) meets_user_code: bool,
     /// Relations written to, with number 0, or their columns.

@@ -8,6 +8,7 @@ use std::{
 use super::{
     Origins, Untraceable, Write, WriteTarget,
     graph::{EntryId, NodeId},
+    operator::ANY,
     scope::Columns,
     trace::Tracer,
 };
@@ -71,6 +72,11 @@ impl Overlay {
         fills.collect()
     }
 
+    /// Whether anything may be there, of whatever name.
+    pub(super) fn has_any(&self) -> bool {
+        self.is_all
+    }
+
     pub(super) fn has_function(&self, name: &str) -> bool {
         self.is_all || self.functions.contains(name)
     }
@@ -102,7 +108,9 @@ impl<'a> Tracer<'a> {
             if let Some((_, known)) = columns.list.iter().find(|(known, _)| known == name) {
                 self.graph.add(*known, &[node]);
             } else {
-                let node = self.graph.column(entry, vec![node]);
+                // Its type is not noted.
+                let typed = self.graph.typed(ANY);
+                let node = self.graph.column(entry, vec![node, typed]);
                 columns.list.push((Cow::Owned(name.clone()), node));
             }
         }
