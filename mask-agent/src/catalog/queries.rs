@@ -104,8 +104,9 @@ pub(super) const CONSTRAINTS: &str = "
     from pg_catalog.pg_index i where (i.indisunique or i.indisexclusion) and i.indrelid >= 16384
     order by 1, 2, 3";
 
-pub(super) const RULES: &str =
-    "select distinct r.ev_class from pg_catalog.pg_rewrite r where r.rulename <> '_RETURN'";
+/// Rules but those of views, which are their definitions, and those that are turned off.
+pub(super) const RULES: &str = "select r.ev_class, r.oid from pg_catalog.pg_rewrite r
+    where r.rulename <> '_RETURN' and r.ev_enabled <> 'D' order by r.ev_class, r.rulename";
 
 pub(super) const PARENTS: &str =
     "select i.inhrelid, i.inhparent from pg_catalog.pg_inherits i order by i.inhrelid, i.inhseqno";
@@ -138,18 +139,60 @@ pub(super) fn routines() -> String {
 pub(super) fn user_names() -> String {
     format!(
         "with users as (select p.oid from pg_catalog.pg_proc p where p.oid >= 16384 and p.oid not in ({HARMLESS}))
-        select o.oprname::text, 0::oid from pg_catalog.pg_operator o where o.oprcode::oid in (select u.oid from users u)
-        union select t.typname::text, t.oid from pg_catalog.pg_cast c
+        select o.oprname::text from pg_catalog.pg_operator o where o.oprcode::oid in (select u.oid from users u)
+        union select t.typname::text from pg_catalog.pg_cast c
             join pg_catalog.pg_type t on t.oid in (c.castsource, c.casttarget)
             where c.castfunc in (select u.oid from users u)
             and (t.oid >= 16384 or c.castsource < 16384 and c.casttarget < 16384)
-        union select t.typname::text, 0::oid from pg_catalog.pg_type t
+        union select t.typname::text from pg_catalog.pg_type t
             where t.oid >= 16384 and t.typtype = 'd' and exists (select from pg_catalog.pg_constraint k
                 join pg_catalog.pg_depend p on p.classid = 'pg_catalog.pg_constraint'::regclass and p.objid = k.oid
                     and p.refclassid = 'pg_catalog.pg_proc'::regclass
                 where k.contypid = t.oid and p.refobjid in (select u.oid from users u))
-        union select t.typname::text, 0::oid from pg_catalog.pg_type t
+        union select t.typname::text from pg_catalog.pg_type t
             where t.typinput::oid in (select u.oid from users u)"
+    )
+}
+
+/// Types that code of users makes values of, and from what: by casts, or as input functions from text, which is 0.
+pub(super) fn casts() -> String {
+    format!(
+        "with users as (select p.oid from pg_catalog.pg_proc p where p.oid >= 16384 and p.oid not in ({HARMLESS}))
+        select c.casttarget, c.castsource from pg_catalog.pg_cast c where c.castfunc in (select u.oid from users u)
+        union select t.oid, 0::oid from pg_catalog.pg_type t where t.typinput::oid in (select u.oid from users u)"
+    )
+}
+
+/// Operators that run code of users, and the types of users they want: 0 is nothing, 1 what may be of any type. What
+/// is cast to a type without being asked may be of another one, and a domain is what it is over.
+pub(super) fn operators() -> String {
+    // Beside an operator of the server's own for what a domain is over, or for rows, one of users is meant only where
+    // the domain or the row type is written out.
+    let own = "exists (select from pg_catalog.pg_operator b where b.oid < 16384 and b.oprname = o.oprname
+        and b.oprleft in (l.base, l.any) and b.oprright in (r.base, r.any))";
+    let side = |column: &str, side: &str| {
+        format!(
+            "case when o.{column} = 0 then 0::oid
+                when {side}.kind in ('b', 'e') and not {side}.is_implicit then {side}.oid
+                when {side}.kind in ('c', 'd') and not {side}.is_implicit and {own} then {side}.oid
+                else 1::oid end"
+        )
+    };
+    let types = "select t.oid as operand, e.oid, e.typtype::text as kind,
+            case when t.typtype = 'd' then t.typbasetype else t.oid end as base,
+            case when t.typtype = 'c' then 2249::oid when t.typcategory = 'A' then 2277::oid else t.oid end as any,
+            e.oid < 16384 or exists (select from pg_catalog.pg_cast c
+                where c.castcontext = 'i' and c.casttarget in (t.oid, e.oid)) as is_implicit
+        from pg_catalog.pg_type t join pg_catalog.pg_type e
+            on e.oid = case when t.typcategory = 'A' and t.typtype = 'b' and t.typelem <> 0 then t.typelem else t.oid end";
+    format!(
+        "with types as materialized ({types})
+        select distinct o.oprname::text, {}, {} from pg_catalog.pg_operator o join pg_catalog.pg_proc p
+            on p.oid = o.oprcode and p.oid >= 16384
+            left join types l on l.operand = o.oprleft left join types r on r.operand = o.oprright
+        where p.oid not in ({HARMLESS})",
+        side("oprleft", "l"),
+        side("oprright", "r")
     )
 }
 
@@ -179,6 +222,19 @@ pub(super) fn views() -> String {
                 where d.classid = 'pg_catalog.pg_rewrite'::regclass and d.objid = r.oid)
             then pg_get_viewdef(r.ev_class) end
         from pg_catalog.pg_rewrite r where r.rulename = '_RETURN' and r.ev_class = any ($1)"
+    )
+}
+
+/// Definitions of rules, by OIDs.
+pub(super) fn rules() -> String {
+    format!(
+        "{LOCKED}
+        select r.oid, case when not exists (select from locked l where l.relation = r.ev_class)
+            and not exists (select from locked l join pg_catalog.pg_depend d on d.refobjid = l.relation
+                and d.refclassid = 'pg_catalog.pg_class'::regclass
+                where d.classid = 'pg_catalog.pg_rewrite'::regclass and d.objid = r.oid)
+            then pg_get_ruledef(r.oid) end
+        from pg_catalog.pg_rewrite r where r.oid = any ($1)"
     )
 }
 

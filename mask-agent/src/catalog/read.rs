@@ -8,8 +8,8 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result};
 use mask_core::catalog::{
-    Column, Constraint, ConstraintKind, Contents, Relation, RelationKind, Routine, RoutineKind, TypeShape,
-    Volatility,
+    Column, Constraint, ConstraintKind, Contents, Operand, Operator, Relation, RelationKind, Routine,
+    RoutineKind, TypeShape, Volatility,
 };
 use tokio_postgres::{
     Client, Row,
@@ -89,7 +89,7 @@ fn raced(error: &anyhow::Error) -> bool {
 async fn contents(client: &Client, mark: &mut Mark) -> Result<(Contents, bool)> {
     client.batch_execute("begin isolation level repeatable read, read only").await?;
     let (defaults, routines, user_names) = (queries::defaults(), queries::routines(), queries::user_names());
-    let counts = queries::counts();
+    let (counts, operators, casts) = (queries::counts(), queries::operators(), queries::casts());
     let (
         relations,
         columns,
@@ -100,6 +100,8 @@ async fn contents(client: &Client, mark: &mut Mark) -> Result<(Contents, bool)> 
         defaults,
         routines,
         user_names,
+        operators,
+        casts,
         types,
         counts,
     ) = tokio::try_join!(
@@ -112,6 +114,8 @@ async fn contents(client: &Client, mark: &mut Mark) -> Result<(Contents, bool)> 
         client.query_typed(&defaults, &[]),
         client.query_typed(&routines, &[]),
         client.query_typed(&user_names, &[]),
+        client.query_typed(&operators, &[]),
+        client.query_typed(&casts, &[]),
         client.query_typed(queries::TYPES, &[]),
         client.query_typed(&counts, &[]),
     )?;
@@ -124,12 +128,16 @@ async fn contents(client: &Client, mark: &mut Mark) -> Result<(Contents, bool)> 
     add_types(&mut contents, &types, &columns)?;
     for row in user_names {
         contents.user_names.insert(row.try_get(0)?);
-        contents.cast_types.extend(Some(row.try_get::<_, u32>(1)?).filter(|oid| *oid != 0));
     }
+    for row in operators {
+        let operator = Operator { left: operand(row.try_get(1)?), right: operand(row.try_get(2)?) };
+        contents.operators.entry(row.try_get(0)?).or_default().push(operator);
+    }
+    contents.casts = pairs(&casts)?;
     let mut triggers = pairs(&triggers)?;
     let mut constraints = constraints_of(&constraints)?;
     let mut parents = pairs(&parents)?;
-    let rules = firsts(&rules)?;
+    let rules = pairs(&rules)?;
     let defaults = firsts(&defaults)?;
     for row in relations {
         let oid: u32 = row.try_get(0)?;
@@ -141,10 +149,9 @@ async fn contents(client: &Client, mark: &mut Mark) -> Result<(Contents, bool)> 
         }
         let relation = Relation::new(oid, row.try_get(1)?, row.try_get(2)?, kind, columns);
         let triggers = triggers.remove(&oid).unwrap_or_default();
-        let has_rules = rules.contains(&oid);
+        let own_rules = rules.get(&oid).map_or(0, Vec::len);
         contents.relations.push(Relation {
-            has_user_code: !triggers.is_empty() || has_rules || defaults.contains(&oid),
-            has_rules,
+            has_user_code: !triggers.is_empty() || own_rules > 0 || defaults.contains(&oid),
             triggers,
             constraints: constraints.remove(&oid).unwrap_or_default(),
             parents: parents.remove(&oid).unwrap_or_default(),
@@ -152,8 +159,16 @@ async fn contents(client: &Client, mark: &mut Mark) -> Result<(Contents, bool)> 
         });
     }
     contents.routines = routines.iter().map(routine).collect::<Result<_>>()?;
-    let complete = define(client, &mut contents, &defaults).await?;
+    let complete = define(client, &mut contents, &defaults, &rules).await?;
     Ok((contents, complete))
+}
+
+fn operand(oid: u32) -> Operand {
+    match oid {
+        0 => Operand::None,
+        1 => Operand::Any,
+        oid => Operand::Type(oid),
+    }
 }
 
 fn relation_kind(relkind: &str) -> RelationKind {
@@ -276,8 +291,13 @@ fn routine(row: &Row) -> Result<Routine> {
     })
 }
 
-/// Adds queries of views, bodies of functions and expressions of columns; whether none is missing.
-async fn define(client: &Client, contents: &mut Contents, defaults: &HashSet<u32>) -> Result<bool> {
+/// Adds queries of views, rules, bodies of functions and expressions of columns; whether none is missing.
+async fn define(
+    client: &Client,
+    contents: &mut Contents,
+    defaults: &HashSet<u32>,
+    rules: &HashMap<u32, Vec<u32>>,
+) -> Result<bool> {
     let is_system = |schema: &str| matches!(schema, "pg_catalog" | "information_schema");
     let view = |kind| matches!(kind, RelationKind::View | RelationKind::MaterializedView);
     let of_users = |relation: &&Relation| {
@@ -296,13 +316,17 @@ async fn define(client: &Client, contents: &mut Contents, defaults: &HashSet<u32
     });
     let bodies: Vec<u32> = bodies.map(|routine| routine.oid).collect();
 
-    let (mut views, mut bodies, mut expressions) = (
+    let all_rules: Vec<u32> = rules.values().flatten().copied().collect();
+    let (mut views, mut written_rules, mut bodies, mut expressions) = (
         Definitions::read(client, &queries::views(), &views).await?,
+        Definitions::read(client, &queries::rules(), &all_rules).await?,
         Definitions::read(client, &queries::bodies(), &bodies).await?,
         Definitions::read(client, &queries::expressions(), &generated).await?,
     );
     for relation in &mut contents.relations {
         relation.definition = views.take(relation.oid, 0);
+        let own = rules.get(&relation.oid).into_iter().flatten();
+        relation.rules = own.map(|rule| written_rules.take(*rule, 0).unwrap_or_default()).collect();
         for column in &mut relation.columns {
             if let Some(expression) = &mut column.generated {
                 *expression = expressions.take(relation.oid, column.number).unwrap_or_default();
@@ -314,7 +338,7 @@ async fn define(client: &Client, contents: &mut Contents, defaults: &HashSet<u32
     for routine in &mut contents.routines {
         routine.definition = bodies.take(routine.oid, 0);
     }
-    Ok(views.complete && bodies.complete && expressions.complete)
+    Ok(views.complete && written_rules.complete && bodies.complete && expressions.complete)
 }
 
 /// What the server wrote out, by OID and, for columns, number.

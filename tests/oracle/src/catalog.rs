@@ -35,6 +35,7 @@ pub(crate) struct Catalog {
     columns: HashMap<u32, BTreeSet<i16>>,
     spoken: HashMap<Column, String>,
     views: HashMap<u32, View>,
+    generated: HashMap<Column, BTreeSet<Column>>,
     pub(crate) facts: Facts,
 }
 
@@ -73,6 +74,16 @@ impl Catalog {
             let Some(relation) = relation_names.get(&column.relation) else { continue };
             catalog.name(column, format!("{relation}.{name}"));
         }
+        let generated = "select a.attrelid, a.attnum, d.refobjsubid from pg_attribute a
+            join pg_attrdef e on e.adrelid = a.attrelid and e.adnum = a.attnum
+            join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = e.oid and d.refobjid = a.attrelid
+                and d.refclassid = 'pg_class'::regclass
+            where a.attgenerated = 's' and d.refobjsubid not in (0, a.attnum)";
+        for row in session.rows(generated)? {
+            let [relation, attribute, source] = &row[..] else { continue };
+            let column = Column { relation: number(relation)?, number: number(attribute)? };
+            catalog.generate(column, Column { number: number(source)?, ..column });
+        }
         let valueless = format!(
             "select oid from pg_proc where pronamespace = 'pg_catalog'::regnamespace and proname in ('{}')",
             VALUELESS.join("','")
@@ -90,6 +101,16 @@ impl Catalog {
         }
         self.spoken.insert(column, name.clone());
         self.names.insert(name, column);
+    }
+
+    /// Makes a column one that is generated from another.
+    pub(crate) fn generate(&mut self, column: Column, source: Column) {
+        self.generated.entry(column).or_default().insert(source);
+    }
+
+    /// The columns a generated one is made of.
+    pub(crate) fn sources(&self, column: Column) -> impl Iterator<Item = Column> {
+        self.generated.get(&column).into_iter().flatten().copied()
     }
 
     /// Makes a relation one of the server's own views.

@@ -193,17 +193,15 @@ impl<E: FnMut(Column) -> Result<Option<Flow>>> Judge<'_, E> {
             if !seen.insert(column) {
                 continue;
             }
-            match (self.expand)(column)? {
-                // Views may be made of views.
-                Some(made_of) => {
-                    left.extend(&made_of.required);
-                    expanded.merge(&Flow { required: BTreeSet::new(), ..made_of });
-                    expanded.tolerated.insert(column);
-                }
-                None => {
-                    expanded.required.insert(column);
-                }
-            }
+            let Some(made_of) = (self.expand)(column)? else {
+                expanded.tolerated.extend(self.catalog.sources(column));
+                expanded.required.insert(column);
+                continue;
+            };
+            // Views may be made of views.
+            left.extend(&made_of.required);
+            expanded.merge(&Flow { required: BTreeSet::new(), ..made_of });
+            expanded.tolerated.insert(column);
         }
         Ok(expanded)
     }

@@ -17,6 +17,7 @@ fn compare(server: &Statement, ours: &str) -> Comparison {
     for (number, name) in [(0, "*"), (1, "a"), (2, "b"), (3, "c")] {
         catalog.name(column(number), format!("s.t.{name}"));
     }
+    catalog.generate(column(3), column(2));
     let view = Column { relation: VIEW, number: 1 };
     catalog.name(view, "s.v.x".into());
     catalog.own_view(VIEW);
@@ -104,6 +105,15 @@ fn a_view_of_the_server_is_what_it_is_made_of() {
         r#"{"outputs":[{"origins":["s.t.a","s.t.b"]}]}"#
     )));
     assert_eq!(outputs(&[kept], r#"{"outputs":[{"origins":["s.t.a"]}]}"#).under.len(), 1);
+}
+
+#[test]
+fn a_generated_column_may_be_what_it_is_made_of_as_well() {
+    let generated = [required(&[3])];
+    assert!(is_equal(&outputs(&generated, r#"{"outputs":[{"origins":["s.t.b","s.t.c"]}]}"#)));
+    assert!(is_equal(&outputs(&generated, r#"{"outputs":[{"origins":["s.t.c"]}]}"#)));
+    assert_eq!(outputs(&generated, r#"{"outputs":[{"origins":["s.t.b"]}]}"#).under.len(), 1);
+    assert_eq!(outputs(&generated, r#"{"outputs":[{"origins":["s.t.a","s.t.c"]}]}"#).over.len(), 1);
 }
 
 #[test]

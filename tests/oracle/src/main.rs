@@ -15,7 +15,7 @@ mod walk;
 mod wire;
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
     path::PathBuf,
     process::ExitCode,
 };
@@ -92,68 +92,93 @@ fn run_set(options: &Options, set: &Set) -> Result<Report> {
     let server = Server::start(options.major, &set.name())?;
     let mut report = Report::default();
     let mut left = options.limit.unwrap_or(usize::MAX);
-    let mut catalogs = HashMap::new();
+    let mut databases: BTreeMap<String, Database> = BTreeMap::new();
     for mut batch in set.batches(&server)? {
         batch.statements.truncate(left);
         left -= batch.statements.len();
         if !batch.statements.is_empty() {
-            let catalog = match catalogs.entry(batch.database.clone()) {
-                Entry::Occupied(entry) => &*entry.into_mut(),
+            let database = match databases.entry(batch.database.clone()) {
+                Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => {
-                    entry.insert(Catalog::load(&mut observer(server.port, &batch.database, None)?)?)
+                    let catalog = Catalog::load(&mut observer(server.port, &batch.database, None)?)?;
+                    entry.insert(Database { catalog, judged: Vec::new() })
                 }
             };
-            compare_batch(options, &server, &batch, catalog, &mut report)?;
+            read_trees(options, &server, batch, database, &mut report)?;
         }
         mask_tests::check_interrupt()?;
+    }
+    for (name, database) in &databases {
+        if options.server_only {
+            database.judged.iter().for_each(|judged| show(&database.catalog, judged));
+        } else {
+            compare(options, &server, name, database, &mut report)?;
+        }
     }
     Ok(report)
 }
 
+/// One database of a set.
+struct Database {
+    catalog: Catalog,
+    judged: Vec<Judged>,
+}
+
 /// A statement the server could parse, and what its tree says.
-struct Judged<'b> {
-    sql: &'b str,
+struct Judged {
+    sql: String,
+    search_path: Option<String>,
     server: Statement,
 }
 
-fn compare_batch(
+fn read_trees(
     options: &Options,
     server: &Server,
-    batch: &Batch,
-    catalog: &Catalog,
+    batch: Batch,
+    database: &mut Database,
     report: &mut Report,
 ) -> Result<()> {
     let vocabulary = Vocabulary::of(options.major)?;
     let mut session = observer(server.port, &batch.database, batch.search_path.as_deref())?;
-    let mut judged = Vec::new();
-    for sql in &batch.statements {
-        match tree_of(&mut session, sql, &vocabulary, catalog)? {
-            Some(Ok(statement)) => {
+    for sql in batch.statements {
+        match tree_of(&mut session, &sql, &vocabulary, &database.catalog)? {
+            Some(Ok(server)) => {
                 report.tree();
-                judged.push(Judged { sql, server: statement });
+                let search_path = batch.search_path.clone();
+                database.judged.push(Judged { sql, search_path, server });
             }
-            Some(Err(error)) => report.oracle_error(sql, &error.to_string()),
+            Some(Err(error)) => report.oracle_error(&sql, &error.to_string()),
             None => report.server_error(),
         }
     }
-    if options.server_only {
-        for judged in &judged {
-            show(catalog, judged);
-        }
-        return Ok(());
-    }
-    let dsn = server.dsn(&batch.database, batch.search_path.as_deref());
-    let statements: Vec<_> = judged.iter().map(|judged| judged.sql.to_owned()).collect();
-    let explained = engine::explain(&options.engine, &dsn, &statements)?;
-    let (session, vocabulary) = (&mut session, &vocabulary);
+    Ok(())
+}
+
+/// Has one run of the engine explain all statements of a database, each after the search path it is to be read along.
+fn compare(
+    options: &Options,
+    server: &Server,
+    name: &str,
+    database: &Database,
+    report: &mut Report,
+) -> Result<()> {
+    let Database { catalog, judged } = database;
+    let statements = judged.iter().map(|Judged { sql, search_path, .. }| match search_path {
+        Some(path) => format!("set search_path = {path};{sql}"),
+        None => sql.clone(),
+    });
+    let explained = engine::explain(&options.engine, &server.dsn(name), &statements.collect::<Vec<_>>())?;
+    let vocabulary = &Vocabulary::of(options.major)?;
+    let session = &mut observer(server.port, name, None)?;
     let mut expansions = Expansions { catalog, session, vocabulary, known: HashMap::new() };
     let mut judge = Judge { catalog, expand: |column| expansions.of(column) };
-    for (Judged { sql, server }, explained) in judged.iter().zip(&explained) {
-        match (&explained.error, &explained.statements[..]) {
+    for (Judged { sql, search_path, server }, explained) in judged.iter().zip(&explained) {
+        let before = usize::from(search_path.is_some());
+        match (&explained.error, explained.statements.get(before..).unwrap_or_default()) {
             (Some(error), _) => report.engine_error(sql, error),
             (None, [ours]) => match &ours.refusal {
                 Some(reason) => report.refused(sql, &reason.to_string()),
-                None => report.compared(sql, &judge.compare(server, ours).context((*sql).to_owned())?),
+                None => report.compared(sql, &judge.compare(server, ours).with_context(|| sql.clone())?),
             },
             (None, several) => {
                 report.engine_error(sql, &format!("{} statements instead of one", several.len()));
@@ -177,7 +202,7 @@ fn tree_of(
 }
 
 /// Prints what a tree says.
-fn show(catalog: &Catalog, judged: &Judged<'_>) {
+fn show(catalog: &Catalog, judged: &Judged) {
     let spoken = |flow: &flow::Flow| {
         let mut words: Vec<_> = flow.required.iter().map(|column| catalog.spoken(*column)).collect();
         words.extend(flow.tolerated.iter().map(|column| format!("({})", catalog.spoken(*column))));

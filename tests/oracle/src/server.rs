@@ -137,9 +137,8 @@ impl Server {
     }
 
     /// What the engine is told to connect to.
-    pub(crate) fn dsn(&self, database: &str, search_path: Option<&str>) -> String {
-        let path = search_path.map_or_else(String::new, |path| format!(" options='-c search_path={path}'"));
-        format!("host=127.0.0.1 port={} user=postgres dbname={database}{path}", self.port)
+    pub(crate) fn dsn(&self, database: &str) -> String {
+        format!("host=127.0.0.1 port={} user=postgres dbname={database}", self.port)
     }
 }
 

@@ -86,8 +86,9 @@ pub struct Relation {
     pub kind: RelationKind,
     /// Whether a user's trigger, rule or default may change what a write does.
     pub has_user_code: bool,
-    /// Whether a rule other than a view's own may replace or add to a statement on it.
-    pub has_rules: bool,
+    /// Its rules but for a view's own, which may replace or add to a statement on it, as `pg_get_ruledef` writes them
+    /// with an empty search path; an empty text where somebody's DDL holds a relation it names.
+    pub rules: Vec<String>,
     /// OIDs of the functions of its triggers that are not internal.
     pub triggers: Vec<u32>,
     /// Direct parents by inheritance or partitioning.
@@ -117,7 +118,7 @@ impl Relation {
             name: name.to_owned(),
             kind,
             has_user_code: false,
-            has_rules: false,
+            rules: Vec::new(),
             triggers: Vec::new(),
             parents: Vec::new(),
             columns,
@@ -210,6 +211,34 @@ pub enum TypeShape {
     Range,
 }
 
+/// What stands on one side of an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operand {
+    /// A value that may be of a type of the server's own, or of one that others are cast to without being asked.
+    Any,
+    /// Nothing: it has one operand only.
+    None,
+    /// A value of this type of users, or an array of it.
+    Type(u32),
+}
+
+/// An operator that runs code of users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Operator {
+    /// Before it.
+    pub left: Operand,
+    /// After it.
+    pub right: Operand,
+}
+
+impl Operator {
+    /// Whether one of its operands is of a type of users.
+    pub fn is_of_users(self) -> bool {
+        [self.left, self.right].iter().any(|operand| matches!(operand, Operand::Type(_)))
+    }
+}
+
 /// What a snapshot is made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Contents {
@@ -221,8 +250,10 @@ pub struct Contents {
     pub routines: Vec<Routine>,
     /// Names of what else runs code of users: operators, casts' types, domains, types with own input functions.
     pub user_names: HashSet<String>,
-    /// Types that code of users casts to others.
-    pub cast_types: HashSet<u32>,
+    /// Operators of users by name.
+    pub operators: HashMap<String, Vec<Operator>>,
+    /// Types that code of users makes values of, and the types it makes them from; 0 is text that is read.
+    pub casts: HashMap<u32, Vec<u32>>,
     /// Types that are not built in.
     pub types: HashMap<u32, TypeShape>,
     /// Names of types, without schema, and their OIDs; without arrays and rows of tables.
@@ -241,7 +272,8 @@ pub struct Catalog {
     routines: Vec<Routine>,
     routines_by_name: HashMap<String, Vec<usize>>,
     user_names: HashSet<String>,
-    cast_types: HashSet<u32>,
+    operators: HashMap<String, Vec<Operator>>,
+    casts: HashMap<u32, Vec<u32>>,
     types: HashMap<u32, TypeShape>,
     type_names: HashMap<String, Vec<u32>>,
     search_path: Option<Vec<String>>,
@@ -250,8 +282,17 @@ pub struct Catalog {
 impl Catalog {
     /// Builds a snapshot.
     pub fn new(contents: Contents) -> Self {
-        let Contents { major, relations, routines, user_names, cast_types, types, type_names, search_path } =
-            contents;
+        let Contents {
+            major,
+            relations,
+            routines,
+            user_names,
+            operators,
+            casts,
+            types,
+            type_names,
+            search_path,
+        } = contents;
         let mut by_name: HashMap<String, Vec<u32>> = HashMap::new();
         for relation in &relations {
             by_name.entry(relation.name.clone()).or_default().push(relation.oid);
@@ -268,7 +309,8 @@ impl Catalog {
             routines,
             routines_by_name,
             user_names,
-            cast_types,
+            operators,
+            casts,
             types,
             type_names,
             search_path,
@@ -319,14 +361,24 @@ impl Catalog {
         self.user_names.contains(name) || self.routines(name).any(|routine| !routine.harmless)
     }
 
+    /// Operators of users with this name.
+    pub fn operators(&self, name: &str) -> &[Operator] {
+        self.operators.get(name).map_or(&[], Vec::as_slice)
+    }
+
     /// Whether an operator, or a type by its casts, checks or input, runs code of users under this name.
     pub fn has_user_name(&self, name: &str) -> bool {
         self.user_names.contains(name)
     }
 
-    /// Whether a value of this type is cast by code of users.
-    pub fn is_cast_by_users(&self, type_oid: u32) -> bool {
-        self.cast_types.contains(&type_oid)
+    /// Types from which code of users makes values of this one; 0 is text that is read.
+    pub fn casts_to(&self, type_oid: u32) -> &[u32] {
+        self.casts.get(&type_oid).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether code of users makes values of any type.
+    pub fn has_casts(&self) -> bool {
+        !self.casts.is_empty()
     }
 
     /// Whether there is any code of users that a view may run.

@@ -19,7 +19,7 @@ use super::{
     scope::{Columns, Item, Level},
     trace::{Query, Tracer},
 };
-use crate::catalog::{Relation, Routine, RoutineKind, Volatility};
+use crate::catalog::{Relation, Routine, RoutineKind, TypeShape, Volatility};
 
 /// Functions that call each other; deeper is a loop, or nothing anybody wrote.
 const CALL_DEPTH_MAX: usize = 8;
@@ -57,7 +57,8 @@ impl Tracer<'_> {
                 self.refs.push(node);
                 node
             }
-            None => self.graph.made(Vec::new()),
+            // Its type is what the client says.
+            None => self.graph.typed(super::operator::ANY),
         }
     }
 }
@@ -85,7 +86,8 @@ impl<'a> Tracer<'a> {
         arguments: &[NodeId],
     ) -> (NodeId, Option<Columns<'a>>) {
         if routine.harmless {
-            let node = self.graph.made(arguments.to_vec());
+            let typed = self.graph.typed(routine.returns);
+            let node = self.graph.made([arguments, &[typed]].concat());
             if routine.kind == RoutineKind::Aggregate {
                 self.varies = true;
                 self.depends_on_rows(node);
@@ -115,6 +117,10 @@ impl<'a> Tracer<'a> {
         };
         let node = self.graph.copy(vec![node]);
         self.graph.imply(node, &[query.rows]);
+        // It returns what it is declared to.
+        let declared = if routine.outputs.is_empty() { routine.returns } else { super::operator::ANY };
+        let typed = self.graph.typed(declared);
+        self.graph.add(node, &[typed]);
         self.facts.called.push(node);
         let row = self.named_outputs(routine, &query.columns.list, node);
         (node, row)
@@ -190,12 +196,20 @@ impl<'a> Tracer<'a> {
         all: NodeId,
     ) -> Option<Columns<'a>> {
         let names: Vec<Cow<'a, str>> = match &*routine.outputs {
+            [] if self.is_row(routine) => return Some(Columns::unknown(all)),
             [] => self.row_type(routine)?.columns.iter().map(|column| Cow::Borrowed(&*column.name)).collect(),
             names => names.iter().map(|name| Cow::Borrowed(&**name)).collect(),
         };
         let exact = columns.len() == names.len();
         let nodes = (0..names.len()).map(|at| if exact { columns[at].1 } else { all });
         Some(Columns { list: names.into_iter().zip(nodes).collect(), open: None })
+    }
+
+    /// Whether a function returns a row that is none of a relation.
+    fn is_row(&self, routine: &Routine) -> bool {
+        let shape = self.env.catalog.type_shape(routine.returns);
+        matches!(shape, Some(TypeShape::Composite(_) | TypeShape::Domain(_)))
+            && self.row_type(routine).is_none()
     }
 
     /// The relation whose row type a function returns.

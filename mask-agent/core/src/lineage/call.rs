@@ -10,6 +10,7 @@ use pg_query::{
 use super::{
     Untraceable,
     builtins::{self, Class, Kind},
+    cast::is_built_in_type,
     facts::Carried,
     functions, given,
     graph::{NodeId, Usage},
@@ -18,7 +19,7 @@ use super::{
     setting,
     trace::Tracer,
 };
-use crate::catalog::Routine;
+use crate::catalog::{FIRST_USER_OID, Routine};
 
 /// PostgreSQL's own limit (`FUNC_MAX_ARGS`).
 const ARGUMENTS_MAX: usize = 100;
@@ -100,39 +101,29 @@ impl<'a> Tracer<'a> {
         arguments: Vec<NodeId>,
     ) -> (NodeId, Option<Columns<'a>>) {
         let mut results = Vec::new();
-        let mut columns = None;
+        let mut rows = Vec::new();
         let own = matches!(schema, "" | "pg_catalog" | "information_schema");
         let builtin = own.then(|| builtins::builtin(self.env.catalog.major(), name)).flatten().copied();
         if let Some(builtin) = builtin {
             let (node, row) = self.call_builtin(name, builtin, &arguments);
             results.push(node);
-            columns = row;
+            rows.push(row);
         }
-        let routines: Vec<_> = self
-            .env
-            .catalog
-            .routines(name)
-            .filter(|routine| match schema {
-                // The server writes definitions out with an empty path, in which only its own names have no schema.
-                "" if self.path.as_ref().is_some_and(Vec::is_empty) => routine.schema == "pg_catalog",
-                _ => schema.is_empty() || routine.schema == schema,
-            })
-            .collect();
         let overlay = self.env.overlay;
         let made = overlay
             .routines(name)
             .filter(|routine| schema.is_empty() || routine.schema.is_empty() || routine.schema == schema);
-        let routines: Vec<&Routine> = routines.into_iter().chain(made).collect();
+        let routines: Vec<&Routine> = self.routines(schema, name).into_iter().chain(made).collect();
         let found = builtin.is_some() || !routines.is_empty();
         for routine in routines {
             let (node, row) = self.call_routine(routine, &arguments);
             results.push(node);
-            columns = if results.len() == 1 { row } else { None };
+            rows.push(row);
         }
         if !found || overlay.has_opaque_function(name) {
             let node = match builtins::extension(name) {
                 Some(class) if !overlay.has_function(name) => self.by_class(name, class, &arguments),
-                _ if is_type(name) => self.graph.made(arguments),
+                _ if self.is_own_type(name) => self.graph.made(arguments),
                 _ => {
                     self.facts.calls_user_code = true;
                     self.facts.calls_opaque_code = true;
@@ -142,12 +133,50 @@ impl<'a> Tracer<'a> {
                 }
             };
             results.push(node);
-            columns = None;
+            rows.push(None);
         }
-        match *results {
-            [node] => (node, columns),
-            _ => (self.graph.made(results), None),
+        if let [node] = *results {
+            return (node, rows.pop().flatten());
         }
+        let columns = self.any_row(&results, rows);
+        (self.graph.made(results), columns)
+    }
+
+    /// Whether it is a type of the server's own, which may be called like a function.
+    fn is_own_type(&self, name: &str) -> bool {
+        let types = self.env.catalog.types_named(name);
+        types.iter().all(|oid| *oid < FIRST_USER_OID) && (!types.is_empty() || is_built_in_type(name))
+    }
+
+    /// Functions of users that a name may mean: those on the search path, where it is known.
+    fn routines(&self, schema: &str, name: &str) -> Vec<&'a Routine> {
+        let all = self.env.catalog.routines(name);
+        let named: Vec<_> = all.filter(|routine| schema.is_empty() || routine.schema == schema).collect();
+        let Some(path) = self.path.as_ref().filter(|_| schema.is_empty()) else { return named };
+        let on_path = |routine: &&Routine| routine.schema == "pg_catalog" || path.contains(&routine.schema);
+        let found: Vec<_> = named.iter().copied().filter(on_path).collect();
+        // The server writes definitions out with an empty path, in which only its own names have no schema.
+        if found.is_empty() && !path.is_empty() { named } else { found }
+    }
+
+    /// The row that one of several functions returns; where they differ, nobody knows its columns.
+    fn any_row(&mut self, results: &[NodeId], rows: Vec<Option<Columns<'a>>>) -> Option<Columns<'a>> {
+        if rows.iter().all(Option::is_none) {
+            return None;
+        }
+        let mut rows = rows.into_iter();
+        let first = rows.next().flatten().filter(|first| first.open.is_none());
+        let same = first.and_then(|mut first| {
+            let names = |row: &Columns<'a>| row.list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+            for row in rows {
+                let row = row.filter(|row| row.open.is_none() && names(row) == names(&first))?;
+                for ((_, node), (_, other)) in first.list.iter_mut().zip(row.list) {
+                    *node = self.graph.copy(vec![*node, other]);
+                }
+            }
+            Some(first)
+        });
+        same.or_else(|| Some(Columns::unknown(self.graph.made(results.to_vec()))))
     }
 
     fn call_builtin(
@@ -391,32 +420,5 @@ fn is_volatile(name: &str) -> bool {
             | "timeofday"
             | "uuidv4"
             | "uuidv7"
-    )
-}
-
-/// Names of types, which may be called like a function.
-fn is_type(name: &str) -> bool {
-    matches!(
-        name,
-        "bit"
-            | "bool"
-            | "bpchar"
-            | "date"
-            | "float4"
-            | "float8"
-            | "int2"
-            | "int4"
-            | "int8"
-            | "interval"
-            | "name"
-            | "numeric"
-            | "oid"
-            | "text"
-            | "time"
-            | "timestamp"
-            | "timestamptz"
-            | "timetz"
-            | "varbit"
-            | "varchar"
     )
 }

@@ -2,7 +2,7 @@
 
 use pg_query::{
     NodeEnum,
-    protobuf::{self, Node},
+    protobuf::{self, CmdType, Node},
 };
 
 use super::{
@@ -84,10 +84,12 @@ impl<'a> Tracer<'a> {
             self.facts.sets_lexer = true;
         }
         self.alias(&mut item, relation.alias.as_ref());
+        for column in self.written_through(&item, "*") {
+            self.facts.written.push(ColumnId { number: 0, ..column });
+        }
         for oid in &item.relations {
             self.facts.written.push(ColumnId { relation: *oid, number: 0 });
             if let Some(known) = self.env.catalog.relation(*oid) {
-                self.facts.meets_rules |= known.has_rules;
                 self.facts.meets_user_code |= known.has_user_code;
                 self.facts.reads_statement |= known
                     .columns
@@ -112,6 +114,9 @@ impl<'a> Tracer<'a> {
                 .and_then(|relation| relation.columns.iter().find(|known| known.name == column))
                 .map_or(0, |column| column.number);
             self.puts.push(Put { target: Target::Column(ColumnId { relation: *oid, number }), value });
+        }
+        for column in self.written_through(item, column) {
+            self.puts.push(Put { target: Target::Column(column), value });
         }
         if self.env.overlay.has_relation(&item.source.name) || item.relations.is_empty() {
             let target = Target::New { relation: item.source.clone(), column: column.to_owned() };
@@ -146,17 +151,23 @@ impl<'a> Tracer<'a> {
         })
     }
 
+    /// What RETURNING shows; rules are fired by the way.
     fn returning(
         &mut self,
         clause: Option<&protobuf::ReturningClause>,
+        event: CmdType,
         item: &Item<'a>,
         written: &[(String, NodeId)],
         rows: NodeId,
     ) -> Query<'a> {
+        let answered = self.fire(event, item, written, rows);
         let Some(clause) = clause.filter(|clause| !clause.exprs.is_empty()) else {
             return Query { columns: Columns::default(), rows };
         };
-        let seen = self.written_item(item, written);
+        let mut seen = self.written_item(item, written);
+        if let Some(answered) = answered {
+            seen = self.answered_item(seen, &answered);
+        }
         let (mut old, mut new) = ("old".to_owned(), "new".to_owned());
         for option in &clause.options {
             if let Some(NodeEnum::ReturningOption(option)) = option.node.as_ref() {
@@ -215,6 +226,10 @@ impl<'a> Tracer<'a> {
             self.put(&item, &name, value, source.rows);
             written.push((name, value));
         }
+        for (name, value) in self.defaults(&item, &written) {
+            self.put(&item, &name, value, source.rows);
+            written.push((name, value));
+        }
         if let Some(conflict) = insert.on_conflict_clause.as_deref() {
             self.conflict(conflict, &item, &mut written, rows);
         }
@@ -223,10 +238,21 @@ impl<'a> Tracer<'a> {
             level.items.clear();
         }
         item.is_open = true;
-        let query = self.returning(insert.returning_clause.as_ref(), &item, &written, rows);
+        let query =
+            self.returning(insert.returning_clause.as_ref(), CmdType::CmdInsert, &item, &written, rows);
         self.levels.pop();
         self.leave_common(before);
         query
+    }
+
+    /// What is put into columns that a new row says nothing of, where code of users may say what.
+    fn defaults(&mut self, item: &Item<'a>, written: &[(String, NodeId)]) -> Vec<(String, NodeId)> {
+        let catalog = self.env.catalog;
+        let relations = item.relations.iter().filter_map(|oid| catalog.relation(*oid));
+        let columns = relations.flat_map(|relation| &relation.columns);
+        let unsaid = columns.filter(|column| !written.iter().any(|(name, _)| *name == column.name));
+        let defaults = unsaid.filter_map(|column| Some((column.name.clone(), column.default.as_deref()?)));
+        defaults.map(|(name, default)| (name, self.expression_of(default, Vec::new()))).collect()
     }
 
     fn conflict(
@@ -321,7 +347,8 @@ impl<'a> Tracer<'a> {
         let mut written = Vec::new();
         self.assign(&update.target_list, &item, &mut written, rows);
         self.probes(&item, &names_of(&written), Probed::Changed);
-        let query = self.returning(update.returning_clause.as_ref(), &item, &written, rows);
+        let query =
+            self.returning(update.returning_clause.as_ref(), CmdType::CmdUpdate, &item, &written, rows);
         self.levels.pop();
         self.leave_common(before);
         query
@@ -335,7 +362,7 @@ impl<'a> Tracer<'a> {
         self.from(&delete.using_clause);
         self.condition(delete.where_clause.as_deref());
         self.put_rows(&item, rows);
-        let query = self.returning(delete.returning_clause.as_ref(), &item, &[], rows);
+        let query = self.returning(delete.returning_clause.as_ref(), CmdType::CmdDelete, &item, &[], rows);
         self.levels.pop();
         self.leave_common(before);
         query
@@ -347,6 +374,12 @@ impl<'a> Tracer<'a> {
         self.graph.imply(value, &[rows]);
         for oid in &item.relations {
             self.puts.push(Put { target: Target::Column(ColumnId { relation: *oid, number: 0 }), value });
+        }
+        let mut through: Vec<u32> =
+            self.written_through(item, "*").iter().map(|column| column.relation).collect();
+        through.dedup();
+        for relation in through {
+            self.puts.push(Put { target: Target::Column(ColumnId { relation, number: 0 }), value });
         }
     }
 
@@ -384,7 +417,7 @@ impl<'a> Tracer<'a> {
         }
         self.put_rows(&item, rows);
         self.probes(&item, &names_of(&written), Probed::Changed);
-        let query = self.returning(merge.returning_clause.as_ref(), &item, &written, rows);
+        let query = self.returning(merge.returning_clause.as_ref(), CmdType::CmdMerge, &item, &written, rows);
         self.levels.pop();
         self.leave_common(before);
         query

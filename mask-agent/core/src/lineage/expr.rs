@@ -6,10 +6,13 @@ use pg_query::{
 };
 
 use super::{
-    Untraceable, functions,
+    Untraceable,
+    cast::INT4,
+    functions,
     graph::{NodeId, Usage},
     guesses::Guesses,
-    names::{literal, qualified, strings, type_name},
+    names::{literal, qualified, strings},
+    operator::UNKNOWN,
     scope::Columns,
     trace::Tracer,
 };
@@ -33,11 +36,16 @@ impl<'a> Tracer<'a> {
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 self.column(&names)
             }
-            NodeEnum::AConst(_) | NodeEnum::SetToDefault(_) | NodeEnum::AStar(_) => {
-                let constant = self.graph.made(Vec::new());
-                self.give(constant, node);
-                constant
+            NodeEnum::AConst(constant) => {
+                let value = match constant.val {
+                    None | Some(protobuf::a_const::Val::Sval(_)) => self.graph.typed(UNKNOWN),
+                    Some(protobuf::a_const::Val::Ival(_)) => self.graph.typed(INT4),
+                    Some(_) => self.graph.made(Vec::new()),
+                };
+                self.give(value, node);
+                value
             }
+            NodeEnum::SetToDefault(_) | NodeEnum::AStar(_) => self.graph.made(Vec::new()),
             NodeEnum::ParamRef(parameter) => {
                 let value = self.parameter(parameter.number);
                 self.give(value, node);
@@ -48,16 +56,22 @@ impl<'a> Tracer<'a> {
             NodeEnum::AExpr(expression) => self.operation(expression),
             NodeEnum::SubLink(link) => self.sub_link(link).0,
             NodeEnum::AIndirection(indirection) => self.indirection(indirection),
-            NodeEnum::CollateClause(collate) => {
-                let argument = self.optional(collate.arg.as_deref());
-                self.graph.made(argument)
-            }
+            // A collation sorts values and changes none.
+            NodeEnum::CollateClause(collate) => match collate.arg.as_deref() {
+                Some(argument) => self.expression(argument),
+                None => self.graph.made(Vec::new()),
+            },
             NodeEnum::CaseExpr(case) => {
                 let mut nodes = self.optional(case.arg.as_deref());
+                let tested = nodes.clone();
                 let mut results = Vec::new();
                 for when in &case.args {
                     if let Some(NodeEnum::CaseWhen(when)) = when.node.as_ref() {
-                        nodes.extend(self.optional(when.expr.as_deref()));
+                        let test = self.optional(when.expr.as_deref());
+                        if !tested.is_empty() {
+                            nodes.extend(self.operator("=", &tested, &test));
+                        }
+                        nodes.extend(test);
                         results.extend(self.optional(when.result.as_deref()));
                     }
                 }
@@ -216,37 +230,6 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    /// A cast to the type the value has already is the value; to another, it is made of it.
-    fn cast(&mut self, cast: &protobuf::TypeCast) -> NodeId {
-        let Some(argument) = cast.arg.as_deref() else { return self.graph.made(Vec::new()) };
-        let node = self.expression(argument);
-        let name = type_name(cast.type_name.as_ref()).unwrap_or_default().to_owned();
-        let Some(target) = cast.type_name.as_ref() else { return self.graph.made(vec![node]) };
-        let plain = target.typmods.is_empty() && target.array_bounds.is_empty() && !target.setof;
-        let own = self.graph.type_oid(node);
-        let same = plain && own != 0 && self.is_type(own, &name);
-        let relabelled = plain && matches!(own, VARCHAR | TEXT) && matches!(&*name, "text" | "varchar");
-        if self.graph.is_copy(node) && (same || relabelled) {
-            return node;
-        }
-        let mut from = vec![node];
-        let catalog = self.env.catalog;
-        if catalog.has_user_name(&name) || self.graph.has_type(node, &|oid| catalog.is_cast_by_users(oid)) {
-            // Its input function, cast or check is code of users.
-            let unknown = self.graph.unknown(Untraceable::UserCode);
-            self.facts.called.push(unknown);
-            from.push(unknown);
-        }
-        let value = self.graph.made(from);
-        self.may_be(value, &[node]);
-        value
-    }
-
-    fn is_type(&self, oid: u32, name: &str) -> bool {
-        let built_in = BUILT_IN_TYPES.iter().any(|(known, known_oid)| *known == name && *known_oid == oid);
-        built_in || self.env.catalog.types_named(name) == [oid]
-    }
-
     fn indirection(&mut self, indirection: &protobuf::AIndirection) -> NodeId {
         let argument = indirection.arg.as_deref();
         // `(c).email` of a relation's whole row is its column.
@@ -282,22 +265,10 @@ impl<'a> Tracer<'a> {
     }
 
     fn operation(&mut self, expression: &protobuf::AExpr) -> NodeId {
-        let mut nodes = self.optional(expression.lexpr.as_deref());
-        nodes.extend(self.optional(expression.rexpr.as_deref()));
-        nodes.extend(self.operator(&expression.name));
-        self.graph.made(nodes)
-    }
-
-    /// What an operator adds to its operands: nothing, unless users wrote it.
-    fn operator(&mut self, name: &[Node]) -> Vec<NodeId> {
-        let (_, name) = qualified(name);
-        if !self.env.catalog.has_user_name(&name) {
-            return Vec::new();
-        }
-        self.facts.calls_user_code = true;
-        let unknown = self.graph.unknown(Untraceable::UserCode);
-        self.facts.called.push(unknown);
-        vec![unknown]
+        let left = self.optional(expression.lexpr.as_deref());
+        let right = self.optional(expression.rexpr.as_deref());
+        let more = self.operators(expression, &left, &right);
+        self.graph.made([left, right, more].concat())
     }
 
     /// What a subquery's value is made of, and whether anything stored is in its rows.
@@ -314,10 +285,23 @@ impl<'a> Tracer<'a> {
             self.refs.push(node);
             return (node, reads);
         }
-        let mut nodes = query.columns.nodes();
-        nodes.extend(self.optional(link.testexpr.as_deref()));
-        nodes.extend(self.operator(&link.oper_name));
-        let node = self.graph.made(nodes);
+        let node = match *query.columns.list {
+            // The one value of the one row, or NULL.
+            [(_, value)] if kind == SubLinkType::ExprSublink && query.columns.open.is_none() => {
+                self.graph.copy(vec![value])
+            }
+            _ => {
+                let nodes = query.columns.nodes();
+                let test = self.optional(link.testexpr.as_deref());
+                let more = match (&*test, &*link.oper_name) {
+                    ([], _) => Vec::new(),
+                    // `IN` is `= ANY`.
+                    (_, []) => self.operator("=", &test, &nodes),
+                    (_, name) => self.operator_named(name, &test, &nodes),
+                };
+                self.graph.made([nodes, test, more].concat())
+            }
+        };
         self.graph.imply(node, &[query.rows]);
         self.graph.tie(node, &tied);
         self.refs.push(node);
@@ -354,14 +338,17 @@ impl<'a> Tracer<'a> {
             _ => {
                 let outer = std::mem::take(&mut self.refs);
                 self.varies = false;
-                let value = node.map(|node| self.expression(node));
+                let tested = match kind {
+                    NodeEnum::NullTest(test) if !test.argisrow => test.arg.as_deref(),
+                    _ => None,
+                };
+                let value = tested.or(node).map(|node| self.expression(node));
                 let mut nodes = std::mem::replace(&mut self.refs, outer);
                 let plain = value.is_some_and(|value| self.graph.is_identity(value));
                 // NULL is shown as NULL anyway.
-                let test = matches!(kind, NodeEnum::NullTest(_))
-                    && matches!(*nodes, [node] if self.graph.is_identity(node));
-                if !test {
+                if tested.is_none() || !plain {
                     nodes.extend(value);
+                    let plain = plain && tested.is_none();
                     self.meet_varying(nodes, if plain { Usage::Equality } else { Usage::Function }, plain);
                 }
             }
@@ -372,20 +359,22 @@ impl<'a> Tracer<'a> {
         let outer = std::mem::take(&mut self.refs);
         self.varies = false;
         let mut sides = Vec::new();
-        let mut operands = Vec::with_capacity(2);
         let mut plain = true;
-        for side in [&expression.lexpr, &expression.rexpr].into_iter().filter_map(Option::as_deref) {
+        let mut operands = [Vec::new(), Vec::new()];
+        for (side, operand) in [&expression.lexpr, &expression.rexpr].into_iter().zip(&mut operands) {
+            let Some(side) = side.as_deref() else { continue };
             let before = self.refs.len();
             let node = self.expression(side);
-            operands.push(node);
+            operand.push(node);
             let constant = self.refs.len() == before;
             plain &= constant || self.graph.is_identity(node) || is_row_of_columns(side);
             if constant {
                 sides.push(node);
             }
         }
-        self.compares(expression, &operands);
-        let operator = self.operator(&expression.name);
+        let given: Vec<NodeId> = operands.iter().flatten().copied().collect();
+        self.compares(expression, &given);
+        let operator = self.operators(expression, &operands[0], &operands[1]);
         let mut nodes = std::mem::replace(&mut self.refs, outer);
         nodes.extend(operator);
         // A function may bring a value that no column of the statement names.
@@ -411,7 +400,7 @@ impl<'a> Tracer<'a> {
                 _ => Usage::Function,
             },
         };
-        let guesses = self.guesses(expression, operands.get(1).copied());
+        let guesses = self.guesses(expression, operands[1].first().copied());
         self.meet_guesses(nodes, usage, plain && usage == Usage::Equality, guesses);
     }
 
@@ -433,7 +422,7 @@ impl<'a> Tracer<'a> {
             let Some(NodeEnum::SortBy(sort)) = sort.node.as_ref() else { continue };
             let Some(node) = sort.node.as_deref() else { continue };
             let mut nodes = self.sorted(node, columns, refs);
-            nodes.extend(self.operator(&sort.use_op));
+            nodes.extend(self.operator_named(&sort.use_op, &nodes, &nodes));
             self.meet_numbers(nodes, Usage::Ordering, false);
         }
     }
@@ -497,37 +486,6 @@ impl<'a> Tracer<'a> {
         }
     }
 }
-
-const TEXT: u32 = 25;
-const VARCHAR: u32 = 1043;
-
-/// Types by the names the grammar gives them; an OID is one type on every server.
-const BUILT_IN_TYPES: [(&str, u32); 24] = [
-    ("bool", 16),
-    ("bpchar", 1042),
-    ("bytea", 17),
-    ("cidr", 650),
-    ("date", 1082),
-    ("float4", 700),
-    ("float8", 701),
-    ("inet", 869),
-    ("int2", 21),
-    ("int4", 23),
-    ("int8", 20),
-    ("interval", 1186),
-    ("json", 114),
-    ("jsonb", 3802),
-    ("name", 19),
-    ("numeric", 1700),
-    ("oid", 26),
-    ("text", TEXT),
-    ("time", 1083),
-    ("timestamp", 1114),
-    ("timestamptz", 1184),
-    ("timetz", 1266),
-    ("uuid", 2950),
-    ("varchar", VARCHAR),
-];
 
 /// `(a, b)` where each part is a column: comparing rows compares these.
 fn is_row_of_columns(node: &Node) -> bool {

@@ -53,8 +53,10 @@ pub(super) struct Facts {
     pub(super) reads_settings: bool,
     /// It reads the text of the statement that is running.
     pub(super) reads_statement: bool,
-    /// It writes to a relation on which rules may do something else.
+    /// It writes to a relation whose rules do what nobody knows.
     pub(super) meets_rules: bool,
+    /// A rule answers with rows of its own, beside or in place of the statement's.
+    pub(super) answers_by_rule: bool,
     /// It writes to a relation whose triggers, rules or defaults run code of users.
     pub(super) meets_user_code: bool,
     /// What its success tells of columns it does not name: constraints on what it writes.

@@ -8,8 +8,8 @@ use std::{
 use super::{Env, Guesses, LineageError, Origins, Outputs, Overlay, Statement, WriteTarget, analyse};
 use crate::{
     catalog::{
-        Catalog, Column, Constraint, ConstraintKind, Contents, Relation, RelationKind, Routine, RoutineKind,
-        TypeShape, Volatility,
+        Catalog, Column, Constraint, ConstraintKind, Contents, Operand, Operator, Relation, RelationKind,
+        Routine, RoutineKind, TypeShape, Volatility,
     },
     lineage::ColumnId,
     policy::{Classification, Policy},
@@ -50,6 +50,14 @@ fn view(oid: u32, name: &str, columns: &[(&str, u32)], definition: &str) -> Rela
     Relation { kind: RelationKind::View, definition, ..relation(oid, name, columns) }
 }
 
+/// A table of which a column is filled by a function.
+fn defaulted() -> Relation {
+    let mut defaulted =
+        Relation { has_user_code: true, ..relation(20_015, "defaulted", &[("id", INT4), ("filled", TEXT)]) };
+    defaulted.columns[1].default = Some("public.email_of(1)".to_owned());
+    defaulted
+}
+
 fn relations() -> Vec<Relation> {
     let held = |kind: ConstraintKind, columns: &[i16]| Constraint { kind, columns: columns.to_vec() };
     let mut people = relation(20_005, "people", &[("id", INT4), ("work_email", TEXT), ("handle", TEXT)]);
@@ -79,7 +87,7 @@ fn relations() -> Vec<Relation> {
         relation(20_003, "numbers", &[("i", INT4)]),
         Relation { has_user_code: true, ..relation(20_004, "triggered", &[("id", INT4), ("note", TEXT)]) },
         people,
-        Relation { has_rules: true, ..relation(20_006, "ruled", &[("id", INT4), ("note", TEXT)]) },
+        Relation { rules: vec![String::new()], ..relation(20_006, "ruled", &[("id", INT4), ("note", TEXT)]) },
         letters,
         relation(20_007, "items", &[("id", INT4), ("label", TEXT)]),
         relation(20_008, "archive.items", &[("id", INT4), ("secret_label", TEXT), ("label", TEXT)]),
@@ -98,6 +106,37 @@ fn relations() -> Vec<Relation> {
             " SELECT c.city, v.contact FROM public.customers c JOIN public.contacts v USING (id) \
              WHERE (c.salary > (1000)::numeric);",
         ),
+        relation(20_011, "odds", &[("id", INT4), ("odd", 40_002)]),
+        defaulted(),
+        relation(20_012, "kept_notes", &[("id", INT4), ("was", TEXT)]),
+        Relation {
+            rules: vec![
+                "CREATE RULE keep AS ON UPDATE TO public.noted WHERE (new.note IS DISTINCT FROM old.note) \
+                 DO INSERT INTO public.kept_notes (id, was) VALUES (old.id, new.note);"
+                    .to_owned(),
+                "CREATE RULE show AS ON DELETE TO public.noted DO SELECT customers.email FROM public.customers;"
+                    .to_owned(),
+                "CREATE RULE again AS ON INSERT TO public.noted DO INSERT INTO public.noted (id) VALUES (new.id);"
+                    .to_owned(),
+            ],
+            ..relation(20_013, "noted", &[("id", INT4), ("note", TEXT)])
+        },
+        Relation {
+            rules: vec![
+                "CREATE RULE log AS ON UPDATE TO public.paid WHERE (new.salary > old.salary) \
+                 DO INSERT INTO public.kept_notes (id) VALUES (old.id);"
+                    .to_owned(),
+            ],
+            ..relation(20_014, "paid", &[("id", INT4), ("salary", NUMERIC)])
+        },
+        Relation {
+            rules: vec![
+                "CREATE RULE put AS ON INSERT TO public.mailbox DO INSTEAD INSERT INTO public.orders (id, note) \
+                 VALUES (new.id, new.body) RETURNING orders.id, orders.note;"
+                    .to_owned(),
+            ],
+            ..view(20_025, "mailbox", &[("id", INT4), ("body", TEXT)], " SELECT orders.id, orders.note AS body FROM public.orders;")
+        },
         view(20_023, "unreadable", &[("a", TEXT)], ""),
         view(20_024, "labels", &[("secret_label", TEXT)], " SELECT orders.note FROM public.orders;"),
         relation(20_030, "pg_temp_3.batch", &[("id", INT4), ("value", TEXT), ("email", TEXT)]),
@@ -187,6 +226,34 @@ fn routines() -> Vec<Routine> {
         // As extensions of 18 have it: the server's own function, by the name of this one.
         routine(30_012, "reverse", "sql", &["t"], &[], " RETURNS text\nRETURN reverse((t)::text)"),
         routine(30_010, "endless", "sql", &["n"], &[], &body("integer", "select endless(n)")),
+        routine(
+            30_012,
+            "pair",
+            "sql",
+            &["n"],
+            &["a", "b"],
+            &body("record", "select email, id from customers"),
+        ),
+        Routine {
+            schema: "archive".to_owned(),
+            ..routine(
+                30_013,
+                "pair",
+                "sql",
+                &["n"],
+                &["a", "b"],
+                &body("record", "select note, id from orders"),
+            )
+        },
+        routine(
+            30_014,
+            "either",
+            "sql",
+            &["n"],
+            &["a", "b"],
+            &body("record", "select email, id from customers"),
+        ),
+        routine(30_015, "either", "sql", &["n"], &[], &body("text", "select note from orders")),
         Routine {
             kind: RoutineKind::Procedure,
             ..routine(30_011, "p", "plpgsql", &[], &[], "\nAS $procedure$ begin perform 1; end $procedure$")
@@ -196,10 +263,30 @@ fn routines() -> Vec<Routine> {
 
 pub(crate) fn catalog() -> Catalog {
     let user_names = HashSet::from(["===".to_owned(), "odd".to_owned()]);
-    let contents =
-        Contents { relations: relations(), routines: routines(), user_names, ..Contents::default() };
-    let types = HashMap::from([(40_001, TypeShape::Domain(TEXT))]);
-    let type_names = HashMap::from([("word".to_owned(), vec![40_001])]);
+    let of = |left, right| vec![Operator { left, right }];
+    let odd = Operand::Type(40_002);
+    let operators = HashMap::from([
+        ("===".to_owned(), of(Operand::Any, Operand::Any)),
+        ("=".to_owned(), of(odd, odd)),
+        ("<=".to_owned(), of(odd, odd)),
+        ("<->".to_owned(), of(odd, odd)),
+        ("+".to_owned(), of(odd, Operand::Any)),
+    ]);
+    let contents = Contents {
+        relations: relations(),
+        routines: routines(),
+        user_names,
+        operators,
+        casts: HashMap::from([(40_002, vec![0]), (1082, vec![INT4])]),
+        ..Contents::default()
+    };
+    let types =
+        HashMap::from([(40_001, TypeShape::Domain(TEXT)), (40_002, TypeShape::Base("odd".to_owned()))]);
+    let type_names = HashMap::from([
+        ("word".to_owned(), vec![40_001]),
+        ("odd".to_owned(), vec![40_002]),
+        ("date".to_owned(), vec![1082]),
+    ]);
     Catalog::new(Contents { major: 17, types, type_names, ..contents })
 }
 

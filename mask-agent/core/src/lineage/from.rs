@@ -138,8 +138,15 @@ impl<'a> Tracer<'a> {
             let entry = items.first().map_or_else(|| self.graph.entry(), |item| item.entry);
             let nodes = columns.nodes();
             let whole = self.graph.made(nodes);
-            let name = join.join_using_alias.as_ref().map(|alias| alias.aliasname.clone());
-            items.insert(0, Item::new(name, columns, whole, entry));
+            if let Some(alias) = &join.join_using_alias {
+                // It names the merged columns alone.
+                let list = columns.list.iter().take(names.len()).cloned().collect();
+                let merged = Columns { list, open: columns.open };
+                let whole = self.graph.made(merged.nodes());
+                let item = Item::new(Some(alias.aliasname.clone()), merged, whole, entry);
+                items.push(Item { is_open: false, ..item });
+            }
+            items.insert(0, Item::new(None, columns, whole, entry));
         }
         items
     }

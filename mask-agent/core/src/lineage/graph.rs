@@ -155,6 +155,9 @@ pub(super) struct Graph {
     pub(super) meetings: Vec<Meeting>,
 }
 
+/// A type of the server's own, whichever: `bool`.
+const BUILT_IN: u32 = 16;
+
 impl Graph {
     fn push(&mut self, node: Node) -> NodeId {
         let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
@@ -179,6 +182,11 @@ impl Graph {
     pub(super) fn copy(&mut self, from: Vec<NodeId>) -> NodeId {
         let type_oid = from.first().map_or(0, |first| self.node(*first).type_oid);
         self.push(Node { from, is_copy: true, type_oid, ..Node::default() })
+    }
+
+    /// A constant of this type.
+    pub(super) fn typed(&mut self, type_oid: u32) -> NodeId {
+        self.push(Node { type_oid, ..Node::default() })
     }
 
     /// A value nobody can tell anything about.
@@ -287,6 +295,21 @@ impl Graph {
         node.is_copy || node.base.is_some()
     }
 
+    /// The type of a value where it is known for certain, or 0.
+    pub(super) fn own_type(&self, id: NodeId) -> u32 {
+        let mut node = self.node(id);
+        let mut left = self.nodes.len();
+        while let ([only], true, None) = (&*node.from, node.is_copy && left > 0, node.base) {
+            node = self.node(*only);
+            left -= 1;
+        }
+        if node.is_copy && node.base.is_none() { 0 } else { node.type_oid }
+    }
+
+    pub(super) fn set_type(&mut self, id: NodeId, type_oid: u32) {
+        self.at(id).type_oid = type_oid;
+    }
+
     pub(super) fn type_oid(&self, id: NodeId) -> u32 {
         self.node(id).type_oid
     }
@@ -369,8 +392,9 @@ impl Graph {
         self.is_copy(id) && self.origins(id).is_identity
     }
 
-    /// Whether a value is made of a column of a type that fits.
-    pub(super) fn has_type(&self, id: NodeId, fits: &dyn Fn(u32) -> bool) -> bool {
+    /// The types of what a value is made of; none where one is not known.
+    pub(super) fn leaf_types(&self, id: NodeId) -> Vec<Option<u32>> {
+        let mut types = Vec::new();
         let mut seen = vec![false; self.nodes.len()];
         let mut open = vec![id];
         while let Some(id) = open.pop() {
@@ -378,12 +402,21 @@ impl Graph {
                 continue;
             }
             let node = self.node(id);
-            if fits(node.type_oid) {
-                return true;
+            let is_row = node.base.is_some_and(|column| column.number >= 0) && node.type_oid == 0;
+            let found = match node.type_oid {
+                _ if node.untraceable.is_some() || is_row => None,
+                0 if node.from.is_empty() => Some(BUILT_IN),
+                oid if oid == 0 || node.is_copy && node.base.is_none() => {
+                    open.extend_from_slice(&node.from);
+                    continue;
+                }
+                oid => Some(oid),
+            };
+            if !types.contains(&found) {
+                types.push(found);
             }
-            open.extend_from_slice(&node.from);
         }
-        false
+        types
     }
 
     /// What masked values are with in a value by which rows are sorted or grouped.
@@ -504,7 +537,10 @@ impl Graph {
         let mut changed = false;
         for id in others {
             let mut rows: Vec<EntryId> = self.leaves(id, &|_| true);
-            let same_row = !rows.is_empty() && rows.iter().all(|entry| own.contains(entry));
+            // A constant of a row has none of its own, but stands in one.
+            let stands = self.node(id).entry.filter(|_| rows.is_empty());
+            let mut within = rows.iter().copied().chain(stands).peekable();
+            let same_row = within.peek().is_some() && within.all(|entry| own.contains(&entry));
             if same_row {
                 // Two columns of one row: only their being equal says what the other is.
                 if meeting.usage == Usage::Equality && meeting.is_plain && !telling.contains(&id) {

@@ -10,6 +10,10 @@ mod body;
 mod builtins;
 /// Function calls.
 mod call;
+/// Casts.
+mod cast;
+/// Queries behind WITH.
+mod common;
 /// COPY.
 mod copy;
 /// Statements that change what names mean.
@@ -38,10 +42,14 @@ mod guesses;
 mod names;
 /// Nodes of the serialised parse tree.
 mod node;
+/// Operators of users.
+mod operator;
 /// Definitions that are not committed yet.
 mod overlay;
 /// Bodies in PL/pgSQL, piece by piece.
 mod plpgsql;
+/// Rules, and views that are written through.
+mod rewrite;
 /// Bodies of functions a statement makes.
 mod routine;
 /// What names mean.
@@ -404,6 +412,9 @@ pub(crate) mod fixture;
 #[cfg(test)]
 #[path = "lineage_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod code_tests;
 
 #[cfg(test)]
 mod use_tests;

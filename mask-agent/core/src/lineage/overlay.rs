@@ -9,6 +9,7 @@ use std::{
 use super::{
     ColumnId, Origins, Untraceable, Write, WriteTarget,
     graph::{EntryId, NodeId},
+    operator::ANY,
     scope::Columns,
     trace::Tracer,
 };
@@ -153,6 +154,11 @@ impl Overlay {
         inherited
     }
 
+    /// Whether anything may be there, of whatever name.
+    pub(super) fn has_any(&self) -> bool {
+        self.is_all
+    }
+
     pub(super) fn has_function(&self, name: &str) -> bool {
         self.is_all || self.functions.contains_key(name)
     }
@@ -229,7 +235,9 @@ impl<'a> Tracer<'a> {
             if let Some((_, known)) = columns.list.iter().find(|(known, _)| known == name) {
                 self.graph.add(*known, &[node]);
             } else {
-                let node = self.graph.column(entry, vec![node]);
+                // Its type is not noted.
+                let typed = self.graph.typed(ANY);
+                let node = self.graph.column(entry, vec![node, typed]);
                 columns.list.push((Cow::Owned(name.clone()), node));
             }
         }

@@ -89,8 +89,9 @@ pub(super) struct Level<'a> {
 const SYSTEM_COLUMNS: [(&str, i16); 6] =
     [("ctid", -1), ("xmin", -2), ("cmin", -3), ("xmax", -4), ("cmax", -5), ("tableoid", -6)];
 
-/// Views that stand in for each other: deeper is a loop, or nothing anybody wrote.
-const VIEW_DEPTH_MAX: usize = 32;
+/// Views that stand in for each other, and queries that name others behind them: deeper is a loop, or nothing
+/// anybody wrote.
+pub(super) const VIEW_DEPTH_MAX: usize = 32;
 
 impl<'a> Tracer<'a> {
     /// Gives the first columns other names, as `t (a, b)` does.

@@ -173,7 +173,7 @@ impl<'a> Reader<'a> {
         if query.columns.list.is_empty() && query.columns.open.is_none() {
             return Returned::Nothing;
         }
-        if self.tracer.facts.meets_rules {
+        if self.tracer.facts.meets_rules || self.tracer.facts.answers_by_rule {
             return Returned::Each(self.tracer.graph.unknown(Untraceable::UserRule));
         }
         Returned::Rows(query)
@@ -246,7 +246,7 @@ impl<'a> Reader<'a> {
         self.statement.copy = Some(copy_out(copy));
         if copy.query.is_some() {
             let query = self.tracer.any_query(copy.query.as_deref());
-            if self.tracer.facts.meets_rules {
+            if self.tracer.facts.meets_rules || self.tracer.facts.answers_by_rule {
                 return Ok(Returned::Each(self.tracer.graph.unknown(Untraceable::UserRule)));
             }
             return Ok(Returned::Rows(query));

@@ -10,6 +10,7 @@ use pg_query::{
 use super::{
     ColumnId, Env, Untraceable,
     body::Variables,
+    common::Common,
     facts::{Facts, Name},
     given::Givens,
     graph::{Graph, Meeting, NodeId, Usage},
@@ -24,13 +25,6 @@ pub(super) struct Query<'a> {
     pub(super) columns: Columns<'a>,
     /// Which of its rows are there.
     pub(super) rows: NodeId,
-}
-
-/// A common table expression in scope.
-#[derive(Clone, Debug)]
-struct Common<'a> {
-    name: String,
-    query: Query<'a>,
 }
 
 /// A value put into a column that stays.
@@ -56,7 +50,7 @@ pub(super) struct Tracer<'a> {
     /// The schemas names without one are looked up in; none where that is unknown.
     pub(super) path: Option<Vec<String>>,
     pub(super) levels: Vec<Level<'a>>,
-    common: Vec<Common<'a>>,
+    pub(super) common: Vec<Common<'a>>,
     /// Variables of the function whose body is being read.
     pub(super) variables: Option<Variables<'a>>,
     /// Columns named since the last predicate began.
@@ -68,10 +62,12 @@ pub(super) struct Tracer<'a> {
     pub(super) puts: Vec<Put>,
     pub(super) givens: Givens,
     pub(super) facts: Facts,
-    /// Views and functions being read at this moment, one inside the other.
+    /// Views, functions and queries that were named ahead, being read at this moment, one inside the other.
     pub(super) depth: usize,
     /// Functions whose bodies are being read.
     pub(super) calling: Vec<u32>,
+    /// Relations whose rules are being read, and what they are fired by.
+    pub(super) firing: Vec<(u32, protobuf::CmdType)>,
 }
 
 impl<'a> Tracer<'a> {
@@ -91,6 +87,7 @@ impl<'a> Tracer<'a> {
             facts: Facts::default(),
             depth: 0,
             calling: Vec::new(),
+            firing: Vec::new(),
         }
     }
 
@@ -179,85 +176,6 @@ impl<'a> Tracer<'a> {
         Query { columns: Columns::unknown(node), rows: node }
     }
 
-    /// Reads what stands behind WITH; `leave_common` with the result takes it out of scope.
-    pub(super) fn enter_common(&mut self, with: Option<&protobuf::WithClause>) -> usize {
-        let before = self.common.len();
-        let Some(with) = with else { return before };
-        for table in &with.ctes {
-            let Some(NodeEnum::CommonTableExpr(table)) = table.node.as_ref() else { continue };
-            let names = strings(&table.aliascolnames);
-            let mut query = match table.ctequery.as_deref().and_then(|query| query.node.as_ref()) {
-                Some(NodeEnum::SelectStmt(select))
-                    if with.recursive && select.op() == SetOperation::SetopUnion =>
-                {
-                    self.recursive(&table.ctename, &names, select)
-                }
-                _ => {
-                    let refs = std::mem::take(&mut self.refs);
-                    let query = self.any_query(table.ctequery.as_deref());
-                    self.refs = refs;
-                    query
-                }
-            };
-            self.rename(&mut query.columns, &names);
-            self.more_columns(table, &mut query);
-            self.common.push(Common { name: table.ctename.clone(), query });
-        }
-        before
-    }
-
-    pub(super) fn leave_common(&mut self, before: usize) {
-        self.common.truncate(before);
-    }
-
-    /// SEARCH and CYCLE add columns made of others.
-    fn more_columns(&mut self, table: &protobuf::CommonTableExpr, query: &mut Query<'a>) {
-        let mut add = |tracer: &mut Self, name: &str, of: &[Node]| {
-            let from = strings(of).iter().flat_map(|name| query.columns.named(name)).collect();
-            let node = tracer.graph.made(from);
-            query.columns.list.push((Cow::Owned(name.to_owned()), node));
-        };
-        if let Some(search) = &table.search_clause {
-            add(self, &search.search_seq_column, &search.search_col_list);
-        }
-        if let Some(cycle) = &table.cycle_clause {
-            add(self, &cycle.cycle_mark_column, &cycle.cycle_col_list);
-            add(self, &cycle.cycle_path_column, &cycle.cycle_col_list);
-        }
-    }
-
-    /// `first UNION again`, in which the name stands for both.
-    fn recursive(&mut self, name: &str, names: &[String], select: &SelectStmt) -> Query<'a> {
-        let before = self.enter_common(select.with_clause.as_ref());
-        let first = select.larg.as_deref().map(|first| self.select(first));
-        let Some(first) = first else { return self.unknown_query(Untraceable::UnknownStatement) };
-        let rows = self.graph.made(Vec::new());
-        self.graph.imply(rows, &[first.rows]);
-        let mut columns = Columns::default();
-        for (name, node) in &first.columns.list {
-            columns.list.push((name.clone(), self.graph.copy(vec![*node])));
-        }
-        columns.open = first.columns.open.map(|open| self.graph.made(vec![open]));
-        let mut known = columns.clone();
-        self.rename(&mut known, names);
-        self.common.push(Common { name: name.to_owned(), query: Query { columns: known, rows } });
-        let again = select.rarg.as_deref().map(|again| self.select(again));
-        self.common.pop();
-        if let Some(again) = again {
-            self.graph.imply(rows, &[again.rows]);
-            for (index, (_, node)) in columns.list.iter().enumerate() {
-                let more = self.at(&again.columns, index);
-                self.graph.add(*node, &more);
-            }
-            if let Some(open) = columns.open {
-                let more = again.columns.nodes();
-                self.graph.add(open, &more);
-            }
-        }
-        self.leave_common(before);
-        Query { columns, rows }
-    }
-
     /// What the column at a place is made of.
     pub(super) fn at(&mut self, columns: &Columns<'a>, index: usize) -> Vec<NodeId> {
         match (columns.open, columns.list.get(index)) {
@@ -331,8 +249,23 @@ impl<'a> Tracer<'a> {
         let mut columns = Columns::default();
         for row in &select.values_lists {
             let Some(NodeEnum::List(row)) = row.node.as_ref() else { continue };
-            for (index, value) in row.items.iter().enumerate() {
-                let node = self.expression(value);
+            let mut nodes = Vec::with_capacity(row.items.len());
+            for value in &row.items {
+                match self.star(value) {
+                    Some(stars) => {
+                        let all = stars.nodes();
+                        self.refs.extend(&all);
+                        self.facts.named.extend(&all);
+                        nodes.extend(stars.list.iter().map(|(_, node)| *node));
+                        if let Some(open) = stars.open {
+                            let both = columns.open.into_iter().chain([open]).collect();
+                            columns.open = Some(self.graph.made(both));
+                        }
+                    }
+                    None => nodes.push(self.expression(value)),
+                }
+            }
+            for (index, node) in nodes.into_iter().enumerate() {
                 if let Some((_, column)) = columns.list.get(index) {
                     self.graph.add(*column, &[node]);
                 } else {
@@ -507,8 +440,10 @@ impl<'a> Tracer<'a> {
 
     /// A relation, or a common table expression where one has its name.
     pub(super) fn range_var(&mut self, relation: &protobuf::RangeVar) -> Item<'a> {
-        let common = self.common.iter().rev().find(|common| common.name == relation.relname);
-        let common = common.filter(|_| relation.schemaname.is_empty()).map(|common| common.query.clone());
+        let common = match &*relation.schemaname {
+            "" => self.common_named(&relation.relname),
+            _ => None,
+        };
         let mut item = match common {
             Some(query) => {
                 let mut item = self.item_of(query, None);

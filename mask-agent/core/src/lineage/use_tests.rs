@@ -178,7 +178,20 @@ fn uses_of_masked_columns_are_told_by_their_kind() {
     check_uses("select id from customers order by email", "customers.email ordering");
     check_uses("select count(*) from customers group by email", "customers.email grouping");
     check_uses("select distinct city from customers", "");
+    check_uses(
+        "with recursive t(e) as (select email from customers union all select e from t) \
+         cycle e set looped using path select 1 from t",
+        "customers.email grouping",
+    );
     check_uses("select id from customers where email is null", "");
+    check_uses("select id from customers where nullif(email, 'a') is null", "customers.email function");
+    check_uses(
+        "select id from customers where lower(email) is not null or email is null",
+        "customers.email function",
+    );
+    check_uses("select id from customers where (select email) is null", "");
+    check_uses("update paid set salary = 5 where id = 1", "paid.salary range");
+    check_uses("update paid set salary = i from numbers where id = i", "paid.salary row-count");
     check_uses("delete from customers where email = 'a'", "customers.email equality");
     check_uses("select 1 limit (select salary from customers)", "customers.salary row-count");
     check_uses("select 1 from contacts where contact = 'a'", "customers.email equality");

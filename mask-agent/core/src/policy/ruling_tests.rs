@@ -85,6 +85,11 @@ fn a_masked_column_is_masked_by_its_rule_and_what_is_made_of_it_is_redacted() {
     check("copy (select email, id from customers) to stdout", "email mask email; id clear");
     check("insert into customers (email) values ('a') returning email", "email mask email");
     check("explain analyze select email from customers", "* clear");
+    check(
+        "select (select email from customers c where c.id = o.customer_id), (select max(email) from customers) from orders o",
+        "email mask email; max redact derived",
+    );
+    check("select email collate \"C\" from customers order by 1 limit 5", "email mask email");
 }
 
 #[test]
@@ -147,12 +152,19 @@ fn a_list_costs_what_its_guesses_cost_one_by_one() {
 }
 
 #[test]
-fn a_union_is_masked_where_every_side_is_under_one_rule() {
+fn a_union_is_masked_where_no_side_is_under_another_rule() {
     check("select email from customers union all select work_email from people", "email mask email");
     check("select email from customers union all select null", "email mask email");
     check("select email from customers union all select ssn from customers", "email redact derived");
-    check("select email from customers union all select note from orders", "email redact derived");
-    check("select note from orders union all select email from customers", "note redact derived");
+    check("select email from customers union all select note from orders", "email mask email");
+    check("select note from orders union all select email from customers", "note mask email");
+    check(
+        "select note from orders union all select 'a' union all select email from customers",
+        "note mask email",
+    );
+    check("select email from customers union select secret_label from labels", "email redact derived");
+    check("select note from orders union select secret_label from labels", "note mask label");
+    check("select email from customers union select lower(note) from orders", "email redact derived");
     check("select id from customers union all select id from orders", "id clear");
 }
 

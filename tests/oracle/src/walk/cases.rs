@@ -102,6 +102,11 @@ const CASES: &[(&str, &str)] = &[
         "with t as (select email as e, upper(name) as n from cust) select e is null, n is null from t",
         "(c.email) | c.name",
     ),
+    (
+        "select (select email from cust limit 1) is null, (select max(email) from cust) is null, \
+      (select email from cust limit 1) collate \"C\"",
+        "(c.email) | c.email | c.email",
+    ),
     ("select row(email, id) = row(name, 1) from cust", "c.email c.id c.name"),
     ("select email from cust tablesample system (10)", "c.email"),
     ("select $1::text || email from cust where id = $2", "c.email ~ c.id"),

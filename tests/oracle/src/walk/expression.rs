@@ -7,11 +7,11 @@ use crate::{
 };
 
 /// Values of `SubLinkType`.
-mod sublink {
-    pub(super) const EXISTS: &str = "0";
-    pub(super) const EXPR: &str = "4";
-    pub(super) const MULTIEXPR: &str = "5";
-    pub(super) const ARRAY: &str = "6";
+pub(super) mod sublink {
+    pub(in crate::walk) const EXISTS: &str = "0";
+    pub(in crate::walk) const EXPR: &str = "4";
+    pub(in crate::walk) const MULTIEXPR: &str = "5";
+    pub(in crate::walk) const ARRAY: &str = "6";
 }
 
 /// Values of `ParamKind`.

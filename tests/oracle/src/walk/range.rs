@@ -1,6 +1,6 @@
 //! What a variable refers to: the entries of the range table.
 
-use super::{Scope, Walk, WalkError, command};
+use super::{Scope, Walk, WalkError, command, expression::sublink};
 use crate::{
     flow::{Column, Flow},
     tree::{Node, Value},
@@ -185,11 +185,14 @@ pub(super) fn common<'s, 't>(
     Err(WalkError::Unknown(format!("the WITH query {name}")))
 }
 
-/// Whether a value is a stored column as it is, through whatever subqueries and joins.
+/// Whether a value is a stored column as it is, through whatever subqueries and joins; of no row it is NULL.
 pub(super) fn stored<'t>(scope: &Scope<'_, 't>, value: &'t Value) -> Result<bool, WalkError> {
     let Some(node) = value.node() else { return Ok(false) };
     match node.kind.as_str() {
         "RELABELTYPE" | "COLLATEEXPR" => return stored(scope, node.field("arg")?),
+        "SUBLINK" if node.text("subLinkType")? == sublink::EXPR => {
+            return stored_output(node.required("subselect")?, scope, 0);
+        }
         "VAR" => {}
         _ => return Ok(false),
     }

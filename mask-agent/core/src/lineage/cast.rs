@@ -1,0 +1,147 @@
+//! Casts: which of them leave a value what it is, and which run code of users.
+
+use pg_query::protobuf;
+
+use super::{
+    Untraceable,
+    graph::NodeId,
+    names::type_name,
+    operator::{ANY, Family, UNKNOWN, family},
+    trace::Tracer,
+};
+use crate::catalog::{Catalog, FIRST_USER_OID, TypeShape};
+
+impl Tracer<'_> {
+    /// A cast to the type the value has already is the value; to another, it is made of it.
+    pub(super) fn cast(&mut self, cast: &protobuf::TypeCast) -> NodeId {
+        let Some(argument) = cast.arg.as_deref() else { return self.graph.made(Vec::new()) };
+        let node = self.expression(argument);
+        let name = type_name(cast.type_name.as_ref()).unwrap_or_default().to_owned();
+        let Some(target) = cast.type_name.as_ref() else { return self.graph.made(vec![node]) };
+        let plain = target.typmods.is_empty() && target.array_bounds.is_empty() && !target.setof;
+        let own = self.graph.type_oid(node);
+        let same = plain && own != 0 && self.is_type(own, &name);
+        let relabelled = plain && matches!(own, VARCHAR | TEXT) && matches!(&*name, "text" | "varchar");
+        if self.graph.is_copy(node) && (same || relabelled) {
+            return node;
+        }
+        let mut from = vec![node];
+        if self.runs_code(node, &name) {
+            let unknown = self.graph.unknown(Untraceable::UserCode);
+            self.facts.called.push(unknown);
+            from.push(unknown);
+        }
+        if self.env.catalog.has_user_name(&name) && self.is_domain(&name) {
+            // A check changes no value, but may do anything else.
+            self.facts.calls_user_code = true;
+            self.facts.calls_opaque_code = true;
+        }
+        let value = self.graph.made(from);
+        self.may_be(value, &[node]);
+        let types = self.types_named(&name);
+        self.graph.set_type(value, if let [oid] = *types { oid } else { ANY });
+        value
+    }
+
+    /// Whether a cast to a type of this name, or the input function of that type, is code of users.
+    fn runs_code(&self, node: NodeId, name: &str) -> bool {
+        let catalog = self.env.catalog;
+        let types = self.types_named(name);
+        if types.is_empty() {
+            return catalog.has_casts() || self.env.overlay.has_any();
+        }
+        let own = self.graph.own_type(node);
+        let sources = types.iter().flat_map(|oid| catalog.casts_to(root(catalog, *oid)));
+        let mut sources = sources.filter(|source| match **source {
+            // From text.
+            0 => true,
+            _ if own == UNKNOWN => false,
+            source if own != 0 && own != ANY => source == root(catalog, own),
+            source => {
+                let families = self.families(&[node]);
+                source < FIRST_USER_OID
+                    || families.contains(&Family::Any)
+                    || families.contains(&family(catalog, source))
+            }
+        });
+        sources.next().is_some()
+    }
+
+    /// The types that a name may mean.
+    fn types_named(&self, name: &str) -> Vec<u32> {
+        match BUILT_IN_TYPES.iter().find(|(known, _)| *known == name) {
+            Some((_, oid)) => vec![*oid],
+            None => self.env.catalog.types_named(name).to_vec(),
+        }
+    }
+
+    /// Whether a name means nothing but domains over types of the server's own.
+    fn is_domain(&self, name: &str) -> bool {
+        let catalog = self.env.catalog;
+        let over_own = |oid: &u32| {
+            matches!(catalog.type_shape(*oid), Some(TypeShape::Domain(_)))
+                && root(catalog, *oid) < FIRST_USER_OID
+        };
+        let types = catalog.types_named(name);
+        !types.is_empty() && types.iter().all(over_own)
+    }
+
+    fn is_type(&self, oid: u32, name: &str) -> bool {
+        let built_in = BUILT_IN_TYPES.iter().any(|(known, known_oid)| *known == name && *known_oid == oid);
+        built_in || self.env.catalog.types_named(name) == [oid]
+    }
+}
+
+/// What arrays and domains are of, in the end.
+fn root(catalog: &Catalog, oid: u32) -> u32 {
+    /// The longest chain of domains over arrays that anybody makes.
+    const DEPTH_MAX: usize = 16;
+    let mut oid = oid;
+    for _ in 0..DEPTH_MAX {
+        match catalog.type_shape(oid) {
+            Some(TypeShape::Array(of) | TypeShape::Domain(of)) => oid = *of,
+            _ => break,
+        }
+    }
+    oid
+}
+
+pub(super) const INT4: u32 = 23;
+const TEXT: u32 = 25;
+const VARCHAR: u32 = 1043;
+
+/// Types by the names the grammar gives them; an OID is one type on every server.
+const BUILT_IN_TYPES: [(&str, u32); 27] = [
+    ("bit", 1560),
+    ("bool", 16),
+    ("bpchar", 1042),
+    ("bytea", 17),
+    ("cidr", 650),
+    ("date", 1082),
+    ("float4", 700),
+    ("float8", 701),
+    ("inet", 869),
+    ("int2", 21),
+    ("int4", INT4),
+    ("int8", 20),
+    ("interval", 1186),
+    ("json", 114),
+    ("jsonb", 3802),
+    ("name", 19),
+    ("numeric", 1700),
+    ("oid", 26),
+    ("text", TEXT),
+    ("time", 1083),
+    ("timestamp", 1114),
+    ("timestamptz", 1184),
+    ("timetz", 1266),
+    ("uuid", 2950),
+    ("varbit", 1562),
+    ("varchar", VARCHAR),
+    ("xml", 142),
+];
+
+/// Whether this is one of them.
+pub(super) fn is_built_in_type(name: &str) -> bool {
+    BUILT_IN_TYPES.iter().any(|(known, _)| *known == name)
+}

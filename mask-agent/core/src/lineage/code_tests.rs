@@ -1,0 +1,90 @@
+//! What functions, operators and casts of users add to a value.
+
+use super::fixture::{check, check_writes, each, outputs};
+
+#[test]
+fn functions_of_users_are_read_where_they_can_be() {
+    check(
+        "select twice(1), twice(id), twice(salary) from customers",
+        "twice; twice <- customers.id; twice <- customers.salary",
+    );
+    check(
+        "select email_of(1), public.email_of(who => 1)",
+        "email_of = customers.email; email_of = customers.email",
+    );
+    check("select * from people_in(3)", "name = customers.city; mail = customers.email");
+    check("select (people_in(3)).mail", "mail <- customers.city, customers.email");
+    check("select look_up(1)", "look_up <- customers.ssn");
+    check("select add_one(id) from customers", "add_one <- customers.id");
+    check("select add_one(1)", "add_one");
+    check("select similarity(email, 'a') from customers", "similarity <- customers.email");
+    check("select o.twice from orders o", "twice <- orders.*");
+    check("select dynamic(1)", "dynamic ?DynamicSql");
+    check("select opaque(1)", "opaque ?OpaqueFunction");
+    check("select endless(1)", "endless ?OpaqueFunction");
+    check("select nobody_knows(1)", "nobody_knows ?UnknownFunction");
+    check("select other.lower('a'), pg_catalog.lower('a')", "lower ?UnknownFunction; lower");
+    check("select 1 === 2 as x, 1 = 2 as y, 'a'::odd as z", "x ?UserCode; y; z ?UserCode");
+    check_writes("select kept(1)", "orders.note <- customers.email");
+}
+
+#[test]
+fn functions_of_one_name_are_any_that_the_path_leads_to() {
+    let along = |path: Option<&[&str]>, sql: &str, expected: &str| {
+        assert_eq!(each(sql, path, outputs), expected, "{path:?}");
+    };
+    const BOTH: &str = "a = customers.email, orders.note ~ customers.id, orders.id; \
+         b = customers.id, orders.id ~ customers.email, orders.note";
+    along(Some(&["public"]), "select * from pair(1)", "a = customers.email; b = customers.id");
+    along(Some(&["archive", "public"]), "select * from pair(1)", BOTH);
+    along(None, "select * from pair(1)", BOTH);
+    along(Some(&["nowhere"]), "select * from pair(1)", BOTH);
+    check("select * from archive.pair(1)", "a = orders.note; b = orders.id");
+    check(
+        "select i, * from numbers, either(1)",
+        "* <- customers.id, customers.email, orders.note, numbers.i",
+    );
+}
+
+#[test]
+fn an_operator_of_users_is_meant_where_its_operands_may_be_of_their_type() {
+    check(
+        "select id = 5 as x, city = 'a' as y, 'a' = 'b' as z from customers",
+        "x <- customers.id; y <- customers.city; z",
+    );
+    check(
+        "select id between 1 and 2 as x, id in (1, 2) as y, nullif(id, 1) from customers",
+        "x <- customers.id; y <- customers.id; nullif <- customers.id",
+    );
+    check("select id = $1 as x, $1 = $2 as y from customers", "x <- customers.id; y ?UserCode");
+    check(
+        "select odd = 'a' as x, 'a' = odd as y, odd in ('a') as z from odds",
+        "x <- odds.odd ?UserCode; y <- odds.odd ?UserCode; z <- odds.odd ?UserCode",
+    );
+    check(
+        "select odd between 'a' and 'b' as x, case odd when 'a' then 1 end as y from odds",
+        "x <- odds.odd ?UserCode; y <- odds.odd ?UserCode",
+    );
+    check(
+        "select array[odd] = '{}' as x, id = 1 as y, odd + 1 as z, id + 1 as w from odds",
+        "x <- odds.odd ?UserCode; y <- odds.id; z <- odds.odd ?UserCode; w <- odds.id",
+    );
+    check("select (o).odd = 'a' as x, 'a' <-> 'b' as y from odds o", "x <- odds.odd ?UserCode; y ?UserCode");
+    check(
+        "select odd = any (select odd from odds) as x, id = any (select id from odds) as y from odds",
+        "x <- odds.odd ?UserCode; y <- odds.id",
+    );
+    check("select 'a'::odd = 'b' as x, id::text = 'b' as y from odds", "x ?UserCode; y <- odds.id");
+    check("begin; create type t; select 1 = 2 as x", "- | - | x ?UserCode");
+}
+
+#[test]
+fn a_cast_of_users_is_meant_where_the_value_may_be_of_the_type_it_takes() {
+    check("select '2020-01-01'::date as x, city::date as y from customers", "x; y <- customers.city");
+    check("select id::date as x, 5::date as y from customers", "x <- customers.id ?UserCode; y ?UserCode");
+    check("select length(city)::date as x from customers", "x <- customers.city ?UserCode");
+    check(
+        "select city::odd as x, city::word as y, city::nobody as z from customers",
+        "x <- customers.city ?UserCode; y <- customers.city; z <- customers.city ?UserCode",
+    );
+}
