@@ -271,6 +271,8 @@ def attack(tap, known, found):
         run("create schema guesses")
         run("create table guesses.customers (id text, email text)")
         run("alter table guesses.customers rename id to shown")
+        # What users wrote has run, so that nobody knows the search path.
+        run("set search_path = public")
         run("prepare r as select 1 from customers where email = '%s'" % a)
         run("set search_path = guesses, public")
         run("execute r")
