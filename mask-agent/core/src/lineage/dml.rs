@@ -217,6 +217,12 @@ impl<'a> Tracer<'a> {
             names = item.names();
         }
         let mut written = Vec::new();
+        if names.is_empty() {
+            // Nobody knows its columns: any of them may hold any of the values.
+            let nodes = source.columns.nodes();
+            let value = self.graph.made(nodes);
+            self.put(&item, "*", value, source.rows);
+        }
         for (index, name) in names.into_iter().enumerate() {
             if source.columns.open.is_none() && index >= source.columns.list.len() {
                 break;

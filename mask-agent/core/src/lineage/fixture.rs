@@ -52,8 +52,7 @@ fn view(oid: u32, name: &str, columns: &[(&str, u32)], definition: &str) -> Rela
 
 /// A table of which a column is filled by a function.
 fn defaulted() -> Relation {
-    let mut defaulted =
-        Relation { has_user_code: true, ..relation(20_015, "defaulted", &[("id", INT4), ("filled", TEXT)]) };
+    let mut defaulted = relation(20_015, "defaulted", &[("id", INT4), ("filled", TEXT)]);
     defaulted.columns[1].default = Some("public.email_of(1)".to_owned());
     defaulted
 }

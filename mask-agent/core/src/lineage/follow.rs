@@ -116,11 +116,7 @@ impl Tracer<'_> {
         let told = self.facts.named.iter().chain(&self.facts.raised).chain(&self.facts.called);
         let tells = told.copied().any(|node| tells(&self.graph.origins(node), classes));
         // What another session is told, it is told without the payload; what else may carry a value is given none.
-        let carries = self.facts.carried.iter().any(|carried| {
-            let origins = self.graph.origins(carried.value);
-            carried.by != "pg_notify"
-                && !(origins.columns.is_empty() && origins.views.is_empty() && origins.implied.is_empty())
-        });
+        let carries = self.facts.carried.iter().any(|carried| carried.by != "pg_notify");
         !self.facts.calls_opaque_code && !carries && (is_sensitive || !tells)
     }
 
