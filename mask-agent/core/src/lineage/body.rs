@@ -13,7 +13,7 @@ use pg_query::{
 
 use super::{
     ColumnId, Untraceable,
-    graph::NodeId,
+    graph::{NodeId, Usage},
     names::{strings, text},
     plpgsql::{self, Piece},
     scope::{Columns, Item, Level},
@@ -129,7 +129,40 @@ impl<'a> Tracer<'a> {
             inputs.truncate(count - 1);
             inputs.push(rest);
         }
+        if arguments.len() != count
+            && let Some(defaults) = self.defaults(routine)
+        {
+            // More are those of a list, or any by name, of which some may be left out as well.
+            for input in &mut inputs {
+                *input = self.graph.made(vec![*input, defaults]);
+            }
+            inputs.resize(count, defaults);
+        }
         inputs
+    }
+
+    /// What arguments that are left out are made of.
+    fn defaults(&mut self, routine: &Routine) -> Option<NodeId> {
+        let created = created(routine.definition.as_deref()?)?;
+        let expressions: Vec<&Node> = created
+            .parameters
+            .iter()
+            .filter_map(|parameter| match parameter.node.as_ref() {
+                Some(NodeEnum::FunctionParameter(parameter)) => parameter.defexpr.as_deref(),
+                _ => None,
+            })
+            .collect();
+        if expressions.is_empty() {
+            return None;
+        }
+        let (nodes, _) = self.apart(None, Some(Vec::new()), |tracer| {
+            let rows = tracer.graph.made(Vec::new());
+            tracer.levels.push(Level { items: Vec::new(), rows });
+            let nodes = expressions.into_iter().map(|default| tracer.expression(default)).collect();
+            tracer.levels.pop();
+            nodes
+        });
+        Some(self.graph.made(nodes))
     }
 
     fn opaque(
@@ -153,7 +186,12 @@ impl<'a> Tracer<'a> {
         all: NodeId,
     ) -> Option<Columns<'a>> {
         let names: Vec<Cow<'a, str>> = match &*routine.outputs {
-            [] => self.row_type(routine)?.columns.iter().map(|column| Cow::Borrowed(&*column.name)).collect(),
+            [] => match self.row_type(routine) {
+                Some(relation) => {
+                    relation.columns.iter().map(|column| Cow::Borrowed(&*column.name)).collect()
+                }
+                None => return may_be_row(routine).then(|| Columns::unknown(all)),
+            },
             names => names.iter().map(|name| Cow::Borrowed(&**name)).collect(),
         };
         let exact = columns.len() == names.len();
@@ -258,7 +296,7 @@ impl<'a> Tracer<'a> {
         let positional = vec![pool; arguments.len()];
         let variables = Variables { function: routine.name.clone(), positional, named };
         let path = self.path_of(routine);
-        let (returned, rows) = self.pieces(&body, pool, variables, path, None);
+        let ((returned, rows), _) = self.repeated(|tracer| tracer.pieces(&body, pool, variables, path, None));
         // OUT arguments are variables.
         let mut columns = match returned {
             Some(columns) if routine.outputs.is_empty() || columns.list.len() == routine.outputs.len() => {
@@ -293,7 +331,11 @@ impl<'a> Tracer<'a> {
                 let variables =
                     Variables { function: String::new(), positional: Vec::new(), named: Vec::new() };
                 let path = self.path.clone();
-                self.pieces(&body, pool, variables, path, None);
+                let (_, repeats) = self.repeated(|tracer| tracer.pieces(&body, pool, variables, path, None));
+                if !self.puts.is_empty() || self.facts.counts {
+                    // As many rows as a masked value says, whatever is in them.
+                    self.meet(vec![repeats], Usage::RowCount, false);
+                }
             }
             None => self.facts.calls_opaque_code = true,
         }
@@ -307,8 +349,17 @@ impl<'a> Tracer<'a> {
         let variables =
             Variables { function: routine.name.clone(), positional: Vec::new(), named: Vec::new() };
         let path = self.path_of(routine);
-        self.pieces(&body, pool, variables, path, Some(on));
+        self.repeated(|tracer| tracer.pieces(&body, pool, variables, path, Some(on)));
         Some(())
+    }
+
+    /// Reads what loops may repeat: with it, what decides how often.
+    fn repeated<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> (T, NodeId) {
+        let repeats = self.graph.made(Vec::new());
+        self.guards.push(repeats);
+        let result = read(self);
+        self.guards.pop();
+        (result, repeats)
     }
 
     /// Reads every piece of a body, with one value for all its variables.
@@ -392,6 +443,13 @@ impl<'a> Tracer<'a> {
                     let value = self.graph.made(nodes);
                     let target = Target::Column(ColumnId { relation: relation.oid, number: 0 });
                     self.puts.push(Put { target, value });
+                }
+            }
+            Piece::Loop(value) => {
+                let node = self.value_of(value);
+                self.graph.imply(pool, &[node]);
+                if let Some(repeats) = self.guards.last().copied() {
+                    self.graph.add(repeats, &[node]);
                 }
             }
             Piece::Raise(values) => {
@@ -479,6 +537,17 @@ fn named_arguments<'a>(routine: &'a Routine, arguments: &[NodeId]) -> Vec<(Cow<'
 fn readable(body: &str) -> Option<plpgsql::Body> {
     let stacked = body.as_bytes().windows(7).any(|word| word.eq_ignore_ascii_case(b"stacked"));
     plpgsql::read(body).filter(|_| !stacked)
+}
+
+/// Whether it may return rows of a type that is no relation's: a composite type, or what its arguments say.
+fn may_be_row(routine: &Routine) -> bool {
+    let Some(created) = routine.definition.as_deref().and_then(created) else { return false };
+    let names = created.return_type.map(|kind| strings(&kind.names)).unwrap_or_default();
+    match &*names {
+        [schema, _] => schema != "pg_catalog",
+        [name] => name == "record" || name.starts_with("any"),
+        _ => true,
+    }
 }
 
 /// The statement that makes a function.

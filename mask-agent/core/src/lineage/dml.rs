@@ -8,11 +8,12 @@ use pg_query::{
 use super::{
     ColumnId, Untraceable,
     facts::Name,
-    graph::NodeId,
+    graph::{NodeId, Usage},
     names::strings,
     scope::{Columns, Item, Level},
     trace::{Put, Query, Target, Tracer},
 };
+use crate::catalog::RelationKind;
 
 impl<'a> Tracer<'a> {
     /// Opens a level for a statement that writes; `leave` gives what RETURNING returns.
@@ -47,6 +48,8 @@ impl<'a> Tracer<'a> {
         // That a row was changed may tell something as well.
         let value = self.graph.made(vec![value]);
         self.graph.imply(value, &[rows]);
+        let guards = self.guards.clone();
+        self.graph.imply(value, &guards);
         for oid in &item.relations {
             let relation = self.env.catalog.relation(*oid);
             let number = relation
@@ -54,9 +57,26 @@ impl<'a> Tracer<'a> {
                 .map_or(0, |column| column.number);
             self.puts.push(Put { target: Target::Column(ColumnId { relation: *oid, number }), value });
         }
+        self.put_behind(item, &item.columns.named(column), value);
         if self.env.overlay.has_relation(&item.source.name) || item.relations.is_empty() {
             let target = Target::New { relation: item.source.clone(), column: column.to_owned() };
             self.puts.push(Put { target, value });
+        }
+    }
+
+    /// What is put into a view's columns is stored in those they show.
+    fn put_behind(&mut self, item: &Item<'a>, nodes: &[NodeId], value: NodeId) {
+        let shows = |oid: &u32| {
+            let relation = self.env.catalog.relation(*oid);
+            relation.is_some_and(|relation| relation.kind == RelationKind::View)
+        };
+        if !item.relations.iter().any(shows) && !self.env.overlay.is_view(&item.source.name) {
+            return;
+        }
+        for node in nodes {
+            for target in self.graph.origins(*node).columns {
+                self.puts.push(Put { target: Target::Column(target), value });
+            }
         }
     }
 
@@ -135,6 +155,8 @@ impl<'a> Tracer<'a> {
             None => self.nothing(),
         };
         self.graph.imply(rows, &[source.rows]);
+        let inserted = self.graph.rows(item.entry);
+        self.graph.imply(inserted, &[source.rows]);
         let mut names: Vec<String> = insert
             .cols
             .iter()
@@ -157,6 +179,7 @@ impl<'a> Tracer<'a> {
             written.push((name, value));
         }
         if let Some(conflict) = insert.on_conflict_clause.as_deref() {
+            self.meet_conflicting(conflict, &item, &written);
             self.conflict(conflict, &item, &mut written, rows);
         }
         if let (Some(level), true) = (self.levels.last_mut(), insert.returning_clause.is_some()) {
@@ -167,6 +190,28 @@ impl<'a> Tracer<'a> {
         self.levels.pop();
         self.leave_common(before);
         query
+    }
+
+    /// Which rows are inserted tells which values are there already.
+    fn meet_conflicting(
+        &mut self,
+        conflict: &protobuf::OnConflictClause,
+        item: &Item<'a>,
+        written: &[(String, NodeId)],
+    ) {
+        let elements = conflict.infer.as_deref().map_or(&[][..], |infer| &infer.index_elems);
+        let element = |node: &Node| match node.node.as_ref() {
+            Some(NodeEnum::IndexElem(element)) => element.name.clone(),
+            _ => String::new(),
+        };
+        // Without names, or where there is an expression, it is any of them.
+        let names: Vec<String> = elements.iter().map(element).collect();
+        let any = names.is_empty() || names.iter().any(String::is_empty);
+        for (name, value) in written.iter().filter(|(name, _)| any || names.contains(name)) {
+            let mut both = item.columns.named(name);
+            both.push(*value);
+            self.meet(both, Usage::Equality, true);
+        }
     }
 
     fn conflict(
@@ -284,9 +329,12 @@ impl<'a> Tracer<'a> {
     fn put_rows(&mut self, item: &Item<'a>, rows: NodeId) {
         let value = self.graph.made(Vec::new());
         self.graph.imply(value, &[rows]);
+        let guards = self.guards.clone();
+        self.graph.imply(value, &guards);
         for oid in &item.relations {
             self.puts.push(Put { target: Target::Column(ColumnId { relation: *oid, number: 0 }), value });
         }
+        self.put_behind(item, &item.columns.nodes(), value);
     }
 
     pub(super) fn merge_into(&mut self, merge: &protobuf::MergeStmt) -> Query<'a> {

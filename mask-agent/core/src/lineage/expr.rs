@@ -46,14 +46,15 @@ impl<'a> Tracer<'a> {
                 self.graph.made(argument)
             }
             NodeEnum::CaseExpr(case) => {
-                let mut nodes = self.optional(case.arg.as_deref());
+                let mut parts: Vec<&Node> = case.arg.as_deref().into_iter().collect();
                 for when in &case.args {
                     if let Some(NodeEnum::CaseWhen(when)) = when.node.as_ref() {
-                        nodes.extend(self.optional(when.expr.as_deref()));
-                        nodes.extend(self.optional(when.result.as_deref()));
+                        parts.extend(when.expr.as_deref());
+                        parts.extend(when.result.as_deref());
                     }
                 }
-                nodes.extend(self.optional(case.defresult.as_deref()));
+                parts.extend(case.defresult.as_deref());
+                let nodes = self.in_order(parts);
                 self.graph.made(nodes)
             }
             NodeEnum::NullTest(test) => {
@@ -77,8 +78,8 @@ impl<'a> Tracer<'a> {
     fn list_expression(&mut self, kind: &NodeEnum) -> NodeId {
         let nodes = match kind {
             NodeEnum::BooleanTest(test) => self.optional(test.arg.as_deref()),
-            NodeEnum::BoolExpr(boolean) => self.all(&boolean.args),
-            NodeEnum::CoalesceExpr(coalesce) => self.all(&coalesce.args),
+            NodeEnum::BoolExpr(boolean) => self.in_order(&boolean.args),
+            NodeEnum::CoalesceExpr(coalesce) => self.in_order(&coalesce.args),
             NodeEnum::MinMaxExpr(least) => self.all(&least.args),
             NodeEnum::RowExpr(row) => return self.row(&row.args),
             NodeEnum::List(list) => self.all(&list.items),
@@ -86,10 +87,16 @@ impl<'a> Tracer<'a> {
             NodeEnum::NamedArgExpr(argument) => self.optional(argument.arg.as_deref()),
             NodeEnum::MultiAssignRef(source) => self.optional(source.source.as_deref()),
             NodeEnum::ResTarget(target) => self.optional(target.val.as_deref()),
-            NodeEnum::SqlvalueFunction(_)
-            | NodeEnum::GroupingFunc(_)
-            | NodeEnum::MergeSupportFunc(_)
-            | NodeEnum::CurrentOfExpr(_) => Vec::new(),
+            NodeEnum::SqlvalueFunction(_) | NodeEnum::GroupingFunc(_) | NodeEnum::MergeSupportFunc(_) => {
+                Vec::new()
+            }
+            NodeEnum::CurrentOfExpr(cursor) => {
+                // A body's cursors are its own.
+                if self.calling.is_empty() && self.variables.is_none() {
+                    self.facts.positions.push(cursor.cursor_name.clone());
+                }
+                Vec::new()
+            }
             NodeEnum::XmlExpr(xml) => {
                 let mut nodes = self.all(&xml.args);
                 nodes.extend(self.all(&xml.named_args));
@@ -149,6 +156,16 @@ impl<'a> Tracer<'a> {
 
     pub(super) fn all(&mut self, nodes: &[Node]) -> Vec<NodeId> {
         nodes.iter().map(|node| self.expression(node)).collect()
+    }
+
+    /// Parts of which each may decide whether those behind it are evaluated.
+    fn in_order<'n>(&mut self, parts: impl IntoIterator<Item = &'n Node>) -> Vec<NodeId> {
+        let before = self.guards.len();
+        for part in parts {
+            let node = self.expression(part);
+            self.guards.push(node);
+        }
+        self.guards.split_off(before)
     }
 
     fn row(&mut self, arguments: &[Node]) -> NodeId {
@@ -421,6 +438,8 @@ impl<'a> Tracer<'a> {
         match node.node.as_ref() {
             Some(NodeEnum::AConst(_)) if columns.open.is_some() => return columns.nodes(),
             Some(NodeEnum::AConst(_)) => {
+                // `ORDER BY 1`: another number is another column.
+                self.facts.needs_literals = true;
                 let number = literal(node).and_then(|number| number.parse::<usize>().ok());
                 return number.and_then(|number| number.checked_sub(1)).map(of).unwrap_or_default();
             }

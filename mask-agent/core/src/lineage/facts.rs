@@ -37,6 +37,10 @@ pub(super) struct Facts {
     /// A function that reaches values nobody named, by name.
     pub(super) dangerous: Option<String>,
     pub(super) carried: Vec<Carried>,
+    /// Cursors whose row the statement itself changes.
+    pub(super) positions: Vec<String>,
+    /// It moves sequences on.
+    pub(super) counts: bool,
     /// Results of functions of users.
     pub(super) called: Vec<NodeId>,
     /// Columns named anywhere, whatever becomes of them.
@@ -47,6 +51,8 @@ pub(super) struct Facts {
     pub(super) sets: bool,
     /// It changes how statements and values are read.
     pub(super) sets_lexer: bool,
+    /// Another literal in the place of one would mean something else.
+    pub(super) needs_literals: bool,
     /// It reads settings, where a session may have kept a value.
     pub(super) reads_settings: bool,
     /// It writes to a relation on which rules may do something else.

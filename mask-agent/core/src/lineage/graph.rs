@@ -115,6 +115,13 @@ pub struct Origins {
     pub untraceable: Option<Untraceable>,
 }
 
+/// Whether a subquery's value counts as made of what it was told by the query around.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ties {
+    Followed,
+    Ignored,
+}
+
 /// The values of one statement.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
@@ -304,6 +311,11 @@ impl Graph {
         self.is_copy(id) && self.origins(id).is_identity
     }
 
+    /// Whether it is a stored column as it is, and always the same one.
+    pub(super) fn is_one_column(&self, id: NodeId) -> bool {
+        self.is_identity(id) && self.origins(id).columns.len() == 1
+    }
+
     /// Whether a value is made of a column of a type that fits.
     pub(super) fn has_type(&self, id: NodeId, fits: &dyn Fn(u32) -> bool) -> bool {
         let mut seen = vec![false; self.nodes.len()];
@@ -322,7 +334,7 @@ impl Graph {
     }
 
     /// The relations in FROM that a value's leaves belong to, those leaves that fit.
-    fn leaves(&self, id: NodeId, fits: &dyn Fn(Option<ColumnId>) -> bool) -> Vec<EntryId> {
+    fn leaves(&self, id: NodeId, ties: Ties, fits: &dyn Fn(Option<ColumnId>) -> bool) -> Vec<EntryId> {
         let mut leaves = Vec::new();
         let mut seen = vec![false; self.nodes.len()];
         let mut open = vec![id];
@@ -334,7 +346,10 @@ impl Graph {
             if (node.from.is_empty() || node.is_view) && fits(node.base) {
                 leaves.extend(node.entry);
             }
-            open.extend(node.from.iter().chain(&node.tied));
+            open.extend_from_slice(&node.from);
+            if ties == Ties::Followed {
+                open.extend_from_slice(&node.tied);
+            }
         }
         leaves.sort_unstable();
         leaves.dedup();
@@ -351,10 +366,7 @@ impl Graph {
         for _round in 0..=meetings.len() {
             let mut changed = false;
             for meeting in &mut meetings {
-                let tied = meeting.nodes.iter().any(|id| !self.node(*id).tied.is_empty());
-                if meeting.nodes.len() > 1 || tied {
-                    changed |= self.spread_one(meeting, is_sensitive);
-                }
+                changed |= self.spread_one(meeting, is_sensitive);
             }
             if !changed {
                 break;
@@ -380,10 +392,11 @@ impl Graph {
             }
         }
         let masked = |base: Option<ColumnId>| base.is_some_and(is_sensitive);
-        let own: Vec<EntryId> = telling.iter().flat_map(|id| self.leaves(*id, &masked)).collect();
+        let own: Vec<EntryId> =
+            telling.iter().flat_map(|id| self.leaves(*id, Ties::Followed, &masked)).collect();
         let mut changed = false;
         for id in others {
-            let mut rows: Vec<EntryId> = self.leaves(id, &|_| true);
+            let mut rows: Vec<EntryId> = self.leaves(id, Ties::Followed, &|_| true);
             let same_row = !rows.is_empty() && rows.iter().all(|entry| own.contains(entry));
             if same_row {
                 // Two columns of one row: only their being equal says what the other is.
@@ -402,6 +415,22 @@ impl Graph {
                 let sources: Vec<NodeId> =
                     telling.iter().copied().filter(|source| *source != target).collect();
                 changed |= self.imply_new(target, &sources);
+            }
+        }
+        changed | self.spread_mixed(meeting, &telling, &own)
+    }
+
+    /// A value that is in part masked and in part another relation's, as of a union or of `w = ssn`, tells the one
+    /// by which rows of the other it stands beside.
+    fn spread_mixed(&mut self, meeting: &Meeting, telling: &[NodeId], own: &[EntryId]) -> bool {
+        let mut changed = false;
+        for id in telling.iter().copied().filter(|_| !own.is_empty()) {
+            let mut rows = self.leaves(id, Ties::Ignored, &|_| true);
+            rows.retain(|entry| !own.contains(entry));
+            let pairs = meeting.pairs.filter(|_| !rows.is_empty());
+            let targets: Vec<NodeId> = rows.iter().map(|entry| self.rows(*entry)).chain(pairs).collect();
+            for target in targets {
+                changed |= self.imply_new(target, &[id]);
             }
         }
         changed

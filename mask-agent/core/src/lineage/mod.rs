@@ -34,6 +34,8 @@ mod node;
 mod overlay;
 /// Bodies in PL/pgSQL, piece by piece.
 mod plpgsql;
+/// WITH RECURSIVE.
+mod recursion;
 /// Bodies of functions a statement makes.
 mod routine;
 /// What names mean.
@@ -269,6 +271,10 @@ pub struct Statement {
     pub writes: Vec<Write>,
     /// Arguments of functions that show them elsewhere.
     pub channels: Vec<Channel>,
+    /// Cursors whose row it changes: WHERE CURRENT OF.
+    pub positions: Vec<String>,
+    /// Prepared statements it runs, by name.
+    pub runs: Vec<String>,
     /// What it makes or changes by name.
     pub made: Vec<Made>,
     /// The value of `search_path` it sets for the session; an inner none is one nobody knows.
@@ -371,6 +377,9 @@ pub(crate) mod fixture;
 #[cfg(test)]
 #[path = "lineage_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod tell_tests;
 
 #[cfg(test)]
 mod use_tests;

@@ -17,6 +17,15 @@ use super::{
 pub enum Made {
     /// Anything, of any name: a type, an operator, a cast.
     Anything,
+    /// A relation whose rows are seen in others as well.
+    Child {
+        /// Its name, without schema.
+        name: String,
+        /// Those it inherits from or is a partition of.
+        parents: Vec<String>,
+    },
+    /// A relation that is no more, so that its name may mean another one; without a name, any.
+    Dropped(Option<String>),
     /// A function.
     Function(String),
     /// A relation with these columns, which hold what others held.
@@ -28,6 +37,8 @@ pub enum Made {
     },
     /// A relation of which nothing is known.
     Unknown(String),
+    /// What was made under this name is a view.
+    View(String),
 }
 
 /// Names that may mean something else than the snapshot says.
@@ -36,13 +47,18 @@ pub struct Overlay {
     relations: HashMap<String, Vec<Vec<(String, Origins)>>>,
     unknown: HashSet<String>,
     functions: HashSet<String>,
+    views: HashSet<String>,
+    parents: HashMap<String, Vec<String>>,
+    dropped: HashSet<String>,
+    is_any_dropped: bool,
     is_all: bool,
 }
 
 impl Overlay {
     /// Whether the snapshot says all there is.
     pub fn is_empty(&self) -> bool {
-        self.relations.is_empty() && self.unknown.is_empty() && self.functions.is_empty() && !self.is_all
+        let none = self.relations.is_empty() && self.unknown.is_empty() && self.functions.is_empty();
+        none && self.dropped.is_empty() && !self.is_any_dropped && !self.is_all
     }
 
     /// Takes note of a statement that is sent. Nothing is taken back before the transaction ends, because a part
@@ -50,25 +66,57 @@ impl Overlay {
     pub fn learn(&mut self, made: &Made) {
         match made {
             Made::Anything => self.is_all = true,
+            Made::Child { name, parents } => {
+                self.parents.entry(name.clone()).or_default().extend_from_slice(parents);
+            }
+            Made::Dropped(Some(name)) => drop(self.dropped.insert(name.clone())),
+            Made::Dropped(None) => self.is_any_dropped = true,
             Made::Function(name) => drop(self.functions.insert(name.clone())),
             Made::Relation { name, columns } => {
                 self.relations.entry(name.clone()).or_default().push(columns.clone());
             }
             Made::Unknown(name) => drop(self.unknown.insert(name.clone())),
+            Made::View(name) => drop(self.views.insert(name.clone())),
         }
     }
 
-    /// What is put into relations this transaction has made: they hold it from then on.
+    /// What is put into relations this transaction has made: they hold it from then on, and their parents show it.
     pub(super) fn filled(&self, writes: &[Write]) -> Vec<Made> {
-        let fills = writes.iter().filter(|write| write.origins != Origins::constant());
-        let fills = fills.filter_map(|write| match &write.target {
-            WriteTarget::New { relation, column, .. } if self.relations.contains_key(relation) => {
-                let columns = vec![(column.clone(), write.origins.clone())];
-                Some(Made::Relation { name: relation.clone(), columns })
+        let mut filled = Vec::new();
+        for write in writes.iter().filter(|write| write.origins != Origins::constant()) {
+            let WriteTarget::New { relation, column, .. } = &write.target else { continue };
+            let known = self.relations.contains_key(relation).then(|| relation.clone());
+            for name in known.into_iter().chain(self.ancestors(relation)) {
+                filled.push(Made::Relation { name, columns: vec![(column.clone(), write.origins.clone())] });
             }
-            WriteTarget::New { .. } | WriteTarget::Column(_) => None,
-        });
-        fills.collect()
+        }
+        filled
+    }
+
+    fn ancestors(&self, name: &str) -> Vec<String> {
+        let mut found: Vec<String> = self.parents.get(name).cloned().unwrap_or_default();
+        let mut at = 0;
+        while let Some(name) = found.get(at) {
+            let next = self.parents.get(name).into_iter().flatten();
+            let more: Vec<String> = next.filter(|name| !found.contains(name)).cloned().collect();
+            found.extend(more);
+            at += 1;
+        }
+        found
+    }
+
+    /// Whether a name may mean what it did not, because something is no more.
+    pub(super) fn may_uncover(&self, name: &str) -> bool {
+        self.is_any_dropped || self.is_all || self.dropped.contains(name)
+    }
+
+    pub(super) fn is_view(&self, name: &str) -> bool {
+        self.views.contains(name)
+    }
+
+    /// What is in the columns of a relation this transaction has made.
+    pub(super) fn held(&self, name: &str) -> impl Iterator<Item = &Origins> {
+        self.relations.get(name).into_iter().flatten().flatten().map(|(_, origins)| origins)
     }
 
     pub(super) fn has_function(&self, name: &str) -> bool {

@@ -78,6 +78,8 @@ impl Statement {
             predicates: Vec::new(),
             writes: Vec::new(),
             channels: Vec::new(),
+            positions: Vec::new(),
+            runs: Vec::new(),
             made: Vec::new(),
             sets_path: None,
             is_opaque: false,
@@ -112,7 +114,6 @@ impl<'a> Reader<'a> {
         let Some(kind) = node.node.as_ref() else { return Ok(Returned::Nothing) };
         Ok(match kind {
             NodeEnum::SelectStmt(select) => {
-                self.needs_literals = sorts_by_number(select);
                 let query = self.tracer.select(select);
                 if let Some(into) = into_clause(select) {
                     self.makes(into, &query);
@@ -303,6 +304,7 @@ impl<'a> Reader<'a> {
 
     fn execute(&mut self, execute: &protobuf::ExecuteStmt) -> Returned<'a> {
         self.needs_literals = true;
+        self.statement.runs.push(execute.name.clone());
         let arguments = self.tracer.all(&execute.params);
         if self.tracer.facts.calls_user_code {
             // A function may hand a value to the statement, in which it is a constant.
@@ -320,9 +322,17 @@ impl<'a> Reader<'a> {
     ) -> Result<Returned<'a>, LineageError> {
         self.needs_literals = true;
         self.judged(node, classes)?;
+        let moves = self.moves_filled(kind, classes);
+        self.statement.refusal = self.statement.refusal.take().or(moves);
         self.made_by(kind);
         match kind {
             NodeEnum::VariableSetStmt(set) => self.sets_path(set),
+            NodeEnum::TransactionStmt(end)
+                if end.kind() == protobuf::TransactionStmtKind::TransStmtCommitPrepared =>
+            {
+                // It may bring definitions of a transaction that ended long ago.
+                self.statement.effect = Effect::Catalog;
+            }
             NodeEnum::VariableShowStmt(_) => return Ok(Returned::Each(self.tracer.graph.made(Vec::new()))),
             NodeEnum::DiscardStmt(_) => self.statement.sets_path = Some(None),
             _ => {}
@@ -412,6 +422,7 @@ fn finish_facts(statement: &mut Statement, tracer: &Tracer<'_>) {
             statement.relations.push(relation);
         }
     }
+    statement.positions.clone_from(&facts.positions);
     statement.touched.clone_from(&facts.oids);
     statement.touched.sort_unstable();
     statement.touched.dedup();
@@ -426,7 +437,7 @@ fn finish_facts(statement: &mut Statement, tracer: &Tracer<'_>) {
         // What users wrote may set the search path, as it does where each tenant has a schema.
         statement.sets_path.get_or_insert(None);
     }
-    statement.needs_literals |= facts.sets;
+    statement.needs_literals |= facts.sets || facts.needs_literals;
     if let Some(name) = &facts.dangerous {
         statement.refusal.get_or_insert_with(|| Refusal {
             code: "dangerous-function",
@@ -499,18 +510,6 @@ fn into_clause(select: &protobuf::SelectStmt) -> Option<&protobuf::IntoClause> {
         select = left;
     }
     select.into_clause.as_deref()
-}
-
-/// `ORDER BY 1` is a literal that means a column.
-fn sorts_by_number(select: &protobuf::SelectStmt) -> bool {
-    let constant = |node: &Node| match node.node.as_ref() {
-        Some(NodeEnum::SortBy(sort)) => {
-            matches!(sort.node.as_deref().and_then(|node| node.node.as_ref()), Some(NodeEnum::AConst(_)))
-        }
-        Some(NodeEnum::AConst(_)) => true,
-        _ => false,
-    };
-    select.sort_clause.iter().chain(&select.group_clause).any(constant)
 }
 
 fn copy_out(copy: &protobuf::CopyStmt) -> CopyOut {

@@ -13,6 +13,7 @@ use super::{
     facts::{Facts, Name},
     graph::{Graph, NodeId, Usage},
     names::{output_name, strings, text},
+    recursion,
     scope::{Columns, Item, Level},
 };
 
@@ -63,6 +64,8 @@ pub(super) struct Tracer<'a> {
     correlated: Vec<(usize, NodeId)>,
     /// Whether a value was met that differs from row to row without naming a column: an aggregate, `random()`.
     pub(super) varies: bool,
+    /// Values that decide whether what is being read runs at all, or how often.
+    pub(super) guards: Vec<NodeId>,
     pub(super) puts: Vec<Put>,
     pub(super) facts: Facts,
     /// Views and functions being read at this moment, one inside the other.
@@ -83,6 +86,7 @@ impl<'a> Tracer<'a> {
             refs: Vec::new(),
             correlated: Vec::new(),
             varies: false,
+            guards: Vec::new(),
             puts: Vec::new(),
             facts: Facts::default(),
             depth: 0,
@@ -179,8 +183,14 @@ impl<'a> Tracer<'a> {
     pub(super) fn enter_common(&mut self, with: Option<&protobuf::WithClause>) -> usize {
         let before = self.common.len();
         let Some(with) = with else { return before };
-        for table in &with.ctes {
-            let Some(NodeEnum::CommonTableExpr(table)) = table.node.as_ref() else { continue };
+        if with.recursive {
+            // Each hides what else has its name from all of them.
+            for table in recursion::in_order(with) {
+                let query = self.unknown_query(Untraceable::UnknownStatement);
+                self.common.push(Common { name: table.ctename.clone(), query });
+            }
+        }
+        for table in recursion::in_order(with) {
             let names = strings(&table.aliascolnames);
             let mut query = match table.ctequery.as_deref().and_then(|query| query.node.as_ref()) {
                 Some(NodeEnum::SelectStmt(select))
@@ -285,6 +295,7 @@ impl<'a> Tracer<'a> {
         let right = self.select(right);
         let rows = self.graph.made(Vec::new());
         self.graph.imply(rows, &[left.rows, right.rows]);
+        self.levels.push(Level { items: Vec::new(), rows });
         let mut columns = Columns::default();
         if left.columns.open.is_some() || right.columns.open.is_some() {
             let all = [left.columns.nodes(), right.columns.nodes()].concat();
@@ -307,8 +318,6 @@ impl<'a> Tracer<'a> {
                 self.meet(vec![node], Usage::Grouping, true);
             }
         }
-        let level = Level { items: Vec::new(), rows };
-        self.levels.push(level);
         let refs = vec![Vec::new(); columns.list.len()];
         self.sort(&select.sort_clause, &columns, &refs);
         self.limits(select);

@@ -152,6 +152,7 @@ impl PostgresSession {
                 }
                 out.server.0.input(range);
                 self.transaction_may_end();
+                self.run += 1;
                 self.queue.push(Reply::Sync);
             }
             b'F' if self.enforces() => {
@@ -202,23 +203,28 @@ impl PostgresSession {
             self.queue.push(Reply::RefusedQuery { fault, statement: Some(statement), told: false });
             return Ok(true);
         }
-        if !self.remembers(&statement.analysed, out) {
+        let others = self.run_by(&statement.analysed);
+        if !self.remembers(&statement.analysed, out) || !self.remember(&others, out) {
             return Ok(false);
         }
-        if let Err(fault) = self.affords(&statement, b"", out.now) {
+        let admitted = self.affords(&statement, b"", out.now).and_then(|()| self.admits(&statement.analysed));
+        if let Err(fault) = admitted.and_then(|()| self.admit(&others, b"", out.now)) {
             Self::put_query(out);
             self.queue.push(Reply::RefusedQuery { fault, statement: Some(statement), told: false });
             return Ok(true);
         }
         out.server.0.input(range);
         self.transaction_may_end();
+        for other in &others {
+            self.sends(&other.analysed);
+        }
         self.sends(&statement.analysed);
         let epoch = self.epoch;
         if let [part] = &*statement.analysed.parts
             && let Some(Keeps::Prepared(name)) = &part.keeps
         {
             // The protocol's Bind finds it as well.
-            let sent = Sent { statement: statement.clone(), epoch, described: false };
+            let sent = Sent { statement: statement.clone(), epoch, run: None, described: false };
             self.forget(name.as_bytes());
             self.statements_bytes += statement.sql.len();
             self.sent.insert(name.clone().into_bytes(), sent);
@@ -228,7 +234,7 @@ impl PostgresSession {
     }
 
     /// What a statement changes is taken note of when it is sent.
-    fn sends(&mut self, analysed: &Analysed) {
+    pub(super) fn sends(&mut self, analysed: &Analysed) {
         if analysed.sets_path.is_some() {
             self.take_path(None);
         }
@@ -266,7 +272,8 @@ impl PostgresSession {
             self.queue.push(Reply::Refused { fault, statement: Some(statement) });
             return Ok(true);
         }
-        let sent = Sent { statement: statement.clone(), epoch: self.epoch, described: false };
+        let run = Some(self.run);
+        let sent = Sent { statement: statement.clone(), epoch: self.epoch, run, described: false };
         self.statements_bytes = bytes;
         if let Some(before) = self.sent.insert(name.to_vec(), sent) {
             self.statements_bytes -= before.statement.sql.len();
@@ -301,11 +308,29 @@ impl PostgresSession {
             }
         }
         let statement = self.sent.get(name).map(|sent| sent.statement.clone());
+        let mut others = self.doubtful(name);
+        if let Some(statement) = &statement {
+            others.extend(self.run_by(&statement.analysed));
+        }
+        if !self.remember(&others, out) {
+            return Ok(false);
+        }
+        if let Err(fault) = self.admit(&others, parameters, out.now) {
+            Self::put_parse(out);
+            self.queue.push(Reply::Refused { fault, statement: others.into_iter().next() });
+            return Ok(true);
+        }
+        for other in &others {
+            self.undescribed.insert(portal.to_vec(), name.to_vec());
+            self.transaction_may_end();
+            self.sends(&other.analysed);
+        }
         if let Some(statement) = &statement {
             if !self.remembers(&statement.analysed, out) {
                 return Ok(false);
             }
-            if let Err(fault) = self.affords(statement, parameters, out.now) {
+            let admitted = self.affords(statement, parameters, out.now);
+            if let Err(fault) = admitted.and_then(|()| self.admits(&statement.analysed)) {
                 Self::put_parse(out);
                 self.queue.push(Reply::Refused { fault, statement: Some(statement.clone()) });
                 return Ok(true);

@@ -17,6 +17,8 @@ mod frame;
 mod frontend;
 /// Login: whatever the server asks for, the client is asked for a clear-text password.
 mod login;
+/// Which statements a message runs besides the one it was sent with.
+mod names;
 /// `RowDescription` to a plan for its rows.
 mod outputs;
 /// The queue of replies the server owes.

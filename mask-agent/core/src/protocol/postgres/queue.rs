@@ -24,6 +24,10 @@ pub(super) struct Analysed {
     pub(super) budgeted: Vec<ColumnId>,
     /// Columns that hold masked values once it has run.
     pub(super) taints: Vec<Taint>,
+    /// Cursors whose row it changes.
+    pub(super) positions: Vec<String>,
+    /// Prepared statements it runs.
+    pub(super) runs: Vec<String>,
     /// Definitions it changes, which the snapshot does not know yet.
     pub(super) made: Vec<Made>,
     /// The search path it leaves; an inner none is one nobody knows.
@@ -48,6 +52,8 @@ impl Analysed {
             withholds: false,
             budgeted: Vec::new(),
             taints: Vec::new(),
+            positions: Vec::new(),
+            runs: Vec::new(),
             made: Vec::new(),
             sets_path: None,
             changes_catalog: false,
@@ -185,6 +191,23 @@ impl Queue {
 
     pub(super) fn pop(&mut self) -> Option<Reply> {
         self.entries.pop_front()
+    }
+
+    /// Statements of a name that the server may not have seen yet.
+    pub(super) fn parsed(&self, name: &[u8]) -> impl Iterator<Item = &Statement> {
+        self.entries.iter().filter_map(move |entry| match entry {
+            Reply::Parse { name: parsed, statement, .. } if parsed == name => Some(statement),
+            Reply::Bind { .. }
+            | Reply::Close { .. }
+            | Reply::DescribePortal { .. }
+            | Reply::DescribeStatement { .. }
+            | Reply::Execute { .. }
+            | Reply::Parse { .. }
+            | Reply::Refused { .. }
+            | Reply::RefusedQuery { .. }
+            | Reply::Simple { .. }
+            | Reply::Sync => None,
+        })
     }
 
     pub(super) fn len(&self) -> usize {

@@ -208,6 +208,8 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
         analysed.budgeted.extend_from_slice(&ruled.budgeted);
         analysed.taints.extend_from_slice(&ruled.taints);
         analysed.made.extend(statement.made);
+        analysed.positions.extend(statement.positions);
+        analysed.runs.extend(statement.runs);
         if statement.sets_path.is_some() {
             analysed.sets_path = statement.sets_path;
         }

@@ -60,6 +60,8 @@ pub(super) struct Sent {
     pub(super) statement: Statement,
     /// When it was analysed.
     pub(super) epoch: u64,
+    /// The run of messages up to a Sync that it was sent in; none for a PREPARE, whose failure skips nothing.
+    pub(super) run: Option<u64>,
     /// Whether its output columns are known or asked for.
     pub(super) described: bool,
 }
@@ -100,6 +102,8 @@ pub struct PostgresSession {
     pub(super) unsettled: bool,
     pub(super) lexer_is_safe: bool,
     pub(super) queue: Queue,
+    /// Counts runs of messages up to a Sync.
+    pub(super) run: u64,
     pub(super) prepared: HashMap<Vec<u8>, Prepared>,
     pub(super) portals: HashMap<Vec<u8>, Portal>,
     pub(super) sent: HashMap<Vec<u8>, Sent>,
@@ -146,6 +150,7 @@ impl PostgresSession {
             unsettled: false,
             lexer_is_safe: true,
             queue: Queue::default(),
+            run: 0,
             prepared: HashMap::new(),
             portals: HashMap::new(),
             sent: HashMap::new(),
