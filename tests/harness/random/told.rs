@@ -87,30 +87,28 @@ impl Generator {
         }
     }
 
-    fn customers(&self) -> Scope {
-        let columns = CUSTOMERS.iter().map(|(name, kind)| (format!("customers.{name}"), *kind)).collect();
-        Scope { columns, ..Scope::default() }
-    }
-
     /// Mostly the column the dictionary is of.
     fn secret(&mut self, kind: Kind, plain: &'static str, depth: u32) -> Node {
         if self.rng.chance(60) {
             return Node::text(Sort::Expr(kind), plain);
         }
-        let scope = self.customers();
+        let columns = CUSTOMERS.iter().map(|(name, kind)| (format!("customers.{name}"), *kind)).collect();
+        let scope = Scope { columns, ..Scope::default() };
         self.expr(kind, &scope, depth.min(2))
     }
 
     fn asked(&mut self, depth: u32) -> Node {
         let secret = self.secret(Kind::Text, "customers.ssn", depth);
-        let mut meeting = Node::new(Sort::Item, *self.rng.pick(&MEETINGS), [secret]);
+        let how = *self.rng.pick(&MEETINGS);
+        let mut meeting = Node::new(Sort::Item, how, [secret]);
         if self.rng.chance(30) {
             let how = ["", "materialized "];
             let template =
                 format!("(with t as {}(select * from {{}}) select * from t) t", self.rng.pick(&how));
             meeting = Node::new(Sort::Item, &template, [meeting]);
         }
-        let question = Node::new(Sort::Query, *self.rng.pick(&QUESTIONS), [meeting]);
+        let asks = *self.rng.pick(&QUESTIONS);
+        let question = Node::new(Sort::Query, asks, [meeting]);
         if self.rng.chance(30) {
             return Node::new(Sort::Query, "select * from ({}) asked limit 40", [question]);
         }
