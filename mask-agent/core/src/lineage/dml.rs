@@ -167,6 +167,11 @@ impl<'a> Tracer<'a> {
             .collect();
         if names.is_empty() {
             names = item.columns.list.iter().map(|(name, _)| name.to_string()).collect();
+            if item.columns.open.is_some() {
+                // Which columns these are nobody knows.
+                let all = self.graph.made(source.columns.nodes());
+                self.put(&item, "*", all, source.rows);
+            }
         }
         let mut written = Vec::new();
         for (index, name) in names.into_iter().enumerate() {

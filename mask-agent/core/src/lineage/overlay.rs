@@ -87,6 +87,10 @@ impl Overlay {
             let WriteTarget::New { relation, column, .. } = &write.target else { continue };
             let known = self.relations.contains_key(relation).then(|| relation.clone());
             for name in known.into_iter().chain(self.ancestors(relation)) {
+                if column == "*" {
+                    filled.push(Made::Unknown(name));
+                    continue;
+                }
                 filled.push(Made::Relation { name, columns: vec![(column.clone(), write.origins.clone())] });
             }
         }

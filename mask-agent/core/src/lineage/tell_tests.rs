@@ -141,6 +141,13 @@ fn what_a_transaction_fills_is_seen_wherever_its_rows_are() {
             .contains("customers.ssn")
     );
     assert_eq!(last(&format!("{family} insert into kid (v) values ('a'); select v from mom")), "v");
+    // Without names, of columns nobody knows.
+    let unnamed = format!("{family} insert into kid select ssn from customers");
+    assert_eq!(last(&format!("{unnamed}; select v from mom")), "v ?Uncommitted");
+    assert_eq!(
+        super::fixture::writes(statements(&unnamed).unwrap().last().unwrap()),
+        "new kid.* <- customers.ssn"
+    );
 }
 
 #[test]
