@@ -190,7 +190,7 @@ fn uses_of_masked_columns_are_told_by_their_kind() {
         "customers.email function",
     );
     check_uses("select id from customers where (select email) is null", "");
-    check_uses("update paid set salary = 5 where id = 1", "paid.salary range");
+    check_uses("update paid set salary = 5 where id = 1", "paid.salary function");
     check_uses("update paid set salary = i from numbers where id = i", "paid.salary row-count");
     check_uses("delete from customers where email = 'a'", "customers.email equality");
     check_uses("select 1 limit (select salary from customers)", "customers.salary row-count");
