@@ -2,9 +2,9 @@
 //! lock on a user's relation, but for those of `definitions`.
 
 /// Functions of extensions that are as good as built in: what they return is made of their arguments alone, of which a
-/// whole row is one value. Those of PostGIS that are left out read statistics, or run SQL. Without these an `=` would be
+/// whole row is one value. Those of `PostGIS` that are left out read statistics, or run SQL. Without these an `=` would be
 /// code of users wherever `citext` is installed. Only a superuser can make a function in C, so nobody else can pass one
-/// off as an extension's; some operators of PostGIS are functions in SQL, and count where a superuser owns them.
+/// off as an extension's; some operators of `PostGIS` are functions in SQL, and count where a superuser owns them.
 const HARMLESS: &str = "
     select p.oid from pg_catalog.pg_proc p
         join pg_catalog.pg_language l on l.oid = p.prolang

@@ -30,11 +30,11 @@ fn functions_of_users_are_read_where_they_can_be() {
 
 #[test]
 fn functions_of_one_name_are_any_that_the_path_leads_to() {
+    const BOTH: &str = "a = customers.email, orders.note ~ customers.id, orders.id; \
+         b = customers.id, orders.id ~ customers.email, orders.note";
     let along = |path: Option<&[&str]>, sql: &str, expected: &str| {
         assert_eq!(each(sql, path, outputs), expected, "{path:?}");
     };
-    const BOTH: &str = "a = customers.email, orders.note ~ customers.id, orders.id; \
-         b = customers.id, orders.id ~ customers.email, orders.note";
     along(Some(&["public"]), "select * from pair(1)", "a = customers.email; b = customers.id");
     along(Some(&["archive", "public"]), "select * from pair(1)", BOTH);
     along(None, "select * from pair(1)", BOTH);
