@@ -304,3 +304,20 @@ comment on column app.parts.city is 'Where they lie';
 refresh materialized view app.c_mat;
 refresh materialized view app.p_mat;
 analyze;
+
+-- What told.yaml calls and writes to: no snapshot may be older.
+create function app.c_given(x text default app.c_read()) returns text language sql stable as 'select $1';
+create function app.p_given(x text default app.p_read()) returns text language sql stable as 'select $1';
+create function app.c_given_by_name(a int, x text default app.c_read()) returns text language sql stable as
+    $$ select x || '' $$;
+create function app.p_given_by_name(a int, x text default app.p_read()) returns text language sql stable as
+    $$ select x || '' $$;
+create function app.c_duo() returns setof app.pair language sql stable as 'select city, ssn from app.customers';
+create function app.p_duo() returns setof app.pair language sql stable as 'select city, serial from app.parts';
+create table app.c_held (id int, val text, more text);
+create view app.c_shows as select id, val as x from app.c_held;
+create table app.p_held (id int, val text, more text);
+create view app.p_shows as select id, val as x from app.p_held;
+create schema shade;
+create table shade.c_view (id int, contact text, tax text, city text);
+create table shade.p_view (id int, contact text, tax text, city text);

@@ -526,12 +526,15 @@ proptest! {
     ) {
         prop_assume!(!value.contains("mskt_") && !contains(&other, "mskt_"));
         let literal = value.replace('\'', "''");
+        // An array whose length cannot be told costs all of the budget.
+        let binary = array(&[&value]);
+        let list: &[u8] = if format == 1 { &binary } else { &other };
         let messages = [
             query(&format!("select id, 'x' from customers where email = '{literal}' and city <> '{literal}'")),
             parse("s", &format!("select id from customers where email in ('{literal}', $1)")),
             bind_with("", "s", &[(format, Some(&other))], &[1]),
             parse("", BY_EMAILS),
-            bind_with("", "", &[(format, Some(&other))], &[]),
+            bind_with("", "", &[(format, Some(list))], &[]),
         ];
         let mut peer = Peer::ready_under(&policy());
         peer.feed(From::Client, &messages.concat());

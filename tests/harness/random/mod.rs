@@ -10,6 +10,7 @@ mod program;
 mod query;
 mod rng;
 mod run;
+mod told;
 mod tree;
 mod words;
 

@@ -20,7 +20,8 @@ impl Generator {
     fn statements(&mut self) -> Vec<Node> {
         let depth = 1 + u32::try_from(self.rng.below(DEPTH as usize)).unwrap_or(0);
         match self.rng.below(100) {
-            0..58 => vec![self.top(depth, None)],
+            0..52 => vec![self.top(depth, None)],
+            52..58 => self.told(depth),
             58..62 => self.then_read("create temp table made as {}", "select * from made", depth),
             62..65 => self.then_read("create temp view made as {}", "select * from made", depth),
             65..69 => self.then_read("prepare made as {}", "execute made", depth),

@@ -66,7 +66,7 @@ impl Kind {
 pub type Table = (&'static str, &'static [(&'static str, Kind)]);
 
 /// With classified columns. `c_words` and `c_days` are dictionaries of values in the clear, and not among them.
-pub const CLASSIFIED: [Table; 22] = [
+pub const CLASSIFIED: [Table; 23] = [
     ("app.customers", CUSTOMERS),
     ("app.customers", CUSTOMERS),
     ("app.customers", CUSTOMERS),
@@ -92,9 +92,11 @@ pub const CLASSIFIED: [Table; 22] = [
     ("app.c_tab()", &[("num", Int), ("contact", Text)]),
     ("app.c_query()", &[("num", Int), ("contact", Text)]),
     ("app.c_out()", &[("first", Text), ("second", Text)]),
+    ("app.c_duo()", &[("first", Text), ("second", Text)]),
 ];
 
-const CUSTOMERS: &[(&str, Kind)] = &[
+/// Of `app.customers`.
+pub const CUSTOMERS: &[(&str, Kind)] = &[
     ("id", Int),
     ("name", Text),
     ("email", Text),
@@ -191,6 +193,8 @@ pub const FORMS: &[Form] = &[
     (Text, "app.f_many({}, {})", &[Text, Text]),
     (Text, "app.c_plain({})", &[Int]),
     (Text, "app.c_read()", &[]),
+    (Text, "app.c_given()", &[]),
+    (Text, "app.c_given_by_name(a => {})", &[Int]),
     (Text, "({} operator(app.###) {})", &[Text, Text]),
     (Text, "({} collate \"C\")", &[Text]),
     (Text, "xmlforest({} as a)::text", &[Text]),

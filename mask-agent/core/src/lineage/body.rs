@@ -13,7 +13,7 @@ use pg_query::{
 
 use super::{
     Untraceable,
-    graph::NodeId,
+    graph::{NodeId, Usage},
     names::{strings, text},
     plpgsql::{self, Piece},
     scope::{Columns, Item, Level},
@@ -196,8 +196,12 @@ impl<'a> Tracer<'a> {
         all: NodeId,
     ) -> Option<Columns<'a>> {
         let names: Vec<Cow<'a, str>> = match &*routine.outputs {
-            [] if self.is_row(routine) => return Some(Columns::unknown(all)),
-            [] => self.row_type(routine)?.columns.iter().map(|column| Cow::Borrowed(&*column.name)).collect(),
+            [] => match self.row_type(routine) {
+                Some(relation) => {
+                    relation.columns.iter().map(|column| Cow::Borrowed(&*column.name)).collect()
+                }
+                None => return self.may_be_row(routine).then(|| Columns::unknown(all)),
+            },
             names => names.iter().map(|name| Cow::Borrowed(&**name)).collect(),
         };
         let exact = columns.len() == names.len();
@@ -205,11 +209,18 @@ impl<'a> Tracer<'a> {
         Some(Columns { list: names.into_iter().zip(nodes).collect(), open: None })
     }
 
-    /// Whether a function returns a row that is none of a relation.
-    fn is_row(&self, routine: &Routine) -> bool {
-        let shape = self.env.catalog.type_shape(routine.returns);
-        matches!(shape, Some(TypeShape::Composite(_) | TypeShape::Domain(_)))
-            && self.row_type(routine).is_none()
+    /// Whether it may return rows of a type that is no relation's: a composite type, or what its arguments say.
+    fn may_be_row(&self, routine: &Routine) -> bool {
+        if let Some(shape) = self.env.catalog.type_shape(routine.returns) {
+            return matches!(shape, TypeShape::Composite(_) | TypeShape::Domain(_));
+        }
+        let Some(created) = routine.definition.as_deref().and_then(created) else { return false };
+        let names = created.return_type.map(|kind| strings(&kind.names)).unwrap_or_default();
+        match &*names {
+            [schema, _] => schema != "pg_catalog",
+            [name] => name == "record" || name.starts_with("any"),
+            _ => true,
+        }
     }
 
     /// The relation whose row type a function returns.
@@ -311,7 +322,7 @@ impl<'a> Tracer<'a> {
         let positional = vec![pool; arguments.len()];
         let variables = Variables { function: routine.name.clone(), positional, named };
         let path = self.path_of(routine);
-        let (returned, rows) = self.pieces(&body, pool, variables, path, None);
+        let ((returned, rows), _) = self.repeated(|tracer| tracer.pieces(&body, pool, variables, path, None));
         // OUT arguments are variables.
         let mut columns = match returned {
             Some(columns) if routine.outputs.is_empty() || columns.list.len() == routine.outputs.len() => {
@@ -346,7 +357,11 @@ impl<'a> Tracer<'a> {
                 let variables =
                     Variables { function: String::new(), positional: Vec::new(), named: Vec::new() };
                 let path = self.path.clone();
-                self.pieces(&body, pool, variables, path, None);
+                let (_, repeats) = self.repeated(|tracer| tracer.pieces(&body, pool, variables, path, None));
+                if !self.puts.is_empty() || self.facts.counts {
+                    // As many rows as a masked value says, whatever is in them.
+                    self.meet(vec![repeats], Usage::RowCount, false);
+                }
             }
             None => self.facts.calls_opaque_code = true,
         }
@@ -361,8 +376,17 @@ impl<'a> Tracer<'a> {
             Variables { function: routine.name.clone(), positional: Vec::new(), named: Vec::new() };
         let path = self.path_of(routine);
         let on = self.relation_item(&on.schema, &on.name);
-        self.pieces(&body, pool, variables, path, Some(&on));
+        self.repeated(|tracer| tracer.pieces(&body, pool, variables, path, Some(&on)));
         Some(())
+    }
+
+    /// Reads what loops may repeat: with it, what decides how often.
+    fn repeated<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> (T, NodeId) {
+        let repeats = self.graph.made(Vec::new());
+        self.guards.push(repeats);
+        let result = read(self);
+        self.guards.pop();
+        (result, repeats)
     }
 
     /// Reads every piece of a body, with one value for all its variables.
@@ -438,6 +462,13 @@ impl<'a> Tracer<'a> {
                 {
                     let value = self.graph.made(nodes);
                     self.put_into_row(on, "*", value);
+                }
+            }
+            Piece::Loop(value) => {
+                let node = self.value_of(value);
+                self.graph.imply(pool, &[node]);
+                if let Some(repeats) = self.guards.last().copied() {
+                    self.graph.add(repeats, &[node]);
                 }
             }
             Piece::Raise(values) => {
@@ -533,53 +564,13 @@ fn named_arguments<'a>(routine: &'a Routine, arguments: &[NodeId]) -> Vec<(Cow<'
 
 /// A body of which every piece is known. GET STACKED DIAGNOSTICS gives variables the text of an error, which may
 /// quote any cell the body came across.
-fn readable(body: &str) -> Option<plpgsql::Body> {
+pub(super) fn readable(body: &str) -> Option<plpgsql::Body> {
     let stacked = body.as_bytes().windows(7).any(|word| word.eq_ignore_ascii_case(b"stacked"));
     plpgsql::read(body).filter(|_| !stacked)
 }
 
-/// Whether every statement of a body stands in it as it runs, and is of a kind that is read through.
-pub(super) fn is_followed(routine: &Routine) -> bool {
-    let followed = || -> Option<bool> {
-        let created = created(routine.definition.as_deref()?)?;
-        if let Some(body) = created.sql_body.as_deref() {
-            return Some(is_read_through(body));
-        }
-        let text = body_text(&created)?;
-        if routine.language == "sql" {
-            let statements = pg_query::parse(&text, 0).ok()?.protobuf.stmts;
-            return Some(statements.iter().filter_map(|raw| raw.stmt.as_deref()).all(is_read_through));
-        }
-        let body = readable(&text)?;
-        Some(body.pieces.iter().all(|piece| match piece {
-            Piece::Dynamic => false,
-            Piece::Query { sql, .. } => pg_query::parse(sql, 0).is_ok_and(|parsed| {
-                parsed.protobuf.stmts.iter().filter_map(|raw| raw.stmt.as_deref()).all(is_read_through)
-            }),
-            Piece::Assign { .. } | Piece::Raise(_) | Piece::Return(_) | Piece::Value(_) => true,
-        }))
-    };
-    matches!(&*routine.language, "plpgsql" | "sql") && followed() == Some(true)
-}
-
-fn is_read_through(statement: &Node) -> bool {
-    match statement.node.as_ref() {
-        Some(NodeEnum::List(several)) => several.items.iter().all(is_read_through),
-        Some(NodeEnum::SelectStmt(select)) => select.into_clause.is_none(),
-        Some(
-            NodeEnum::CallStmt(_)
-            | NodeEnum::DeleteStmt(_)
-            | NodeEnum::InsertStmt(_)
-            | NodeEnum::MergeStmt(_)
-            | NodeEnum::ReturnStmt(_)
-            | NodeEnum::UpdateStmt(_),
-        ) => true,
-        _ => false,
-    }
-}
-
 /// The statement that makes a function.
-fn created(definition: &str) -> Option<CreateFunctionStmt> {
+pub(super) fn created(definition: &str) -> Option<CreateFunctionStmt> {
     let parsed = pg_query::parse(definition, 0).ok()?;
     let statement = parsed.protobuf.stmts.into_iter().next()?.stmt?.node?;
     match statement {
@@ -589,7 +580,7 @@ fn created(definition: &str) -> Option<CreateFunctionStmt> {
 }
 
 /// The text of its body.
-fn body_text(created: &CreateFunctionStmt) -> Option<String> {
+pub(super) fn body_text(created: &CreateFunctionStmt) -> Option<String> {
     created.options.iter().find_map(|option| match option.node.as_ref()? {
         NodeEnum::DefElem(option) if option.defname == "as" => match option.arg.as_deref()?.node.as_ref()? {
             NodeEnum::List(list) => list.items.first().and_then(text).map(ToOwned::to_owned),

@@ -38,6 +38,9 @@ impl<'a> Tracer<'a> {
             // It counts where its argument is not null, as a condition would.
             self.meet(named, Usage::Function, false);
         }
+        if call.agg_distinct && arguments.iter().any(|node| !self.graph.is_one_column(*node)) {
+            self.meet(arguments.clone(), Usage::Grouping, true);
+        }
         if call.args.iter().any(|argument| matches!(argument.node, Some(NodeEnum::NamedArgExpr(_)))) {
             // Which argument has which name is the function's affair.
             let any = self.graph.made(arguments);
@@ -216,15 +219,22 @@ impl<'a> Tracer<'a> {
 
     fn by_class(&mut self, name: &str, class: Class, arguments: &[NodeId]) -> NodeId {
         match class {
-            Class::Flows | Class::Metadata => self.graph.made(arguments.to_vec()),
+            Class::Flows => self.graph.made(arguments.to_vec()),
+            Class::Metadata => {
+                if name == "nextval" {
+                    // How often it is called stays in the sequence.
+                    self.carry(name, arguments);
+                    self.facts.counts = true;
+                }
+                self.graph.made(arguments.to_vec())
+            }
             Class::Constant => self.graph.made(Vec::new()),
             Class::Setting => {
                 self.facts.reads_settings = true;
                 self.graph.made(arguments.to_vec())
             }
             Class::Channel => {
-                let carried = arguments.iter().map(|value| Carried { by: name.to_owned(), value: *value });
-                self.facts.carried.extend(carried);
+                self.carry(name, arguments);
                 // What a session keeps is no business of a statement that reads something else.
                 if let Some(level) = self.levels.last() {
                     let value = level.rows;
@@ -241,6 +251,12 @@ impl<'a> Tracer<'a> {
                 self.graph.unknown(Untraceable::Dangerous)
             }
         }
+    }
+
+    /// What a call with these arguments, in the place it has, lets be seen elsewhere.
+    fn carry(&mut self, name: &str, arguments: &[NodeId]) {
+        let all = arguments.iter().chain(&self.guards);
+        self.facts.carried.extend(all.map(|value| Carried { by: name.to_owned(), value: *value }));
     }
 
     /// `set_config` is SET by another name.

@@ -8,7 +8,7 @@ use pg_query::{
 };
 
 use super::{
-    Made, Origins,
+    Made, Origins, Refusal,
     facts::Name,
     names::{literal, qualified},
     overlay::Trigger,
@@ -16,6 +16,7 @@ use super::{
     statement::Reader,
     utility,
 };
+use crate::policy::Classification;
 
 impl Reader<'_> {
     pub(super) fn sets_path(&mut self, set: &protobuf::VariableSetStmt) {
@@ -49,18 +50,15 @@ impl Reader<'_> {
                         }
                         Some(NodeEnum::Constraint(_)) => {}
                         _ => {
+                            let name = create.relation.as_ref().map(|name| name.relname.clone());
+                            self.child(&name.unwrap_or_default(), &create.inh_relations);
                             self.unknown(create.relation.as_ref());
                             return;
                         }
                     }
                 }
                 let name = create.relation.as_ref().map(|name| name.relname.clone()).unwrap_or_default();
-                for parent in &create.inh_relations {
-                    if let Some(NodeEnum::RangeVar(parent)) = parent.node.as_ref() {
-                        let (relation, parent) = (name.clone(), parent.relname.clone());
-                        self.statement.made.push(Made::Child { relation, parent });
-                    }
-                }
+                self.child(&name, &create.inh_relations);
                 if plain { Made::Relation { name, columns } } else { Made::Unknown(name) }
             }
             NodeEnum::ViewStmt(view) => {
@@ -74,8 +72,17 @@ impl Reader<'_> {
                 self.tracer.make(&relation, &view.aliases, &query);
                 // A view keeps nothing; only what it shows matters, and that while nobody else knows it.
                 self.views = self.tracer.puts.split_off(before);
+                self.statement.made.push(Made::View(relation.name.clone()));
                 Made::Relation { name: relation.name, columns: Vec::new() }
             }
+            NodeEnum::CreateSchemaStmt(create) => {
+                for element in create.schema_elts.iter().filter_map(|element| element.node.as_ref()) {
+                    self.made_by(element);
+                }
+                return;
+            }
+            NodeEnum::DropStmt(drop) => return self.dropped(drop),
+            NodeEnum::DropOwnedStmt(_) => Made::Dropped(None),
             NodeEnum::AlterTableStmt(alter) => return self.altered(alter),
             NodeEnum::RenameStmt(rename) => {
                 self.unknown(rename.relation.as_ref());
@@ -98,7 +105,7 @@ impl Reader<'_> {
             }
             NodeEnum::CreateFunctionStmt(create) => {
                 let body = routine::made(create, self.tracer.env.overlay.next_oid());
-                let body = body.filter(super::body::is_followed).map(Arc::new);
+                let body = body.filter(routine::is_followed).map(Arc::new);
                 Made::Function { name: qualified(&create.funcname).1, body }
             }
             NodeEnum::CreateTrigStmt(create) => {
@@ -128,6 +135,54 @@ impl Reader<'_> {
             _ => return,
         };
         self.statement.made.push(made);
+    }
+
+    fn child(&mut self, name: &str, parents: &[protobuf::Node]) {
+        for parent in parents {
+            if let Some(NodeEnum::RangeVar(parent)) = parent.node.as_ref() {
+                let (relation, parent) = (name.to_owned(), parent.relname.clone());
+                self.statement.made.push(Made::Child { relation, parent });
+            }
+        }
+    }
+
+    /// Where it was, another relation of its name may be found further on along the search path.
+    fn dropped(&mut self, drop: &protobuf::DropStmt) {
+        let relations = matches!(
+            drop.remove_type(),
+            ObjectType::ObjectTable
+                | ObjectType::ObjectView
+                | ObjectType::ObjectMatview
+                | ObjectType::ObjectForeignTable
+                | ObjectType::ObjectSequence
+        );
+        let wide = matches!(drop.remove_type(), ObjectType::ObjectSchema | ObjectType::ObjectExtension);
+        if wide || drop.behavior() == protobuf::DropBehavior::DropCascade {
+            self.statement.made.push(Made::Dropped(None));
+        }
+        for object in drop.objects.iter().filter(|_| relations) {
+            if let Some(NodeEnum::List(names)) = object.node.as_ref() {
+                self.statement.made.push(Made::Dropped(Some(qualified(&names.items).1)));
+            }
+        }
+    }
+
+    /// What this transaction has filled with masked values keeps its name until a snapshot knows it.
+    pub(super) fn moves_filled(&self, kind: &NodeEnum, classes: &Classification) -> Option<Refusal> {
+        let relation = match kind {
+            NodeEnum::RenameStmt(rename) => rename.relation.as_ref(),
+            NodeEnum::AlterObjectSchemaStmt(moved) => moved.relation.as_ref(),
+            _ => None,
+        }?;
+        let tells = |origins: &Origins| {
+            let masked = origins.all().any(|column| classes.is_masked(column.relation, column.number));
+            origins.untraceable.is_some() || masked
+        };
+        self.tracer.env.overlay.held(&relation.relname).any(tells).then(|| Refusal {
+            code: "reclassify",
+            message: "moving what this transaction has filled with masked values is refused".to_owned(),
+            hint: "Make it under the name it shall have.",
+        })
     }
 
     fn unknown(&mut self, relation: Option<&protobuf::RangeVar>) {

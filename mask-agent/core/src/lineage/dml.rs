@@ -108,6 +108,8 @@ impl<'a> Tracer<'a> {
         let value = self.graph.made(vec![given]);
         self.may_be(value, &[given]);
         self.graph.imply(value, &[rows]);
+        let guards = self.guards.clone();
+        self.graph.imply(value, &guards);
         for oid in &item.relations {
             let relation = self.env.catalog.relation(*oid);
             let number = relation
@@ -205,6 +207,8 @@ impl<'a> Tracer<'a> {
             None => self.nothing(),
         };
         self.graph.imply(rows, &[source.rows]);
+        let inserted = self.graph.rows(item.entry);
+        self.graph.imply(inserted, &[source.rows]);
         let mut names: Vec<String> = insert
             .cols
             .iter()
@@ -215,6 +219,11 @@ impl<'a> Tracer<'a> {
             .collect();
         if names.is_empty() {
             names = item.names();
+            if item.columns.open.is_some() {
+                // Which columns these are nobody knows.
+                let all = self.graph.made(source.columns.nodes());
+                self.put(&item, "*", all, source.rows);
+            }
         }
         let mut written = Vec::new();
         if names.is_empty() {
@@ -237,6 +246,7 @@ impl<'a> Tracer<'a> {
             written.push((name, value));
         }
         if let Some(conflict) = insert.on_conflict_clause.as_deref() {
+            self.meet_conflicting(conflict, &item, &written);
             self.conflict(conflict, &item, &mut written, rows);
         }
         self.probes(&item, &names_of(&written), Probed::New);
@@ -259,6 +269,28 @@ impl<'a> Tracer<'a> {
         let unsaid = columns.filter(|column| !written.iter().any(|(name, _)| *name == column.name));
         let defaults = unsaid.filter_map(|column| Some((column.name.clone(), column.default.as_deref()?)));
         defaults.map(|(name, default)| (name, self.expression_of(default, Vec::new()))).collect()
+    }
+
+    /// Which rows are inserted tells which values are there already.
+    fn meet_conflicting(
+        &mut self,
+        conflict: &protobuf::OnConflictClause,
+        item: &Item<'a>,
+        written: &[(String, NodeId)],
+    ) {
+        let elements = conflict.infer.as_deref().map_or(&[][..], |infer| &infer.index_elems);
+        let element = |node: &Node| match node.node.as_ref() {
+            Some(NodeEnum::IndexElem(element)) => element.name.clone(),
+            _ => String::new(),
+        };
+        // Without names, or where there is an expression, it is any of them.
+        let names: Vec<String> = elements.iter().map(element).collect();
+        let any = names.is_empty() || names.iter().any(String::is_empty);
+        for (name, value) in written.iter().filter(|(name, _)| any || names.contains(name)) {
+            let mut both = item.columns.named(name);
+            both.push(*value);
+            self.meet(both, Usage::Equality, true);
+        }
     }
 
     fn conflict(
@@ -378,6 +410,8 @@ impl<'a> Tracer<'a> {
     fn put_rows(&mut self, item: &Item<'a>, rows: NodeId) {
         let value = self.graph.made(Vec::new());
         self.graph.imply(value, &[rows]);
+        let guards = self.guards.clone();
+        self.graph.imply(value, &guards);
         for oid in &item.relations {
             self.puts.push(Put { target: Target::Column(ColumnId { relation: *oid, number: 0 }), value });
         }

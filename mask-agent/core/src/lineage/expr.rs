@@ -61,26 +61,7 @@ impl<'a> Tracer<'a> {
                 Some(argument) => self.expression(argument),
                 None => self.graph.made(Vec::new()),
             },
-            NodeEnum::CaseExpr(case) => {
-                let mut nodes = self.optional(case.arg.as_deref());
-                let tested = nodes.clone();
-                let mut results = Vec::new();
-                for when in &case.args {
-                    if let Some(NodeEnum::CaseWhen(when)) = when.node.as_ref() {
-                        let test = self.optional(when.expr.as_deref());
-                        if !tested.is_empty() {
-                            nodes.extend(self.operator("=", &tested, &test));
-                        }
-                        nodes.extend(test);
-                        results.extend(self.optional(when.result.as_deref()));
-                    }
-                }
-                results.extend(self.optional(case.defresult.as_deref()));
-                nodes.extend_from_slice(&results);
-                let value = self.graph.made(nodes);
-                self.may_be(value, &results);
-                value
-            }
+            NodeEnum::CaseExpr(case) => self.case(case),
             NodeEnum::NullTest(test) => {
                 let nodes = self.optional(test.arg.as_deref());
                 // NULL is shown as NULL anyway, but where it comes from an outer join it tells of the rows.
@@ -102,12 +83,11 @@ impl<'a> Tracer<'a> {
     fn list_expression(&mut self, kind: &NodeEnum) -> NodeId {
         let nodes = match kind {
             NodeEnum::BooleanTest(test) => self.optional(test.arg.as_deref()),
-            NodeEnum::BoolExpr(boolean) => self.all(&boolean.args),
+            NodeEnum::BoolExpr(boolean) => self.in_order(&boolean.args),
             NodeEnum::CoalesceExpr(coalesce) => {
                 // Put in place of NULL, these are no guess.
                 let is_empty = |node: &&Node| !literal(node).is_some_and(|text| matches!(&*text, "" | "0"));
-                let nodes: Vec<NodeId> =
-                    coalesce.args.iter().filter(is_empty).map(|node| self.expression(node)).collect();
+                let nodes = self.in_order(coalesce.args.iter().filter(is_empty));
                 return self.choose(&nodes);
             }
             NodeEnum::MinMaxExpr(least) => self.all(&least.args),
@@ -120,10 +100,16 @@ impl<'a> Tracer<'a> {
             NodeEnum::NamedArgExpr(argument) => self.optional(argument.arg.as_deref()),
             NodeEnum::MultiAssignRef(source) => self.optional(source.source.as_deref()),
             NodeEnum::ResTarget(target) => self.optional(target.val.as_deref()),
-            NodeEnum::SqlvalueFunction(_)
-            | NodeEnum::GroupingFunc(_)
-            | NodeEnum::MergeSupportFunc(_)
-            | NodeEnum::CurrentOfExpr(_) => Vec::new(),
+            NodeEnum::SqlvalueFunction(_) | NodeEnum::GroupingFunc(_) | NodeEnum::MergeSupportFunc(_) => {
+                Vec::new()
+            }
+            NodeEnum::CurrentOfExpr(cursor) => {
+                // A body's cursors are its own.
+                if self.calling.is_empty() && self.variables.is_none() {
+                    self.facts.positions.push(cursor.cursor_name.clone());
+                }
+                Vec::new()
+            }
             NodeEnum::XmlExpr(xml) => {
                 let mut nodes = self.all(&xml.args);
                 nodes.extend(self.all(&xml.named_args));
@@ -183,6 +169,40 @@ impl<'a> Tracer<'a> {
 
     pub(super) fn all(&mut self, nodes: &[Node]) -> Vec<NodeId> {
         nodes.iter().map(|node| self.expression(node)).collect()
+    }
+
+    fn case(&mut self, case: &protobuf::CaseExpr) -> NodeId {
+        let before = self.guards.len();
+        let tested = self.optional(case.arg.as_deref());
+        self.guards.extend_from_slice(&tested);
+        let (mut nodes, mut results) = (tested.clone(), Vec::new());
+        for when in &case.args {
+            if let Some(NodeEnum::CaseWhen(when)) = when.node.as_ref() {
+                let mut test = self.optional(when.expr.as_deref());
+                if !tested.is_empty() {
+                    test.extend(self.operator("=", &tested, &test));
+                }
+                self.guards.extend_from_slice(&test);
+                nodes.extend(test);
+                results.extend(self.optional(when.result.as_deref()));
+            }
+        }
+        results.extend(self.optional(case.defresult.as_deref()));
+        self.guards.truncate(before);
+        nodes.extend_from_slice(&results);
+        let value = self.graph.made(nodes);
+        self.may_be(value, &results);
+        value
+    }
+
+    /// Parts of which each may decide whether those behind it are evaluated.
+    fn in_order<'n>(&mut self, parts: impl IntoIterator<Item = &'n Node>) -> Vec<NodeId> {
+        let before = self.guards.len();
+        for part in parts {
+            let node = self.expression(part);
+            self.guards.push(node);
+        }
+        self.guards.split_off(before)
     }
 
     fn row(&mut self, arguments: &[Node]) -> NodeId {
@@ -442,6 +462,8 @@ impl<'a> Tracer<'a> {
         match node.node.as_ref() {
             Some(NodeEnum::AConst(_)) if columns.open.is_some() => return columns.nodes(),
             Some(NodeEnum::AConst(_)) => {
+                // `ORDER BY 1`: another number is another column.
+                self.facts.needs_literals = true;
                 let number = literal(node).and_then(|number| number.parse::<usize>().ok());
                 return number.and_then(|number| number.checked_sub(1)).map(of).unwrap_or_default();
             }

@@ -39,6 +39,10 @@ pub(super) struct Facts {
     /// It reads large objects.
     pub(super) reads_large_objects: bool,
     pub(super) carried: Vec<Carried>,
+    /// Cursors whose row the statement itself changes.
+    pub(super) positions: Vec<String>,
+    /// It moves sequences on.
+    pub(super) counts: bool,
     /// Results of functions of users.
     pub(super) called: Vec<NodeId>,
     /// Columns named anywhere, whatever becomes of them.
@@ -49,6 +53,8 @@ pub(super) struct Facts {
     pub(super) sets: bool,
     /// It changes how statements and values are read.
     pub(super) sets_lexer: bool,
+    /// Another literal in the place of one would mean something else, as of a number of a column or a length.
+    pub(super) needs_literals: bool,
     /// It reads settings, where a session may have kept a value.
     pub(super) reads_settings: bool,
     /// It reads the text of the statement that is running.
@@ -61,8 +67,6 @@ pub(super) struct Facts {
     pub(super) meets_user_code: bool,
     /// What its success tells of columns it does not name: constraints on what it writes.
     pub(super) probes: Vec<Predicate>,
-    /// The length of a literal matters.
-    pub(super) counts_literal: bool,
     /// Relations written to, with number 0, or their columns.
     pub(super) written: Vec<ColumnId>,
 }

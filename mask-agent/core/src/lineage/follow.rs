@@ -11,9 +11,9 @@ use pg_query::{
 
 use super::{
     Channel, ColumnId, Env, Made, Origins, Overlay, Write,
-    body::is_followed,
     facts::{Carried, Name},
-    names, routine,
+    names,
+    routine::{self, is_followed},
     scope::Level,
     statement::{Reader, writes},
     trace::{Put, Target, Tracer},

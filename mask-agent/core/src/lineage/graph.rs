@@ -8,6 +8,9 @@
 //! Because edges may be added until the end, nothing depends on the order in which clauses are read, and a
 //! recursive query is just a cycle.
 
+/// What values that meet tell about each other.
+mod spread;
+
 use super::{ColumnId, Untraceable, guesses::Guesses};
 
 /// One value of the graph.
@@ -144,6 +147,13 @@ impl Origins {
     }
 }
 
+/// Whether a subquery's value counts as made of what it was told by the query around.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ties {
+    Followed,
+    Ignored,
+}
+
 /// The values of one statement.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
@@ -214,7 +224,7 @@ impl Graph {
 
     /// Whether a value is made of anything stored.
     pub(super) fn reads(&self, id: NodeId) -> bool {
-        !self.leaves(id, &|base| base.is_some()).is_empty()
+        !self.leaves(id, Ties::Followed, &|base| base.is_some()).is_empty()
     }
 
     /// A column of a relation the server stores.
@@ -369,6 +379,11 @@ impl Graph {
         if node.is_copy { &node.from } else { &[] }
     }
 
+    /// Whether it is a stored column as it is, and always the same one.
+    pub(super) fn is_one_column(&self, id: NodeId) -> bool {
+        self.is_identity(id) && self.origins(id).columns.len() == 1
+    }
+
     /// Whether a value is a stored one as it is, and never a constant.
     pub(super) fn is_stored(&self, id: NodeId) -> bool {
         let mut seen = vec![false; self.nodes.len()];
@@ -468,7 +483,7 @@ impl Graph {
 
     /// The relations in FROM that a value's leaves belong to, those leaves that fit. Where the leaves are constants, as
     /// those of `unnest($1)`, it is what made rows of them.
-    fn leaves(&self, id: NodeId, fits: &dyn Fn(Option<ColumnId>) -> bool) -> Vec<EntryId> {
+    fn leaves(&self, id: NodeId, ties: Ties, fits: &dyn Fn(Option<ColumnId>) -> bool) -> Vec<EntryId> {
         let mut leaves = Vec::new();
         let mut lists = Vec::new();
         let mut seen = vec![false; self.nodes.len()];
@@ -483,101 +498,14 @@ impl Graph {
             } else if node.base.is_none() && fits(None) {
                 lists.extend(node.entry);
             }
-            open.extend(node.from.iter().chain(&node.tied));
+            open.extend_from_slice(&node.from);
+            if ties == Ties::Followed {
+                open.extend_from_slice(&node.tied);
+            }
         }
         let mut leaves = if leaves.is_empty() { lists } else { leaves };
         leaves.sort_unstable();
         leaves.dedup();
         leaves
-    }
-
-    /// Follows what meets: a value that was compared with a masked one tells it by being there, unless it is a
-    /// constant, which tells one bit.
-    ///
-    /// `where n.i <= c.salary` lets every `n.i` up to the salary through; the last one, or their number, is the
-    /// salary. So the other relation's rows are implied by what they were compared with.
-    pub(super) fn spread(&mut self, is_sensitive: &dyn Fn(ColumnId) -> bool) {
-        let mut meetings = std::mem::take(&mut self.meetings);
-        for _round in 0..=meetings.len() {
-            let mut changed = false;
-            for meeting in &mut meetings {
-                let tied = meeting.nodes.iter().any(|id| !self.node(*id).tied.is_empty());
-                if meeting.nodes.len() > 1 || tied {
-                    changed |= self.spread_one(meeting, is_sensitive);
-                }
-            }
-            if !changed {
-                break;
-            }
-        }
-        self.meetings = meetings;
-    }
-
-    fn spread_one(&mut self, meeting: &mut Meeting, is_sensitive: &dyn Fn(ColumnId) -> bool) -> bool {
-        let mut telling = Vec::new();
-        let mut others = Vec::new();
-        for id in &meeting.nodes {
-            let origins = self.origins(*id);
-            let by_value = origins.columns.iter().chain(&origins.views).any(|column| is_sensitive(*column));
-            if by_value
-                || origins.untraceable.is_some()
-                || origins.implied.iter().any(|column| is_sensitive(*column))
-            {
-                telling.push(*id);
-            }
-            if !by_value && origins.untraceable.is_none() {
-                others.push(*id);
-            }
-        }
-        if meeting.usage == Usage::Equality && !telling.is_empty() && self.meets_temporary(meeting) {
-            meeting.guesses = Guesses::Many;
-        }
-        let masked = |base: Option<ColumnId>| base.is_some_and(is_sensitive);
-        let own: Vec<EntryId> = telling.iter().flat_map(|id| self.leaves(*id, &masked)).collect();
-        let mut changed = false;
-        for id in others {
-            let mut rows: Vec<EntryId> = self.leaves(id, &|_| true);
-            // A constant of a row has none of its own, but stands in one.
-            let stands = self.node(id).entry.filter(|_| rows.is_empty());
-            let mut within = rows.iter().copied().chain(stands).peekable();
-            let same_row = within.peek().is_some() && within.all(|entry| own.contains(&entry));
-            if same_row {
-                // Two columns of one row: only their being equal says what the other is.
-                if meeting.usage == Usage::Equality && meeting.is_plain && !telling.contains(&id) {
-                    changed |= self.imply_new(id, &telling);
-                }
-                continue;
-            }
-            rows.extend(self.node(id).entry);
-            meeting.crosses |= !rows.is_empty() && !telling.is_empty();
-            // Equal values are there once, unless somebody stored them more often.
-            let pairs = meeting.pairs.filter(|_| !rows.is_empty() && !meeting.is_plain);
-            let targets: Vec<NodeId> =
-                rows.iter().map(|entry| self.rows(*entry)).chain([id]).chain(pairs).collect();
-            for target in targets {
-                let sources: Vec<NodeId> =
-                    telling.iter().copied().filter(|source| *source != target).collect();
-                changed |= self.imply_new(target, &sources);
-            }
-        }
-        changed
-    }
-
-    /// Whether values of a temporary relation meet those of another.
-    fn meets_temporary(&self, meeting: &Meeting) -> bool {
-        if self.temporary.is_empty() {
-            return false;
-        }
-        let entries = meeting.nodes.iter().flat_map(|id| self.leaves(*id, &|base| base.is_some()));
-        let (temporary, other): (Vec<EntryId>, Vec<EntryId>) =
-            entries.partition(|entry| self.temporary.contains(entry));
-        !temporary.is_empty() && !other.is_empty()
-    }
-
-    fn imply_new(&mut self, to: NodeId, from: &[NodeId]) -> bool {
-        let known = &self.node(to).implied;
-        let new: Vec<NodeId> = from.iter().copied().filter(|id| !known.contains(id)).collect();
-        self.imply(to, &new);
-        !new.is_empty()
     }
 }

@@ -119,7 +119,7 @@ impl Tracer<'_> {
             }
             Some(NodeEnum::TypeCast(cast)) => self.guesses_of_array(cast.arg.as_deref()),
             Some(NodeEnum::AConst(_)) => {
-                self.facts.counts_literal = true;
+                self.facts.needs_literals = true;
                 let text = literal(node).unwrap_or_default();
                 Guesses::count(text.matches(',').count() + 1)
             }

@@ -307,6 +307,8 @@ pub struct Statement {
     pub executes: Option<Executes>,
     /// Arguments of functions that show them elsewhere.
     pub channels: Vec<Channel>,
+    /// Cursors whose row it changes: WHERE CURRENT OF.
+    pub positions: Vec<String>,
     /// What it makes or changes by name.
     pub made: Vec<Made>,
     /// The value of `search_path` it sets for the session; an inner none is one nobody knows.
@@ -415,6 +417,9 @@ mod tests;
 
 #[cfg(test)]
 mod code_tests;
+
+#[cfg(test)]
+mod tell_tests;
 
 #[cfg(test)]
 mod use_tests;

@@ -27,6 +27,8 @@ pub enum Made {
         /// The other one's.
         parent: String,
     },
+    /// A relation that is no more, so that its name may mean another one; without a name, any.
+    Dropped(Option<String>),
     /// A function.
     Function {
         /// Its name, without schema.
@@ -47,6 +49,8 @@ pub enum Made {
     Trigger(Trigger),
     /// A relation of which nothing is known.
     Unknown(String),
+    /// What was made under this name is a view.
+    View(String),
 }
 
 /// A trigger no snapshot knows yet.
@@ -69,6 +73,9 @@ pub struct Overlay {
     triggers: Vec<Trigger>,
     /// Relations, and one whose rows they are as well.
     parents: Vec<(String, String)>,
+    views: HashSet<String>,
+    dropped: HashSet<String>,
+    is_any_dropped: bool,
     is_all: bool,
     /// Functions may have others' names.
     has_renamed: bool,
@@ -80,6 +87,8 @@ impl Overlay {
         self.relations.is_empty()
             && self.unknown.is_empty()
             && self.parents.is_empty()
+            && self.dropped.is_empty()
+            && !self.is_any_dropped
             && !self.has_code()
             && !self.is_all
     }
@@ -95,6 +104,8 @@ impl Overlay {
         match made {
             Made::Anything => self.is_all = true,
             Made::Child { relation, parent } => self.parents.push((relation.clone(), parent.clone())),
+            Made::Dropped(Some(name)) => drop(self.dropped.insert(name.clone())),
+            Made::Dropped(None) => self.is_any_dropped = true,
             Made::Function { name, body } => {
                 self.functions.entry(name.clone()).or_default().push(body.clone());
             }
@@ -104,6 +115,7 @@ impl Overlay {
             }
             Made::Trigger(trigger) => self.triggers.push(trigger.clone()),
             Made::Unknown(name) => drop(self.unknown.insert(name.clone())),
+            Made::View(name) => drop(self.views.insert(name.clone())),
         }
     }
 
@@ -118,6 +130,20 @@ impl Overlay {
             WriteTarget::New { .. } | WriteTarget::Column(_) => None,
         });
         fills.collect()
+    }
+
+    /// Whether a name may mean what it did not, because something is no more.
+    pub(super) fn may_uncover(&self, name: &str) -> bool {
+        self.is_any_dropped || self.is_all || self.dropped.contains(name)
+    }
+
+    pub(super) fn is_view(&self, name: &str) -> bool {
+        self.views.contains(name)
+    }
+
+    /// What is in the columns of a relation this transaction has made.
+    pub(super) fn held(&self, name: &str) -> impl Iterator<Item = &Origins> {
+        self.relations.get(name).into_iter().flatten().flatten().map(|(_, origins)| origins)
     }
 
     /// What is put into children is in their parents.

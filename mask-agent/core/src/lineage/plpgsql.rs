@@ -44,6 +44,8 @@ pub(super) enum Piece {
         /// Its rows are what the function returns.
         returned: bool,
     },
+    /// An expression that decides how often something happens.
+    Loop(String),
     /// Expressions told to the client.
     Raise(Vec<String>),
     /// What the function returns.
@@ -62,7 +64,8 @@ pub(super) fn read(body: &str) -> Option<Body> {
     }
     stacker::maybe_grow(body.len().saturating_mul(STACK_PER_BYTE).min(STACK_BYTES), STACK_BYTES, || {
         let tokens = Tokens::new(body)?;
-        let mut reader = Reader { tokens, body: Body::default(), seen: Seen::default(), depth: 0 };
+        let mut reader =
+            Reader { tokens, body: Body::default(), seen: Seen::default(), depth: 0, exits: 0, loops: 0 };
         reader.function()?;
         reader.check()?;
         Some(reader.body)
@@ -86,6 +89,10 @@ struct Reader<'a> {
     body: Body,
     seen: Seen,
     depth: usize,
+    /// EXIT and RETURN so far.
+    exits: usize,
+    /// Loops around.
+    loops: usize,
 }
 
 impl Reader<'_> {
@@ -190,6 +197,14 @@ impl Reader<'_> {
         let span = self.tokens.until(until)?;
         let value = self.value(span)?;
         self.body.pieces.push(Piece::Value(value));
+        Some(())
+    }
+
+    /// The same for what decides when a loop ends.
+    fn push_loop(&mut self, until: &[&str]) -> Option<()> {
+        let span = self.tokens.until(until)?;
+        let value = self.value(span)?;
+        self.body.pieces.push(Piece::Loop(value));
         Some(())
     }
 

@@ -141,7 +141,7 @@ impl<'a> Tracer<'a> {
         let catalog = self.env.catalog;
         let is_view =
             |oid: &u32| catalog.relation(*oid).is_some_and(|known| known.kind == RelationKind::View);
-        if !item.relations.iter().any(is_view) {
+        if !item.relations.iter().any(is_view) && !self.env.overlay.is_view(&item.source.name) {
             return Vec::new();
         }
         let nodes = match column {

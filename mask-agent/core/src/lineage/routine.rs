@@ -5,13 +5,15 @@
 
 use pg_query::{
     DeparseOptions, NodeEnum,
-    protobuf::{CreateFunctionStmt, FunctionParameterMode as Mode, VariableSetStmt},
+    protobuf::{CreateFunctionStmt, FunctionParameterMode as Mode, Node, VariableSetStmt},
 };
 use serde_json::Value;
 
 use super::{
+    body::{body_text, created, readable},
     functions, names,
     node::{named, strings, text},
+    plpgsql::Piece,
 };
 use crate::catalog::{Routine, RoutineKind, Volatility};
 
@@ -20,6 +22,48 @@ const WRITES: [&str; 16] = [
     "alter", "call", "copy", "create", "delete", "do", "drop", "execute", "grant", "import", "insert",
     "merge", "notify", "set", "truncate", "update",
 ];
+
+/// Whether every statement of a body stands in it as it runs, and is of a kind that is read through.
+pub(super) fn is_followed(routine: &Routine) -> bool {
+    let followed = || -> Option<bool> {
+        let created = created(routine.definition.as_deref()?)?;
+        if let Some(body) = created.sql_body.as_deref() {
+            return Some(is_read_through(body));
+        }
+        let text = body_text(&created)?;
+        if routine.language == "sql" {
+            let statements = pg_query::parse(&text, 0).ok()?.protobuf.stmts;
+            return Some(statements.iter().filter_map(|raw| raw.stmt.as_deref()).all(is_read_through));
+        }
+        let body = readable(&text)?;
+        Some(body.pieces.iter().all(|piece| match piece {
+            Piece::Dynamic => false,
+            Piece::Query { sql, .. } => pg_query::parse(sql, 0).is_ok_and(|parsed| {
+                parsed.protobuf.stmts.iter().filter_map(|raw| raw.stmt.as_deref()).all(is_read_through)
+            }),
+            Piece::Assign { .. } | Piece::Loop(_) | Piece::Raise(_) | Piece::Return(_) | Piece::Value(_) => {
+                true
+            }
+        }))
+    };
+    matches!(&*routine.language, "plpgsql" | "sql") && followed() == Some(true)
+}
+
+fn is_read_through(statement: &Node) -> bool {
+    match statement.node.as_ref() {
+        Some(NodeEnum::List(several)) => several.items.iter().all(is_read_through),
+        Some(NodeEnum::SelectStmt(select)) => select.into_clause.is_none(),
+        Some(
+            NodeEnum::CallStmt(_)
+            | NodeEnum::DeleteStmt(_)
+            | NodeEnum::InsertStmt(_)
+            | NodeEnum::MergeStmt(_)
+            | NodeEnum::ReturnStmt(_)
+            | NodeEnum::UpdateStmt(_),
+        ) => true,
+        _ => false,
+    }
+}
 
 /// Whether a function in this language, with these texts as its body, might write.
 pub(super) fn may_write(language: Option<&str>, bodies: &[String]) -> bool {

@@ -123,7 +123,9 @@ impl<'a> Tracer<'a> {
             return catalog.named(None, name).filter(fits).collect();
         }
         let all: Vec<&Relation> = catalog.named(None, name).collect();
-        let Some(path) = &self.path else { return all };
+        let Some(path) = self.path.as_ref().filter(|_| !self.env.overlay.may_uncover(name)) else {
+            return all;
+        };
         if all.len() < 2 {
             // Where it stands alone it is what is meant, or an error.
             return all;

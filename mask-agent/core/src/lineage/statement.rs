@@ -70,6 +70,7 @@ impl Statement {
             given: Vec::new(),
             executes: None,
             channels: Vec::new(),
+            positions: Vec::new(),
             made: Vec::new(),
             sets_path: None,
             reads_statement: false,
@@ -108,7 +109,6 @@ impl<'a> Reader<'a> {
         let Some(kind) = node.node.as_ref() else { return Ok(Returned::Nothing) };
         Ok(match kind {
             NodeEnum::SelectStmt(select) => {
-                self.needs_literals = sorts_by_number(select);
                 let query = self.tracer.select(select);
                 if let Some(into) = into_clause(select) {
                     self.makes(into, &query);
@@ -337,11 +337,18 @@ impl<'a> Reader<'a> {
     ) -> Result<Returned<'a>, LineageError> {
         self.needs_literals = true;
         self.tracer.givens.keeps_text = true;
+        self.statement.refusal = self.moves_filled(kind, classes);
         self.made_by(kind);
         self.follow(kind, classes);
         self.judged(node, classes)?;
         match kind {
             NodeEnum::VariableSetStmt(set) => self.sets_path(set),
+            NodeEnum::TransactionStmt(end)
+                if end.kind() == protobuf::TransactionStmtKind::TransStmtCommitPrepared =>
+            {
+                // It may bring definitions of a transaction that ended long ago.
+                self.statement.effect = Effect::Catalog;
+            }
             NodeEnum::VariableShowStmt(_) => return Ok(Returned::Each(self.tracer.graph.made(Vec::new()))),
             NodeEnum::DiscardStmt(_) => self.statement.sets_path = Some(None),
             _ => {}
@@ -382,7 +389,12 @@ impl<'a> Reader<'a> {
             Returned::Rows(query) => outputs(&tracer, &query),
         };
         statement.predicates = predicates(&tracer, &sensitive);
-        statement.predicates.extend(tracer.facts.probes.iter().filter(|probe| sensitive(probe.column)));
+        for probe in tracer.facts.probes.iter().filter(|probe| sensitive(probe.column)) {
+            // ON CONFLICT asks what a constraint would tell anyway.
+            if !statement.predicates.contains(probe) {
+                statement.predicates.push(*probe);
+            }
+        }
         statement.predicates.sort_unstable();
         statement.writes = writes(&tracer);
         statement.given = tracer.given();
@@ -444,6 +456,7 @@ fn finish_facts(statement: &mut Statement, tracer: &Tracer<'_>) {
             statement.relations.push(relation);
         }
     }
+    statement.positions.clone_from(&facts.positions);
     statement.touched.clone_from(&facts.oids);
     statement.touched.sort_unstable();
     statement.touched.dedup();
@@ -461,7 +474,7 @@ fn finish_facts(statement: &mut Statement, tracer: &Tracer<'_>) {
         // What users wrote may set the search path, as it does where each tenant has a schema.
         statement.sets_path.get_or_insert(None);
     }
-    statement.needs_literals |= facts.sets || facts.counts_literal;
+    statement.needs_literals |= facts.sets || facts.needs_literals;
     if let Some(name) = &facts.dangerous {
         statement.refusal.get_or_insert_with(|| Refusal {
             code: "dangerous-function",
@@ -541,18 +554,6 @@ fn into_clause(select: &protobuf::SelectStmt) -> Option<&protobuf::IntoClause> {
         select = left;
     }
     select.into_clause.as_deref()
-}
-
-/// `ORDER BY 1` is a literal that means a column.
-fn sorts_by_number(select: &protobuf::SelectStmt) -> bool {
-    let constant = |node: &Node| match node.node.as_ref() {
-        Some(NodeEnum::SortBy(sort)) => {
-            matches!(sort.node.as_deref().and_then(|node| node.node.as_ref()), Some(NodeEnum::AConst(_)))
-        }
-        Some(NodeEnum::AConst(_)) => true,
-        _ => false,
-    };
-    select.sort_clause.iter().chain(&select.group_clause).any(constant)
 }
 
 /// The grammar's name for a statement.

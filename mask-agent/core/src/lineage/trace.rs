@@ -59,6 +59,8 @@ pub(super) struct Tracer<'a> {
     correlated: Vec<(usize, NodeId)>,
     /// Whether a value was met that differs from row to row without naming a column: an aggregate, `random()`.
     pub(super) varies: bool,
+    /// Values that decide whether what is being read runs at all, or how often.
+    pub(super) guards: Vec<NodeId>,
     pub(super) puts: Vec<Put>,
     pub(super) givens: Givens,
     pub(super) facts: Facts,
@@ -82,6 +84,7 @@ impl<'a> Tracer<'a> {
             refs: Vec::new(),
             correlated: Vec::new(),
             varies: false,
+            guards: Vec::new(),
             puts: Vec::new(),
             givens: Givens::default(),
             facts: Facts::default(),
@@ -207,6 +210,7 @@ impl<'a> Tracer<'a> {
         let right = self.select(right);
         let rows = self.graph.made(Vec::new());
         self.graph.imply(rows, &[left.rows, right.rows]);
+        self.levels.push(Level { items: Vec::new(), rows });
         let mut columns = Columns::default();
         if left.columns.open.is_some() || right.columns.open.is_some() {
             let all = [left.columns.nodes(), right.columns.nodes()].concat();
@@ -229,8 +233,6 @@ impl<'a> Tracer<'a> {
                 self.meet(vec![node], Usage::Grouping, true);
             }
         }
-        let level = Level { items: Vec::new(), rows };
-        self.levels.push(level);
         let refs = vec![Vec::new(); columns.list.len()];
         self.sort(&select.sort_clause, &columns, &refs);
         self.limits(select);

@@ -60,6 +60,8 @@ pub(super) struct Facts {
     /// It makes a function whose body might write.
     pub(super) makes_writer: bool,
     pub(super) renamed: Vec<String>,
+    /// Columns whose updates a foreign key takes over, each with its relation.
+    pub(super) followed: Vec<(Name, String)>,
     /// A whole relation or schema gets another name.
     pub(super) moves: bool,
     pub(super) moved_schema: Option<String>,
@@ -299,6 +301,9 @@ impl Walk {
             let generated = *kind == ConstrType::ConstrGenerated as i32;
             self.facts.generates |= generated;
             self.facts.writes_values |= generated;
+            if object.get("fk_upd_action").and_then(Value::as_str) == Some("c") {
+                self.follow(object);
+            }
             let default = *kind == ConstrType::ConstrDefault as i32;
             let before = std::mem::replace(&mut self.in_default, default);
             self.each(object, |_| if generated { Part::Flow } else { Part::Filter });
@@ -315,6 +320,18 @@ impl Walk {
             self.each(object, |_| Part::Same);
         }
         self.common.truncate(scope);
+    }
+
+    /// ON UPDATE CASCADE.
+    fn follow(&mut self, constraint: &Map<String, Value>) {
+        let table = constraint.get("pktable");
+        let text_of = |key| table.and_then(|table| table.get(key)).and_then(text);
+        let Some(name) = text_of("relname") else { return };
+        for column in constraint.get("pk_attrs").map(strings).unwrap_or_default() {
+            let name =
+                Name { schema: text_of("schemaname"), name: name.clone(), in_flow: false, in_default: false };
+            self.facts.followed.push((name, column));
+        }
     }
 
     fn common_tables(&mut self, with: &Value) {

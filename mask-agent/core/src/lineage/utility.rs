@@ -42,6 +42,12 @@ pub(super) fn judge(
     for relation in &facts.relations {
         reads.relation(relation, catalog, classes);
     }
+    reads.follows = facts.followed.iter().any(|(name, column)| {
+        catalog.named(name.schema.as_deref(), &name.name).any(|relation| {
+            let known = relation.columns.iter().find(|known| known.name == *column);
+            known.is_some_and(|column| classes.is_masked(relation.oid, column.number))
+        })
+    });
     for function in facts.functions.iter().filter(|function| is_user_code(function, catalog)) {
         if followed == Followed::No || !function.in_default {
             reads.calls(function.in_flow);
@@ -99,6 +105,8 @@ struct Reads {
     flow_sensitive: bool,
     /// What is put into a relation comes from where nobody knows.
     flow_unknown: bool,
+    /// A foreign key takes over what a masked column is updated to.
+    follows: bool,
     /// A relation in the flow is not in the catalog, as one that this transaction made.
     flow_missing: bool,
 }
@@ -202,6 +210,11 @@ fn refusal_by_command(command: &str, facts: &Facts, reads: &Reads) -> Option<Ref
             "hidden-flow",
             "a function that might write is refused, because it can move masked values unseen".to_owned(),
             "Let it only read, in SQL or PL/pgSQL without EXECUTE, or let an operator create it past mask-agent.",
+        ),
+        "CreateStmt" | "AlterTableStmt" if reads.follows => refuse(
+            "hidden-flow",
+            "a foreign key that follows updates of a masked column is refused".to_owned(),
+            "Leave out ON UPDATE CASCADE, or let an operator create it past mask-agent.",
         ),
         "CreateStmt" | "AlterTableStmt" if reads.calls_user_code => refuse(
             "hidden-flow",

@@ -38,6 +38,10 @@ fn what_hides_its_statement_is_refused_at_any_depth() {
     check("create event trigger e on ddl_command_end execute function f()", HIDDEN);
     check("create table t (a int default twice(1))", "sent");
     check("create table t (a int default abs(1))", "sent");
+    check("create table t (a text references customers (ssn) on update cascade)", HIDDEN);
+    check("alter table orders add foreign key (note) references customers (ssn) on update cascade", HIDDEN);
+    check("create table t (a text references customers (ssn) on delete cascade)", "sent");
+    check("create table t (a int references customers (id) on update cascade)", "sent");
     check("create table t (a text default email_of(1))", HIDDEN);
     check("create table t (a text default look_up(1))", HIDDEN);
     check("create table t (a text default dynamic(1))", HIDDEN);

@@ -152,9 +152,13 @@ impl Judge<'_> {
         parameters.into_iter().filter_map(|(_, compared)| compared).collect()
     }
 
-    /// The rule of a stored text whose tokens can be turned back.
+    /// The rule of a stored text whose tokens can be turned back: where several may be meant, each has it, or the
+    /// value would be compared with what anybody can see.
     fn reversible(&self, with: &Origins) -> Option<&ColumnRule> {
         let rule = self.identity(with)?;
+        if with.columns.len() > 1 && !with.columns.iter().all(|column| self.is_masked(*column)) {
+            return None;
+        }
         let texts = with.columns.iter().all(|column| self.form(*column) == Some(TextForm::Text));
         (texts && matches!(*rule.mask, MaskKind::Token { reversible: true, .. })).then_some(rule)
     }

@@ -145,7 +145,7 @@ pub(super) struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn is_masked(&self, column: ColumnId) -> bool {
+    pub(super) fn is_masked(&self, column: ColumnId) -> bool {
         self.classes.is_masked(column.relation, column.number)
     }
 

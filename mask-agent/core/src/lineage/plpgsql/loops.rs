@@ -6,7 +6,9 @@ impl Reader<'_> {
     /// LOOP, its statements, END LOOP and its label.
     pub(super) fn loop_body(&mut self) -> Option<()> {
         self.tokens.expect("loop")?;
+        self.loops += 1;
         self.statements()?;
+        self.loops -= 1;
         self.tokens.expect("end")?;
         self.tokens.expect("loop")?;
         self.end_label()
@@ -65,6 +67,7 @@ impl Reader<'_> {
         for until in [&[".."][..], &["loop", "by"]] {
             let span = self.tokens.until(until)?;
             let value = self.value(span)?;
+            self.body.pieces.push(Piece::Loop(value.clone()));
             self.assign(target.clone(), value);
             self.tokens.eat("..");
         }
@@ -85,6 +88,7 @@ impl Reader<'_> {
         self.tokens.expect("array")?;
         let span = self.tokens.until(&["loop"])?;
         let value = self.value(span)?;
+        self.body.pieces.push(Piece::Loop(value.clone()));
         for target in targets {
             self.assign(target, value.clone());
         }

@@ -13,6 +13,7 @@ fn told(body: &str) -> Vec<String> {
             let into: Vec<String> = into.iter().map(|target| target.join(".")).collect();
             format!("{} [{}]{}", words(sql), into.join(" "), if *returned { " returned" } else { "" })
         }
+        Piece::Loop(value) => format!("loop {value}"),
         Piece::Raise(values) => format!("raise {}", values.join(" & ")),
         Piece::Return(value) => format!("return {value}"),
         Piece::Value(value) => format!("value {value}"),
@@ -55,16 +56,20 @@ const STATEMENTS: &[(&str, &[&str])] = &[
     ),
     ("CASE x WHEN 1, 2 THEN y := 1; ELSE NULL; END CASE;", &["value x", "value 1, 2", "y <- 1"]),
     ("CASE WHEN a THEN NULL; WHEN b THEN NULL; END CASE;", &["value a", "value b"]),
-    ("<<l>> LOOP EXIT l WHEN a; CONTINUE WHEN b; EXIT l; EXIT; END LOOP l;", &["value a", "value b"]),
-    ("WHILE a < (b) LOOP NULL; END LOOP;", &["value a < (b)"]),
-    ("FOR i IN REVERSE 10..m BY 2 LOOP NULL; END LOOP;", &["i <- 10", "i <- m", "i <- 2"]),
-    ("FOR i IN 1..3 LOOP x := i; END LOOP;", &["i <- 1", "i <- 3", "x <- i"]),
+    ("<<l>> LOOP EXIT l WHEN a; CONTINUE WHEN b; EXIT l; EXIT; END LOOP l;", &["loop a", "loop b"]),
+    ("WHILE a < (b) LOOP NULL; END LOOP;", &["loop a < (b)"]),
+    ("LOOP IF a THEN EXIT; END IF; IF b THEN NULL; END IF; END LOOP;", &["loop a", "value b"]),
+    (
+        "FOR i IN REVERSE 10..m BY 2 LOOP NULL; END LOOP;",
+        &["loop 10", "i <- 10", "loop m", "i <- m", "i <- 2"],
+    ),
+    ("FOR i IN 1..3 LOOP x := i; END LOOP;", &["loop 1", "i <- 1", "loop 3", "i <- 3", "x <- i"]),
     ("FOR a, r.b IN SELECT 1, 2 LOOP NULL; END LOOP;", &["SELECT 1, 2 [a r.b]"]),
     ("FOR r IN VALUES (1) LOOP NULL; END LOOP;", &["VALUES (1) [r]"]),
     ("FOR r IN UPDATE t SET a = 1 RETURNING b LOOP NULL; END LOOP;", &["UPDATE t SET a = 1 RETURNING b [r]"]),
     ("FOR r IN c(1, l := m) LOOP NULL; END LOOP;", &["k <- 1", "l <- m", "r <- c"]),
     ("FOR r IN EXECUTE q USING a, b LOOP NULL; END LOOP;", &["dynamic", "value q", "value a", "value b"]),
-    ("FOREACH a, b SLICE 1 IN ARRAY m LOOP NULL; END LOOP;", &["a <- m", "b <- m"]),
+    ("FOREACH a, b SLICE 1 IN ARRAY m LOOP NULL; END LOOP;", &["loop m", "a <- m", "b <- m"]),
     ("OPEN c(1, 2); CLOSE c;", &["k <- 1", "l <- 2"]),
     ("OPEN d NO SCROLL FOR SELECT 1; FETCH d INTO x, y;", &["SELECT 1 [d]", "x <- d", "y <- d"]),
     ("OPEN d FOR EXECUTE q USING a;", &["dynamic", "value q", "value a"]),
@@ -110,8 +115,18 @@ fn declarations_name_variables_and_their_defaults() {
     let body = "#option dump\n<<top>> DECLARE alias t.a%TYPE; r CONSTANT t%ROWTYPE NOT NULL := f(1); \"Q\" numeric(3, 2)[];
         s text COLLATE \"C\" DEFAULT 'x'; p ALIAS FOR $1; e NO SCROLL CURSOR IS SELECT 1; DECLARE y int = 2;
         BEGIN FOR i IN 1..2 LOOP NULL; END LOOP; END top;";
-    let expected =
-        ["r <- f(1)", "s <- 'x'", "p <- $1", "$1 <- p", "SELECT 1 [e]", "y <- 2", "i <- 1", "i <- 2"];
+    let expected = [
+        "r <- f(1)",
+        "s <- 'x'",
+        "p <- $1",
+        "$1 <- p",
+        "SELECT 1 [e]",
+        "y <- 2",
+        "loop 1",
+        "i <- 1",
+        "loop 2",
+        "i <- 2",
+    ];
     assert_eq!(told(body), expected);
     let variables = read(body).map(|body| body.variables).unwrap_or_default();
     assert_eq!(variables, ["alias", "r", "Q", "s", "p", "e", "y", "i"]);

@@ -21,7 +21,11 @@ impl Reader<'_> {
             "assert" => self.assert(),
             "case" => self.case(),
             "close" => self.tokens.path().map(drop),
-            "continue" | "exit" => self.exit(),
+            "continue" => self.exit(),
+            "exit" => {
+                self.exits += 1;
+                self.exit()
+            }
             "execute" => self.dynamic(&[";"]),
             "fetch" => self.fetch(true),
             "for" => self.for_loop(),
@@ -37,9 +41,12 @@ impl Reader<'_> {
             "open" => self.open(),
             "perform" => self.perform(),
             "raise" => self.raise(),
-            "return" => self.returns(),
+            "return" => {
+                self.exits += 1;
+                self.returns()
+            }
             "while" => {
-                self.push_value(&["loop"])?;
+                self.push_loop(&["loop"])?;
                 self.loop_body()
             }
             _ => {
@@ -74,6 +81,7 @@ impl Reader<'_> {
     }
 
     fn conditional(&mut self) -> Option<()> {
+        let before = (self.body.pieces.len(), self.exits);
         self.push_value(&["then"])?;
         self.tokens.expect("then")?;
         self.statements()?;
@@ -85,11 +93,25 @@ impl Reader<'_> {
         if self.tokens.eat("else") {
             self.statements()?;
         }
+        self.ends_loops(before);
         self.tokens.expect("end")?;
         self.tokens.expect("if")
     }
 
+    /// What decides whether EXIT or RETURN is reached decides how often a loop around is run.
+    fn ends_loops(&mut self, (from, exits): (usize, usize)) {
+        if self.exits == exits || self.loops == 0 {
+            return;
+        }
+        for piece in self.body.pieces.iter_mut().skip(from) {
+            if let Piece::Value(value) = piece {
+                *piece = Piece::Loop(std::mem::take(value));
+            }
+        }
+    }
+
     fn case(&mut self) -> Option<()> {
+        let before = (self.body.pieces.len(), self.exits);
         if !self.tokens.sees("when") {
             self.push_value(&["when"])?;
         }
@@ -102,6 +124,7 @@ impl Reader<'_> {
         if self.tokens.eat("else") {
             self.statements()?;
         }
+        self.ends_loops(before);
         self.tokens.expect("end")?;
         self.tokens.expect("case")
     }
@@ -111,7 +134,7 @@ impl Reader<'_> {
             self.tokens.name()?;
         }
         if self.tokens.eat("when") {
-            self.push_value(&[";"])?;
+            self.push_loop(&[";"])?;
         }
         Some(())
     }

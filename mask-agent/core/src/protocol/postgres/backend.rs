@@ -318,11 +318,7 @@ impl PostgresSession {
         };
         match self.prepared.get(&name) {
             Some(prepared) => {
-                let mut prepared = prepared.clone();
-                if let Some(statement) = statement.filter(|now| now.sql == prepared.statement.sql) {
-                    prepared.statement = statement;
-                    prepared.epoch = epoch;
-                }
+                let prepared = self.bound(prepared.clone(), statement, epoch);
                 self.portals.insert(portal, Portal { prepared, name, formats, holds: false });
             }
             // The server knows it and we do not.

@@ -161,6 +161,7 @@ impl PostgresSession {
                 }
                 out.server.0.input(range);
                 self.transaction_may_end();
+                self.run += 1;
                 self.queue.push(Reply::Sync);
             }
             b'F' => self.function_call(range, body, out)?,
@@ -215,10 +216,13 @@ impl PostgresSession {
                 return Ok(true);
             }
         };
-        if !self.remembers(&statement.analysed, out) {
+        let others = self.run_by(&statement.analysed);
+        if !self.remembers(&statement.analysed, out) || !self.remember(&others, out) {
             return Ok(false);
         }
-        if let Err(fault) = self.affords(&statement, b"", b"", out) {
+        let admitted =
+            self.affords(&statement, b"", b"", out).and_then(|()| self.admits(&statement.analysed));
+        if let Err(fault) = admitted.and_then(|()| self.admit(&others, b"", out)) {
             Self::put_query(out);
             self.queue.push(Reply::RefusedQuery { fault, statement: Some(statement), told: false });
             return Ok(true);
@@ -230,13 +234,17 @@ impl PostgresSession {
             out.server.0.input(range);
         }
         self.transaction_may_end();
+        for other in &others {
+            self.sends(&other.analysed);
+        }
         self.sends(&statement.analysed);
         let epoch = self.epoch;
         if let [part] = &*statement.analysed.parts
             && let Some(Keeps::Prepared(name)) = &part.keeps
         {
             // The protocol's Bind finds it as well.
-            let sent = Sent { statement: statement.clone(), epoch, described: false, odd: Vec::new() };
+            let sent =
+                Sent { statement: statement.clone(), epoch, run: None, described: false, odd: Vec::new() };
             self.forget(name.as_bytes());
             self.statements_bytes += statement.sql.len();
             self.sent.insert(name.clone().into_bytes(), sent);
@@ -246,7 +254,7 @@ impl PostgresSession {
     }
 
     /// What a statement changes is taken note of when it is sent.
-    fn sends(&mut self, analysed: &Analysed) {
+    pub(super) fn sends(&mut self, analysed: &Analysed) {
         if analysed.sets_path.is_some() {
             self.take_path(None);
         }
@@ -299,8 +307,8 @@ impl PostgresSession {
         if let Some(turned) = &turned {
             self.turned(&mut statement, name, turned);
         }
-        let epoch = self.epoch;
-        let mut sent = Sent { statement: statement.clone(), epoch, described: false, odd: Vec::new() };
+        let (epoch, run) = (self.epoch, Some(self.run));
+        let mut sent = Sent { statement: statement.clone(), epoch, run, described: false, odd: Vec::new() };
         sent.declare(types);
         self.statements_bytes = bytes;
         if let Some(before) = self.sent.insert(name.to_vec(), sent) {
@@ -358,11 +366,29 @@ impl PostgresSession {
                 return Ok(true);
             }
         };
+        let mut others = self.doubtful(name);
+        if let Some(statement) = &statement {
+            others.extend(self.run_by(&statement.analysed));
+        }
+        if !self.remember(&others, out) {
+            return Ok(false);
+        }
+        if let Err(fault) = self.admit(&others, parameters, out) {
+            Self::put_parse(out);
+            self.queue.push(Reply::Refused { fault, statement: others.into_iter().next() });
+            return Ok(true);
+        }
+        for other in &others {
+            self.undescribed.insert(portal.to_vec(), name.to_vec());
+            self.transaction_may_end();
+            self.sends(&other.analysed);
+        }
         if let Some(statement) = &statement {
             if !self.remembers(&statement.analysed, out) {
                 return Ok(false);
             }
-            if let Err(fault) = self.affords(statement, name, parameters, out) {
+            let admitted = self.affords(statement, name, parameters, out);
+            if let Err(fault) = admitted.and_then(|()| self.admits(&statement.analysed)) {
                 Self::put_parse(out);
                 self.queue.push(Reply::Refused { fault, statement: Some(statement.clone()) });
                 return Ok(true);

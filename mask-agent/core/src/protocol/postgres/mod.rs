@@ -27,6 +27,8 @@ mod frontend;
 mod large_objects;
 /// Login: whatever the server asks for, the client is asked for a clear-text password.
 mod login;
+/// Which statements a message runs besides the one it was sent with.
+mod names;
 /// `RowDescription` to a plan for its rows.
 mod outputs;
 /// The queue of replies the server owes.

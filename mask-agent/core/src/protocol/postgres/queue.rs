@@ -32,6 +32,8 @@ pub(super) struct Analysed {
     pub(super) taints: Vec<Taint>,
     /// Masked columns that its constants are put into.
     pub(super) constant_columns: Vec<FilledColumn>,
+    /// Cursors whose row it changes.
+    pub(super) positions: Vec<String>,
     /// Definitions it changes, which the snapshot does not know yet.
     pub(super) made: Vec<Made>,
     /// The search path it leaves; an inner none is one nobody knows.
@@ -61,6 +63,7 @@ impl Analysed {
             asks_by_data: false,
             taints: Vec::new(),
             constant_columns: Vec::new(),
+            positions: Vec::new(),
             made: Vec::new(),
             sets_path: None,
             changes_catalog: false,
@@ -206,6 +209,23 @@ impl Queue {
 
     pub(super) fn pop(&mut self) -> Option<Reply> {
         self.entries.pop_front()
+    }
+
+    /// Statements of a name that the server may not have seen yet.
+    pub(super) fn parsed(&self, name: &[u8]) -> impl Iterator<Item = &Statement> {
+        self.entries.iter().filter_map(move |entry| match entry {
+            Reply::Parse { name: parsed, statement, .. } if parsed == name => Some(statement),
+            Reply::Bind { .. }
+            | Reply::Close { .. }
+            | Reply::DescribePortal { .. }
+            | Reply::DescribeStatement { .. }
+            | Reply::Execute { .. }
+            | Reply::Parse { .. }
+            | Reply::Refused { .. }
+            | Reply::RefusedQuery { .. }
+            | Reply::Simple { .. }
+            | Reply::Sync => None,
+        })
     }
 
     pub(super) fn len(&self) -> usize {

@@ -240,6 +240,7 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
         analysed.taints.extend_from_slice(&ruled.taints);
         analysed.constant_columns.extend_from_slice(&ruled.given.constant_columns);
         analysed.made.extend(statement.made);
+        analysed.positions.extend(statement.positions);
         if statement.sets_path.is_some() {
             analysed.sets_path = statement.sets_path;
         }

@@ -62,6 +62,8 @@ pub(super) struct Sent {
     pub(super) statement: Statement,
     /// When it was analysed.
     pub(super) epoch: u64,
+    /// The run of messages up to a Sync that it was sent in; none for a PREPARE, whose failure skips nothing.
+    pub(super) run: Option<u64>,
     /// Whether its output columns are known or asked for.
     pub(super) described: bool,
     /// Parameters that were declared to be something else than text.
@@ -115,6 +117,8 @@ pub struct PostgresSession {
     /// Messages that may have changed settings, which the server reports when it is idle.
     pub(super) unreported: usize,
     pub(super) queue: Queue,
+    /// Counts runs of messages up to a Sync.
+    pub(super) run: u64,
     pub(super) prepared: HashMap<Vec<u8>, Prepared>,
     pub(super) portals: HashMap<Vec<u8>, Portal>,
     pub(super) sent: HashMap<Vec<u8>, Sent>,
@@ -175,6 +179,7 @@ impl PostgresSession {
             encodings: Encodings::default(),
             unreported: 0,
             queue: Queue::default(),
+            run: 0,
             prepared: HashMap::new(),
             portals: HashMap::new(),
             sent: HashMap::new(),

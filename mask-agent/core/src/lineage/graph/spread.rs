@@ -1,0 +1,111 @@
+//! Values that meet in a predicate, a union or a group tell about each other and about the rows they stand in.
+
+use super::{ColumnId, EntryId, Graph, Guesses, Meeting, NodeId, Ties, Usage};
+
+impl Graph {
+    /// Follows what meets: a value that was compared with a masked one tells it by being there, unless it is a
+    /// constant, which tells one bit.
+    ///
+    /// `where n.i <= c.salary` lets every `n.i` up to the salary through; the last one, or their number, is the
+    /// salary. So the other relation's rows are implied by what they were compared with.
+    pub(in crate::lineage) fn spread(&mut self, is_sensitive: &dyn Fn(ColumnId) -> bool) {
+        let mut meetings = std::mem::take(&mut self.meetings);
+        for _round in 0..=meetings.len() {
+            let mut changed = false;
+            for meeting in &mut meetings {
+                changed |= self.spread_one(meeting, is_sensitive);
+            }
+            if !changed {
+                break;
+            }
+        }
+        self.meetings = meetings;
+    }
+
+    fn spread_one(&mut self, meeting: &mut Meeting, is_sensitive: &dyn Fn(ColumnId) -> bool) -> bool {
+        let mut telling = Vec::new();
+        let mut others = Vec::new();
+        for id in &meeting.nodes {
+            let origins = self.origins(*id);
+            let by_value = origins.columns.iter().chain(&origins.views).any(|column| is_sensitive(*column));
+            if by_value
+                || origins.untraceable.is_some()
+                || origins.implied.iter().any(|column| is_sensitive(*column))
+            {
+                telling.push(*id);
+            }
+            if !by_value && origins.untraceable.is_none() {
+                others.push(*id);
+            }
+        }
+        if meeting.usage == Usage::Equality && !telling.is_empty() && self.meets_temporary(meeting) {
+            meeting.guesses = Guesses::Many;
+        }
+        let masked = |base: Option<ColumnId>| base.is_some_and(is_sensitive);
+        let own: Vec<EntryId> =
+            telling.iter().flat_map(|id| self.leaves(*id, Ties::Followed, &masked)).collect();
+        let mixed: Vec<NodeId> = telling.iter().copied().filter(|id| !others.contains(id)).collect();
+        let mut changed = false;
+        for id in others {
+            let mut rows: Vec<EntryId> = self.leaves(id, Ties::Followed, &|_| true);
+            // A constant of a row has none of its own, but stands in one.
+            let stands = self.node(id).entry.filter(|_| rows.is_empty());
+            let mut within = rows.iter().copied().chain(stands).peekable();
+            let same_row = within.peek().is_some() && within.all(|entry| own.contains(&entry));
+            if same_row {
+                // Two columns of one row: only their being equal says what the other is.
+                if meeting.usage == Usage::Equality && meeting.is_plain && !telling.contains(&id) {
+                    changed |= self.imply_new(id, &telling);
+                }
+                continue;
+            }
+            rows.extend(self.node(id).entry);
+            meeting.crosses |= !rows.is_empty() && !telling.is_empty();
+            // Equal values are there once, unless somebody stored them more often.
+            let pairs = meeting.pairs.filter(|_| !rows.is_empty() && !meeting.is_plain);
+            let targets: Vec<NodeId> =
+                rows.iter().map(|entry| self.rows(*entry)).chain([id]).chain(pairs).collect();
+            for target in targets {
+                let sources: Vec<NodeId> =
+                    telling.iter().copied().filter(|source| *source != target).collect();
+                changed |= self.imply_new(target, &sources);
+            }
+        }
+        changed | self.spread_mixed(meeting, &mixed, &own)
+    }
+
+    /// A value that is in part masked and in part another relation's, as of a union or of `w = ssn`, tells the one
+    /// by which rows of the other it stands beside.
+    fn spread_mixed(&mut self, meeting: &Meeting, mixed: &[NodeId], own: &[EntryId]) -> bool {
+        let mut changed = false;
+        for id in mixed.iter().copied().filter(|_| !own.is_empty()) {
+            let mut rows = self.leaves(id, Ties::Ignored, &|_| true);
+            rows.retain(|entry| !own.contains(entry));
+            let pairs = meeting.pairs.filter(|_| !rows.is_empty());
+            let targets: Vec<NodeId> = rows.iter().map(|entry| self.rows(*entry)).chain(pairs).collect();
+            for target in targets {
+                changed |= self.imply_new(target, &[id]);
+            }
+        }
+        changed
+    }
+
+    /// Whether values of a temporary relation meet those of another.
+    fn meets_temporary(&self, meeting: &Meeting) -> bool {
+        if self.temporary.is_empty() {
+            return false;
+        }
+        let entries =
+            meeting.nodes.iter().flat_map(|id| self.leaves(*id, Ties::Followed, &|base| base.is_some()));
+        let (temporary, other): (Vec<EntryId>, Vec<EntryId>) =
+            entries.partition(|entry| self.temporary.contains(entry));
+        !temporary.is_empty() && !other.is_empty()
+    }
+
+    fn imply_new(&mut self, to: NodeId, from: &[NodeId]) -> bool {
+        let known = &self.node(to).implied;
+        let new: Vec<NodeId> = from.iter().copied().filter(|id| !known.contains(id)).collect();
+        self.imply(to, &new);
+        !new.is_empty()
+    }
+}

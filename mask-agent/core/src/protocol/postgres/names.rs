@@ -1,0 +1,141 @@
+//! Which statements a message runs besides the one it was sent with.
+//!
+//! A name may stand for another statement than the last one sent under it: its Parse may have failed, or been
+//! skipped. And EXECUTE names a statement that may mean something else than when it was prepared.
+
+use std::sync::Arc;
+
+use super::{
+    error::{Fault, REFUSED},
+    queue::{Analysed, Prepared, Statement},
+    session::PostgresSession,
+    tokens::stale,
+};
+use crate::{
+    lineage::Keeps,
+    policy::{ColumnRuling, Rows},
+    session::Outbox,
+};
+
+impl PostgresSession {
+    /// What the server may have under a name in place of what was sent last.
+    pub(super) fn doubtful(&self, name: &[u8]) -> Vec<Statement> {
+        let sent = self.sent.get(name);
+        let known = self.prepared.get(name).map(|prepared| &prepared.statement);
+        let is_sent =
+            |statement: &Statement| sent.is_some_and(|sent| Arc::ptr_eq(&sent.statement.sql, &statement.sql));
+        // Where its Parse fails, the server skips what follows up to the Sync.
+        if sent.is_some_and(|sent| sent.run == Some(self.run)) || known.is_some_and(is_sent) {
+            return Vec::new();
+        }
+        let mut others: Vec<Statement> = Vec::new();
+        for statement in known.into_iter().chain(self.queue.parsed(name)) {
+            let is_new = others.iter().all(|other| other.sql != statement.sql);
+            if is_new && !is_sent(statement) {
+                others.push(self.afresh(statement));
+            }
+        }
+        others
+    }
+
+    /// A prepared statement as it is bound, given what was last sent under its name.
+    pub(super) fn bound(&self, mut prepared: Prepared, sent: Option<Statement>, epoch: u64) -> Prepared {
+        let known = &prepared.statement;
+        let now = sent.filter(|sent| sent.sql == known.sql).or_else(|| {
+            let analysed = self.anew(&known.sql).filter(|_| prepared.epoch != epoch)?;
+            Some(Statement { analysed, ..known.clone() })
+        });
+        if let Some(statement) = now {
+            prepared.statement = statement;
+            prepared.epoch = epoch;
+        }
+        prepared
+    }
+
+    /// Statements that EXECUTE names.
+    pub(super) fn run_by(&self, analysed: &Analysed) -> Vec<Statement> {
+        let of = |name: &String| {
+            let prepared = self.prepared.get(name.as_bytes());
+            let known = prepared.filter(|prepared| prepared.epoch == self.epoch);
+            // What it has said of itself when it was prepared holds.
+            let stale = known.is_none_or(|known| !known.statement.analysed.positions.is_empty());
+            let sent = self.sent.get(name.as_bytes()).map(|sent| &sent.statement);
+            let statement = prepared.map(|prepared| &prepared.statement).or(sent).filter(|_| stale)?;
+            Some(self.afresh(statement))
+        };
+        analysed.executes.iter().filter_map(of).collect()
+    }
+
+    /// A statement as its names are now.
+    fn afresh(&self, statement: &Statement) -> Statement {
+        let analysed = self.anew(&statement.sql).unwrap_or_else(|| statement.analysed.clone());
+        Statement { analysed, ..statement.clone() }
+    }
+
+    /// Remembers what these put where; false while it is not yet remembered for good.
+    pub(super) fn remember(&mut self, statements: &[Statement], out: &mut Outbox) -> bool {
+        statements.iter().all(|statement| self.remembers(&statement.analysed, out))
+    }
+
+    /// Why one of these may not run.
+    pub(super) fn admit(
+        &self,
+        statements: &[Statement],
+        parameters: &[u8],
+        out: &mut Outbox,
+    ) -> Result<(), Fault> {
+        for statement in statements {
+            if let Some(fault) = statement.analysed.refusal.clone().filter(|_| self.enforces()) {
+                return Err(fault);
+            }
+            let still_turns =
+                || self.now(&statement.sql).is_some_and(|analysed| self.still_turns(statement, &analysed));
+            if statement.turned.is_some() && self.enforces() && !still_turns() {
+                return Err(stale());
+            }
+            self.affords(statement, b"", parameters, out)?;
+            self.stands(&statement.analysed)?;
+        }
+        Ok(())
+    }
+
+    /// The same for one that is no PREPARE, which runs nothing yet.
+    pub(super) fn admits(&self, analysed: &Analysed) -> Result<(), Fault> {
+        let prepares = analysed.parts.iter().any(|part| matches!(part.keeps, Some(Keeps::Prepared(_))));
+        if prepares { Ok(()) } else { self.stands(analysed) }
+    }
+
+    /// Which row a cursor stands on tells by what it was chosen.
+    fn stands(&self, analysed: &Analysed) -> Result<(), Fault> {
+        let open = |name: &String| {
+            let own =
+                analysed.parts.iter().rev().find(
+                    |part| matches!(&part.keeps, Some(Keeps::Cursor { name: kept, .. }) if kept == name),
+                );
+            let rows = own.map(|part| &part.rows).or_else(|| {
+                let prepared = &self.portals.get(name.as_bytes())?.prepared;
+                prepared.statement.analysed.parts.get(prepared.part).map(|part| &part.rows)
+            });
+            rows.is_some_and(is_told)
+        };
+        if !self.enforces() || analysed.positions.iter().all(open) {
+            return Ok(());
+        }
+        Err(Fault::refusal(
+            REFUSED,
+            "position",
+            "the row of this cursor was chosen by values of masked columns",
+            "Name the row by its key.",
+        ))
+    }
+}
+
+/// Whether rows are there whatever masked columns hold, as far as anybody can tell.
+fn is_told(rows: &Rows) -> bool {
+    let tells = |column: &ColumnRuling| matches!(&*column.rule, "builtin:implied" | "builtin:untraceable");
+    match rows {
+        Rows::Columns(columns) => !columns.iter().any(tells),
+        Rows::Each(column) => !tells(column),
+        Rows::Cursor(_) | Rows::None | Rows::Prepared(_) => false,
+    }
+}

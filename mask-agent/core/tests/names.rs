@@ -1,0 +1,105 @@
+//! A name of the protocol may stand for another statement than the last one sent under it.
+
+mod peer;
+
+use mask_core::session::Want;
+use peer::*;
+
+const WRITE: &str = "insert into parts (label) select email from customers";
+
+fn answered(peer: &mut Peer, answers: &[Vec<u8>]) {
+    peer.feed(From::Server, &answers.concat());
+    assert_eq!(peer.ended, None);
+}
+
+fn taints(peer: &Peer) -> usize {
+    peer.wants.iter().filter(|want| matches!(want, Want::Taint(_))).count()
+}
+
+fn one() -> Vec<u8> {
+    message(b'1', &[])
+}
+
+/// A connection on which the server has the statement under the name `s`.
+fn prepared(sql: &str) -> Peer {
+    let mut peer = Peer::ready();
+    peer.feed(From::Client, &[parse("s", sql), sync()].concat());
+    answered(&mut peer, &[one(), ready(b'I')]);
+    assert_eq!(taints(&peer), 0, "nothing is written by Parse");
+    peer
+}
+
+#[test]
+fn a_statement_whose_name_could_not_be_given_to_another_still_runs() {
+    let run = || [bind("", "s", &[]), execute("", 0), sync()].concat();
+    for (sql, tainted) in [(WRITE, 1), ("insert into parts (label) select 'a'", 0)] {
+        // 42P05: the name is taken.
+        let mut peer = prepared(sql);
+        peer.feed(From::Client, &[parse("s", "select 1"), sync()].concat());
+        answered(&mut peer, &[error("42P05", "exists"), ready(b'I')]);
+        peer.feed(From::Client, &run());
+        assert_eq!(taints(&peer), tainted, "refused by the server: {sql}");
+
+        // Parse and Close are skipped behind an error.
+        for skipped in [parse("s", "select 1"), close(b'S', "s")] {
+            let mut peer = prepared(sql);
+            peer.feed(From::Client, &[bind("", "unknown", &[]), skipped, sync()].concat());
+            answered(&mut peer, &[error("26000", "no such statement"), ready(b'I')]);
+            peer.feed(From::Client, &run());
+            assert_eq!(taints(&peer), tainted, "skipped: {sql}");
+        }
+
+        // Refused by us, so that the server never sees it.
+        let mut peer = prepared(sql);
+        peer.feed(From::Client, &[parse("s", "select pg_read_file('a')"), sync()].concat());
+        answered(&mut peer, &[error("42601", "syntax error"), ready(b'I')]);
+        peer.feed(From::Client, &run());
+        assert_eq!(taints(&peer), tainted, "refused by the agent: {sql}");
+
+        // All at once, before anything is answered.
+        let mut peer = Peer::ready();
+        peer.feed(From::Client, &[parse("s", sql), sync(), parse("s", "select 1"), sync(), run()].concat());
+        assert_eq!(taints(&peer), tainted, "at once: {sql}");
+    }
+}
+
+#[test]
+fn a_statement_of_a_name_is_what_was_sent_where_nothing_failed() {
+    let mut peer = Peer::ready();
+    for sql in [WRITE, "select 1"] {
+        let before = taints(&peer);
+        peer.feed(From::Client, &[parse("", sql), bind("", "", &[]), execute("", 0), sync()].concat());
+        peer.wants.clear();
+        if sql == WRITE {
+            assert_eq!(before, 0);
+            answered(&mut peer, &[]);
+        } else {
+            assert_eq!(taints(&peer), 0, "{sql} writes nothing");
+        }
+    }
+}
+
+#[test]
+fn a_cursor_whose_rows_a_masked_value_chose_does_not_say_where_it_stands() {
+    let refused = |cursor: &str| {
+        let mut peer = Peer::ready();
+        peer.feed(From::Client, &query(&format!("begin; declare c cursor for {cursor}")));
+        answered(&mut peer, &[complete("BEGIN"), complete("DECLARE CURSOR"), ready(b'T')]);
+        peer.to_server.clear();
+        peer.feed(From::Client, &query("update parts set label = label where current of c returning label"));
+        contains(&peer.to_server, "mask_agent_refused")
+    };
+    assert!(refused("select * from parts where label in (select email from customers) for update"));
+    assert!(!refused("select * from parts where label = 'bolt' for update"));
+    assert!(!refused("select * from customers where email = 'a' for update"));
+
+    // In one string, and without a cursor anybody knows.
+    for (sql, is_refused) in [
+        ("begin; declare c cursor for table parts; fetch c; delete from parts where current of c", false),
+        ("delete from parts where current of c", true),
+    ] {
+        let mut peer = Peer::ready();
+        peer.feed(From::Client, &query(sql));
+        assert_eq!(contains(&peer.to_server, "mask_agent_refused"), is_refused, "{sql}");
+    }
+}
