@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::corners::{POLICY, SCHEMA};
 
 /// One of everything.
-const EVERYTHING: &str = r#"
+pub(crate) const EVERYTHING: &str = r#"
     create role reader login;
     create schema reader authorization reader;
     create schema shop; create schema "Odd, ""one"""; create schema closed;
@@ -48,7 +48,7 @@ const EVERYTHING: &str = r#"
     create foreign table shop.away (id int) server afar"#;
 
 /// The versions that are tried: the oldest, the newest, and the ones people have.
-const MAJORS: [u16; 4] = [13, 15, 17, 18];
+pub(crate) const MAJORS: [u16; 4] = [13, 15, 17, 18];
 
 struct Shown(Value);
 

@@ -8,6 +8,7 @@ mod drivers;
 mod errors;
 mod explain;
 mod extended;
+mod following;
 mod interception;
 mod main_path;
 mod masks;

@@ -51,7 +51,7 @@ fn view(oid: u32, name: &str, columns: &[(&str, u32)], definition: &str) -> Rela
 
 fn relations() -> Vec<Relation> {
     let mut people = relation(20_005, "people", &[("id", INT4), ("work_email", TEXT), ("handle", TEXT)]);
-    people.columns[2].generated = Some("lower(work_email)".to_owned());
+    people.columns[2].generated = Some("lower(work_email)".into());
     vec![
         relation(
             20_001,
