@@ -16,7 +16,7 @@ use tokio_postgres::{Client, Row, types::Type};
 
 use super::{
     definitions::{Missing, define},
-    mark::{Counts, Mark, Seen},
+    mark::{Counts, Mark, Seen, count},
     queries::{self, Scope, Watched},
     read::{BEGIN, Known, query},
     rows::{self, Facts, Told},
@@ -133,7 +133,7 @@ impl Answers {
         // A row that is no longer as it was has another in its place, or is gone.
         let are_gone = |watched, is_known: &dyn Fn(u32) -> bool| {
             let known = seen.fresh(watched).iter().filter(|oid| is_known(**oid)).count();
-            seen.replaced(watched, earlier) != known as i64
+            seen.replaced(watched, earlier) != count(known)
         };
         let relations_gone = are_gone(Watched::Class, &|oid| old.relation(oid).is_some());
         let types_gone = relations_gone

@@ -136,12 +136,17 @@ impl Seen {
     /// How many rows of an earlier count are no more, or are other than they were.
     pub(super) fn replaced(&self, watched: Watched, earlier: &Counts) -> i64 {
         let at = watched as usize;
-        earlier[at] - (self.counts[at] - self.fresh[at].len() as i64)
+        earlier[at] - (self.counts[at] - count(self.fresh[at].len()))
     }
 
     pub(super) fn has_changed(&self, watched: Watched, earlier: &Counts) -> bool {
         !self.fresh(watched).is_empty() || self.replaced(watched, earlier) != 0
     }
+}
+
+/// A number of rows as the server counts them.
+pub(super) fn count(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
 }
 
 /// Splits a list of identifiers as the server does; none where it is not one.

@@ -72,12 +72,13 @@ async fn read_once(client: &Client, opening: Opening, known: Option<&Known>) -> 
             return Ok((Known { mark, ..known.clone() }, Extent::Nothing));
         }
         if let Some(since) = mark.since(&known.mark)
-            && let Some(known) = follow(client, mark.clone(), known, since).await?
+            && let Some(known) = Box::pin(follow(client, mark.clone(), known, since)).await?
         {
             return Ok((known, Extent::Changes));
         }
     }
-    let mut read = everything(client, major, mark).await?;
+    // Kept out of the connection that waits for it: these are large, and a connection is small.
+    let mut read = Box::pin(everything(client, major, mark)).await?;
     if let Some(known) = known {
         read.share(known);
     }
