@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 /// What a reading took and came to.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Followed {
     /// How much was read: `everything`, `changes` or `nothing`.
     pub extent: String,
@@ -25,7 +25,7 @@ pub struct Followed {
     /// Whether reading everything anew gives the same snapshot.
     pub is_same: bool,
     /// Memory of the process.
-    pub resident_kib: u64,
+    pub resident_kib: u32,
 }
 
 /// The process.

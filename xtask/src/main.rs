@@ -1,6 +1,7 @@
 //! What cargo cannot do: setup, demo, test, ci, tidy, bench, functions, random.
 
 mod bench;
+mod catalog;
 mod corpus;
 mod demo;
 mod functions;
@@ -70,6 +71,9 @@ enum Task {
 
 fn main() -> Result<()> {
     match Cli::parse().task {
+        Task::Bench(options) if options.catalog => {
+            as_root(&["build", "--release", "--package", "mask-agent"], catalog::run)
+        }
         Task::Bench(options) => {
             let build = ["build", "--release", "--package", "mask-agent", "--package", "xtask"];
             as_root(&build, || bench::run(&options))
