@@ -1,4 +1,4 @@
-//! What cargo cannot do: setup, demo, test, ci, tidy, bench, functions, random.
+//! What cargo cannot do: setup, demo, test, ci, tidy, bench, functions, instructions, random.
 
 mod bench;
 mod catalog;
@@ -6,6 +6,7 @@ mod corpus;
 mod demo;
 mod functions;
 mod fuzz;
+mod instructions;
 mod random;
 mod setup;
 mod tidy;
@@ -43,6 +44,12 @@ enum Task {
         /// For each target.
         #[arg(long, default_value_t = 60)]
         seconds: u32,
+    },
+    /// How many instructions the core spends on a statement and a row, beside what is on record.
+    Instructions {
+        /// Put these on record.
+        #[arg(long)]
+        write: bool,
     },
     /// Our lineage beside the server's own analysis of the same statements; fetches what it compares on.
     Oracle {
@@ -87,6 +94,8 @@ fn main() -> Result<()> {
             setup::run()?;
             fuzz::fuzz(seconds)
         }
+        Task::Instructions { write: true } => instructions::run(instructions::Mode::Write),
+        Task::Instructions { write: false } => instructions::run(instructions::Mode::Check),
         Task::Oracle { arguments } => {
             as_root(&["build", "--package", "mask-agent", "--package", "mask-oracle"], || {
                 run(Command::new("target/debug/mask-oracle").args(&arguments))
