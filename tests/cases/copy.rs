@@ -63,7 +63,6 @@ pub(super) fn fault(form: &Form, clear: &Value, shown: &Value, mask_is_null: boo
             return Some("the neighbour differs");
         }
         match (&clear[0], &shown[0]) {
-            (None, None) => {}
             (None, Some(_)) => return Some("NULL became a value"),
             (Some(_), None) if mask_is_null => {}
             (Some(_), None) => return Some("a value became NULL"),
@@ -73,7 +72,7 @@ pub(super) fn fault(form: &Form, clear: &Value, shown: &Value, mask_is_null: boo
                     return Some("the clear value is part of what is shown");
                 }
             }
-            (Some(_), Some(_)) => {}
+            (None, None) | (Some(_), Some(_)) => {}
         }
     }
     None

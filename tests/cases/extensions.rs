@@ -1,7 +1,7 @@
-//! Types, operators and functions of pgvector and PostGIS: masked values are values of their types, and what reads
+//! Types, operators and functions of pgvector and `PostGIS`: masked values are values of their types, and what reads
 //! nothing masked is the server's.
 //!
-//! pgvector is no package of the distribution's, and PostGIS a large one: where a server does not have one, a type of
+//! pgvector is no package of the distribution's, and `PostGIS` a large one: where a server does not have one, a type of
 //! the same name stands in for each of its types, so that the constants are tried all the same.
 
 use std::process::Command;
@@ -146,7 +146,7 @@ fn masked_vectors_and_geometries_are_values_of_their_types() -> Result<()> {
     Ok(())
 }
 
-fn base<'a>(declaration: &'a str) -> &'a str {
+fn base(declaration: &str) -> &str {
     declaration.split('(').next().unwrap_or(declaration)
 }
 

@@ -35,11 +35,8 @@ impl<'a> Tracer<'a> {
         };
         for relation in item.relations.iter().filter_map(|oid| self.env.catalog.relation(*oid)) {
             let is_written = |number: i16| {
-                number == 0
-                    || relation
-                        .columns
-                        .iter()
-                        .any(|column| column.number == number && written.contains(&column.name))
+                let mut named = relation.columns.iter().filter(|column| column.number == number);
+                number == 0 || named.any(|column| written.iter().any(|name| column.name == *name))
             };
             let broken = relation.constraints.iter();
             for constraint in broken.filter(|constraint| constraint.columns.iter().any(|at| is_written(*at)))
