@@ -36,11 +36,8 @@ impl<'a> Tracer<'a> {
         };
         for relation in item.relations.iter().filter_map(|oid| self.env.catalog.relation(*oid)) {
             let is_written = |number: i16| {
-                number == 0
-                    || relation
-                        .columns
-                        .iter()
-                        .any(|column| column.number == number && written.contains(&column.name))
+                let mut named = relation.columns.iter().filter(|column| column.number == number);
+                number == 0 || named.any(|column| written.iter().any(|name| column.name == *name))
             };
             let broken = relation.constraints.iter();
             for constraint in broken.filter(|constraint| constraint.columns.iter().any(|at| is_written(*at)))
@@ -250,8 +247,9 @@ impl<'a> Tracer<'a> {
         let catalog = self.env.catalog;
         let relations = item.relations.iter().filter_map(|oid| catalog.relation(*oid));
         let columns = relations.flat_map(|relation| &relation.columns);
-        let unsaid = columns.filter(|column| !written.iter().any(|(name, _)| *name == column.name));
-        let defaults = unsaid.filter_map(|column| Some((column.name.clone(), column.default.as_deref()?)));
+        let unsaid = columns.filter(|column| !written.iter().any(|(name, _)| column.name == *name));
+        let defaults =
+            unsaid.filter_map(|column| Some((column.name.to_string(), column.default.as_deref()?)));
         defaults.map(|(name, default)| (name, self.expression_of(default, Vec::new()))).collect()
     }
 
