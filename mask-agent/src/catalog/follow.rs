@@ -55,7 +55,7 @@ pub(super) async fn follow(
         client.batch_execute("commit").await?;
         return Ok(None);
     };
-    let answers = Answers::read(client, &seen, earlier, &changed, &known.catalog).await?;
+    let answers = Box::pin(Answers::read(client, &seen, earlier, &changed, &known.catalog)).await?;
     client.batch_execute("commit").await?;
 
     let old = &*known.catalog;
