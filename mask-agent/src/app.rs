@@ -55,10 +55,13 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Status { pins, state, json } => {
             status(&Config::load(file, (Some(pins), state).into())?, json)
         }
-        Command::Catalog { dsn, json } => tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?
-            .block_on(catalog::show::show(&dsn, json)),
+        Command::Catalog { dsn, json, follow } => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            if follow {
+                return runtime.block_on(catalog::show::follow(&dsn, &Policy::zero_config()));
+            }
+            runtime.block_on(catalog::show::show(&dsn, json))
+        }
         Command::Explain(cli::Explain { dsn, policy, json, sql }) => {
             let policy = load_policy(policy.as_deref())?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -37,6 +37,9 @@ pub(crate) enum Command {
         /// Print all of it as JSON, instead of how many of each there are.
         #[arg(long)]
         json: bool,
+        /// Read again at every line of standard input, and print what that took and whether it found every change.
+        #[arg(long, conflicts_with = "json")]
+        follow: bool,
     },
     /// Print what a statement's outputs are made of, and what a policy says of it; the statement is not run.
     Explain(Explain),

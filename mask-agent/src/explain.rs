@@ -16,8 +16,8 @@ use mask_core::{
 };
 
 /// Explains one string of statements, or with `-` each of those on standard input.
-pub(crate) fn explain(catalog: Catalog, policy: &Policy, sql: &str, json: bool) -> Result<()> {
-    let snapshot = Snapshot::new(Arc::new(catalog), policy, &[], Arc::new(Budget::default()));
+pub(crate) fn explain(catalog: Arc<Catalog>, policy: &Policy, sql: &str, json: bool) -> Result<()> {
+    let snapshot = Snapshot::new(catalog, policy, &[], Arc::new(Budget::default()));
     thread::scope(|scope| {
         let work = || if sql == "-" { each(&snapshot, json) } else { one(&snapshot, sql, json) };
         // As the daemon's own threads, so that it reads what they read.

@@ -6,13 +6,13 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use mask_tests::{Agent, Postgres, agent::binary, have_root, output, wait_for};
+use mask_tests::{Agent, Postgres, agent::binary, follower::Follower, have_root, output, wait_for};
 use serde_json::{Value, json};
 
 use super::corners::{POLICY, SCHEMA};
 
 /// One of everything.
-const EVERYTHING: &str = r#"
+pub(crate) const EVERYTHING: &str = r#"
     create role reader login;
     create schema reader authorization reader;
     create schema shop; create schema "Odd, ""one"""; create schema closed;
@@ -48,7 +48,7 @@ const EVERYTHING: &str = r#"
     create foreign table shop.away (id int) server afar"#;
 
 /// The versions that are tried: the oldest, the newest, and the ones people have.
-const MAJORS: [u16; 4] = [13, 15, 17, 18];
+pub(crate) const MAJORS: [u16; 4] = [13, 15, 17, 18];
 
 struct Shown(Value);
 
@@ -78,6 +78,23 @@ impl Shown {
     fn column(&self, relation: &str, name: &str) -> Result<&Value> {
         let mut columns = self.relation(relation)?["columns"].as_array().context("a list")?.iter();
         columns.find(|column| column["name"] == name).with_context(|| format!("no {relation}.{name}"))
+    }
+
+    /// What rows of a relation are held to, in words.
+    fn held(&self, relation: &str) -> Result<String> {
+        let customers = &self.relation("customers")?["oid"];
+        let held = self.relation(relation)?["constraints"].as_array().context("a list")?.iter();
+        let words = held.map(|held| {
+            let columns: Vec<i16> = serde_json::from_value(held["columns"].clone())?;
+            let kind = &held["kind"];
+            let Some(key) = kind.get("foreign_key") else {
+                return Ok(format!("{} {columns:?}", kind.as_str().context("a kind")?));
+            };
+            anyhow::ensure!(key["relation"] == *customers, "it refers to another: {key}");
+            let others: Vec<i16> = serde_json::from_value(key["columns"].clone())?;
+            Ok(format!("refers {columns:?} to {others:?}"))
+        });
+        Ok(words.collect::<Result<Vec<_>>>()?.join("; "))
     }
 
     fn has_user_name(&self, name: &str) -> bool {
@@ -252,6 +269,50 @@ fn functions_of_well_known_extensions_are_told_from_those_of_users() -> Result<(
     Ok(())
 }
 
+/// What somebody does, and what rows of `shop.letters` are then held to.
+const HELD: [(&str, &str); 8] = [
+    ("create table shop.letters (id int primary key, sender text)", "unique [1]"),
+    ("alter table shop.letters add check (id > 0 and sender <> '')", "check [1, 2]; unique [1]"),
+    (
+        "create unique index senders on shop.letters (lower(sender)) where id > 7",
+        "check [1, 2]; unique [0, 0]; unique [1]",
+    ),
+    ("drop index shop.senders", "check [1, 2]; unique [1]"),
+    (
+        "alter table shop.letters add foreign key (id) references shop.customers (id)",
+        "check [1, 2]; refers [1] to [1]; unique [1]",
+    ),
+    (
+        "alter table shop.letters drop constraint letters_check, drop constraint letters_pkey",
+        "refers [1] to [1]",
+    ),
+    ("create index on shop.letters (sender)", "refers [1] to [1]"),
+    ("alter table shop.letters drop constraint letters_id_fkey", ""),
+];
+
+#[test]
+fn constraints_that_somebody_adds_or_drops_are_followed() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    for major in MAJORS {
+        let postgres = Postgres::start_major(major)?;
+        postgres.setup(EVERYTHING)?;
+        let mut follower = Follower::start(&binary()?, &postgres.dsn())?;
+        let mut before = "";
+        for (change, held) in HELD {
+            postgres.setup(change)?;
+            let shown = Shown::read(&postgres, "postgres")?;
+            assert_eq!(shown.held("letters")?, held, "{major}: {change}");
+            let read = follower.again()?;
+            let fits = read.is_same && (read.extent.as_str(), read.is_news) == ("changes", held != before);
+            assert!(fits, "{major}: {change}: {read:?}");
+            before = held;
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn ddl_in_flight_leaves_definitions_out_and_is_not_waited_for() -> Result<()> {
     if !have_root() {
@@ -295,7 +356,7 @@ fn ddl_in_flight_leaves_definitions_out_and_is_not_waited_for() -> Result<()> {
 }
 
 /// What others do while a session is open, and the statement that then shows a canary to whoever is not masked.
-const CHANGES: [(&str, &str); 5] = [
+const CHANGES: [(&str, &str); 6] = [
     ("alter table renamed rename label to email", "select * from renamed"),
     (
         "drop table remade; create table remade (id int, email text);
@@ -311,6 +372,11 @@ const CHANGES: [(&str, &str); 5] = [
         "alter table moved set schema hidden_away; alter table hidden_moved rename to moved",
         "select * from moved",
     ),
+    (
+        "alter table customers add unique (email);
+         alter table referring add foreign key (label) references customers (email)",
+        "select label from referring",
+    ),
 ];
 
 /// What they find: what is shown of it is none of the policy's business.
@@ -321,6 +387,7 @@ const BEFORE: &str = "
     create schema hidden_away;
     create table moved as select 1 as id, 'bolt'::text as label;
     create table hidden_moved as select 1 as id, 'fay.canary'::text as email;
+    create table referring as select 1 as id, 'ana.canary'::text as label;
     create table noise (id int)";
 
 #[test]
@@ -335,6 +402,7 @@ fn what_others_change_is_followed_while_a_session_is_open() -> Result<()> {
     let mut session = agent.open_psql(&postgres.dsn())?;
     assert_eq!(session.ask("select label from moved;")?, "bolt\n");
     assert_eq!(session.ask("select label from renamed;")?, "dan.canary\n");
+    assert_eq!(session.ask("select label from referring;")?, "ana.canary\n");
     // One by one: what makes the agent read again must be this change, not the next.
     for (change, query) in CHANGES {
         postgres.setup(change)?;

@@ -13,6 +13,7 @@ mod explain;
 mod encodings;
 mod extended;
 mod extensions;
+mod following;
 mod interception;
 mod main_path;
 mod masks;

@@ -8,6 +8,8 @@ pub mod agent;
 pub mod corpus;
 /// A listener that plays the database reached directly.
 pub mod decoy;
+/// A reader of the catalogs that is asked again and again.
+pub mod follower;
 /// A network namespace of a test's own.
 pub mod netns;
 /// A throw-away PostgreSQL.

@@ -101,8 +101,13 @@ impl Postgres {
 
     /// Starts one of a major version, which lets everybody in.
     pub fn start_major(major: u16) -> Result<Self> {
+        Self::start_major_with(major, &[])
+    }
+
+    /// The same with more arguments for the server.
+    pub fn start_major_with(major: u16, arguments: &[&str]) -> Result<Self> {
         let scratch = Scratch::new("postgres")?;
-        Self::run(&Programs::of(major, &scratch)?, scratch, "trust", &[])
+        Self::run(&Programs::of(major, &scratch)?, scratch, "trust", arguments)
     }
 
     /// Major versions that can be started.

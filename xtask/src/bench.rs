@@ -23,6 +23,9 @@ pub(crate) struct Options {
     /// Shorter runs and smaller tables: a look, not a figure to publish.
     #[arg(long)]
     quick: bool,
+    /// What reading the catalogs of 1,000 and of 20,000 tables takes, instead.
+    #[arg(long, conflicts_with_all = ["quick", "json", "only"])]
+    pub(crate) catalog: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -462,6 +465,11 @@ fn release_xtask() -> Result<std::path::PathBuf> {
     Ok(target.join("release/xtask"))
 }
 
+/// The daemon's program, built so too.
+pub(crate) fn release_agent() -> Result<std::path::PathBuf> {
+    Ok(release_xtask()?.with_file_name("mask-agent"))
+}
+
 fn relay(upstream: u16) -> Result<(u16, Guard)> {
     let port = free_port()?;
     let mut relay = Command::new(release_xtask()?);
@@ -503,7 +511,7 @@ fn pgbouncer(upstream: u16, scratch: &Scratch) -> Result<(u16, Guard)> {
     Ok((port, child))
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }

@@ -1,10 +1,12 @@
-//! What cargo cannot do: setup, demo, test, ci, tidy, bench, functions, mutants, random.
+//! What cargo cannot do: setup, demo, test, ci, tidy, bench, functions, instructions, mutants, random.
 
 mod bench;
+mod catalog;
 mod corpus;
 mod demo;
 mod functions;
 mod fuzz;
+mod instructions;
 mod mutants;
 mod random;
 mod setup;
@@ -44,6 +46,12 @@ enum Task {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    /// How many instructions the core spends on a statement and a row, beside what is on record.
+    Instructions {
+        /// Put these on record.
+        #[arg(long)]
+        write: bool,
+    },
     /// One change to what decides at a time, and whether a test sees it.
     Mutants(mutants::Options),
     /// Our lineage beside the server's own analysis of the same statements; fetches what it compares on.
@@ -73,6 +81,9 @@ enum Task {
 
 fn main() -> Result<()> {
     match Cli::parse().task {
+        Task::Bench(options) if options.catalog => {
+            as_root(&["build", "--release", "--package", "mask-agent"], catalog::run)
+        }
         Task::Bench(options) => {
             let build = ["build", "--release", "--package", "mask-agent", "--package", "xtask"];
             as_root(&build, || bench::run(&options))
@@ -86,6 +97,8 @@ fn main() -> Result<()> {
             setup::run()?;
             fuzz::fuzz(seconds)
         }
+        Task::Instructions { write: true } => instructions::run(instructions::Mode::Write),
+        Task::Instructions { write: false } => instructions::run(instructions::Mode::Check),
         Task::Mutants(options) => mutants::run_them(&options),
         Task::Oracle { arguments } => {
             as_root(&["build", "--package", "mask-agent", "--package", "mask-oracle"], || {

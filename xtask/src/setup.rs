@@ -52,6 +52,7 @@ fn packages() -> Result<()> {
         ("libpostgresql-jdbc-java", "the tests run pgjdbc"),
         ("python3-venv", "the tests' Python drivers"),
         ("util-linux", "setpriv starts the server as its own user"),
+        ("valgrind", "instructions are counted"),
     ];
     // Other sources package npm with node, under one name.
     if !succeeds("npm", &["--version"]) {

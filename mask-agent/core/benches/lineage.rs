@@ -1,89 +1,16 @@
 //! What a statement costs before it is sent: read for the first time, and found again by its template.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{collections::HashMap, fs, sync::LazyLock};
 
 use divan::{Bencher, black_box};
-use mask_core::{
-    catalog::{Catalog, Column, Contents, Relation, RelationKind},
-    lineage::{self, Env, Overlay, analyse},
-    policy::{Classification, Policy, rule},
-};
+use mask_core::lineage;
+
+use self::statements::{EIGHT, PGBENCH, SEVENTEEN, decide, decide_job};
+
+mod statements;
 
 fn main() {
     divan::main();
-}
-
-const INT4: u32 = 23;
-const TEXT: u32 = 25;
-
-/// The tables of a small shop and of pgbench; `email` and `phone` are masked.
-const TABLES: [(&str, &[&str]); 14] = [
-    ("pgbench_accounts", &["aid", "bid", "abalance", "filler"]),
-    ("pgbench_tellers", &["tid", "bid", "tbalance", "filler"]),
-    ("pgbench_branches", &["bid", "bbalance", "filler"]),
-    ("pgbench_history", &["tid", "bid", "aid", "delta", "mtime", "filler"]),
-    ("person", &["id", "name", "email", "phone", "city_id"]),
-    ("city", &["id", "name", "country_id"]),
-    ("country", &["id", "name", "code"]),
-    ("product", &["id", "name", "maker_id", "price"]),
-    ("maker", &["id", "name", "country_id"]),
-    ("sale", &["id", "person_id", "product_id", "shop_id", "sold_at", "note"]),
-    ("shop", &["id", "name", "city_id"]),
-    ("tag", &["id", "word"]),
-    ("product_tag", &["product_id", "tag_id"]),
-    ("review", &["id", "sale_id", "stars", "body"]),
-];
-
-const PGBENCH: [&str; 5] = [
-    "SELECT abalance FROM pgbench_accounts WHERE aid = 4711;",
-    "UPDATE pgbench_accounts SET abalance = abalance + -12 WHERE aid = 4711;",
-    "UPDATE pgbench_tellers SET tbalance = tbalance + -12 WHERE tid = 3;",
-    "UPDATE pgbench_branches SET bbalance = bbalance + -12 WHERE bid = 1;",
-    "INSERT INTO pgbench_history (tid, bid, aid, delta, mtime) VALUES (3, 1, 4711, -12, CURRENT_TIMESTAMP);",
-];
-
-/// Eight tables.
-const EIGHT: &str = "
-select min(p.name) as buyer, min(pr.name) as product, min(m.name) as maker
-from person p, city c, country co, sale s, product pr, maker m, shop sh, country mc
-where p.city_id = c.id and c.country_id = co.id and s.person_id = p.id and s.product_id = pr.id
-  and pr.maker_id = m.id and s.shop_id = sh.id and m.country_id = mc.id
-  and co.code = 'PT' and mc.code <> 'PT' and p.email like '%@example.org' and pr.price between 10 and 20
-  and s.note in ('gift', 'sample') and sh.name not like '%outlet%'";
-
-/// Seventeen tables.
-const SEVENTEEN: &str = "
-select min(p.name) as buyer, min(q.name) as friend, min(pr.name) as product, min(t.word) as word, max(r.stars) as stars
-from person p, person q, city c, city d, city e, country co, country mc, sale s, sale u, product pr, product px,
-     maker m, shop sh, tag t, product_tag pt, product_tag px_tag, review r
-where p.city_id = c.id and q.city_id = d.id and c.country_id = co.id and d.country_id = co.id and s.person_id = p.id
-  and u.person_id = q.id and s.product_id = pr.id and u.product_id = px.id and pr.maker_id = m.id and px.maker_id = m.id
-  and m.country_id = mc.id and s.shop_id = sh.id and u.shop_id = sh.id and sh.city_id = e.id and pt.product_id = pr.id
-  and px_tag.product_id = px.id and pt.tag_id = t.id and px_tag.tag_id = t.id and r.sale_id = s.id
-  and co.code = 'PT' and mc.code in ('DE', 'FR', 'IT') and p.phone like '+351%' and q.email is not null and p.id <> q.id
-  and t.word like 'c%' and r.stars > 3 and (pr.price < 20 or px.price < 20) and s.sold_at > u.sold_at";
-
-static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
-    let relations = TABLES.iter().zip(20_001..).map(|((name, columns), oid)| {
-        let columns = columns.iter().zip(1..).map(|(name, number)| {
-            let type_oid = if name.ends_with("id") || name.ends_with("balance") { INT4 } else { TEXT };
-            Column::new(number, name, type_oid)
-        });
-        Relation::new(oid, "public", name, RelationKind::Table, columns.collect())
-    });
-    Catalog::new(Contents { major: 17, relations: relations.collect(), ..Contents::default() })
-});
-
-static POLICY: LazyLock<Policy> = LazyLock::new(Policy::zero_config);
-static CLASSES: LazyLock<Classification> = LazyLock::new(|| POLICY.classify(&CATALOG, &[]));
-
-/// How many outputs and uses: reads and rules.
-fn decide(sql: &str) -> usize {
-    let overlay = Overlay::default();
-    let env = Env { catalog: &CATALOG, path: Some(vec!["public".to_owned()]), overlay: &overlay };
-    let statements = analyse(sql, &env, &CLASSES).expect("the statements of this file are SQL");
-    let ruled = statements.iter().map(|statement| rule(statement, &CATALOG, &CLASSES, POLICY.usage_rules()));
-    ruled.map(|ruled| ruled.budgeted.len() + ruled.taints.len()).sum()
 }
 
 #[divan::bench(args = PGBENCH)]
@@ -112,3 +39,21 @@ fn known(bencher: Bencher<'_, '_>, sql: &str) {
         decisions.get(key.as_slice()).copied()
     });
 }
+
+/// The join order benchmark, where it is there: statements by rank of their length.
+#[divan::bench(args = ["half", "most"])]
+fn join_order_benchmark(bencher: Bencher<'_, '_>, rank: &str) {
+    let Some(sql) = (if rank == "half" { JOB.get(JOB.len() / 2) } else { JOB.last() }) else { return };
+    bencher.bench_local(|| decide_job(black_box(sql)));
+}
+
+/// Its statements, shortest first.
+#[expect(clippy::disallowed_methods, reason = "it states no licence, so it is not in this repository")]
+static JOB: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/job.sql");
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let statements = text.split(';').filter(|sql| !sql.trim().is_empty());
+    let mut statements: Vec<_> = statements.map(str::to_owned).collect();
+    statements.sort_by_key(String::len);
+    statements
+});

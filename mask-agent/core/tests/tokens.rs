@@ -337,7 +337,7 @@ fn the_plan_of_a_prepared_statement_with_a_value_in_its_text_is_not_shown() {
 /// A database in which the table's name may mean one that holds guesses in the clear.
 fn with_guesses() -> Peer {
     let email = [("id", INT4), ("city", TEXT), ("email", TEXT)];
-    let guesses = Relation { schema: "guesses".to_owned(), ..relation(20_009, "customers", &email) };
+    let guesses = Relation { schema: "guesses".into(), ..relation(20_009, "customers", &email) };
     let relations = vec![relation(CUSTOMERS, "customers", &email), guesses];
     let search_path = Some(vec!["public".to_owned()]);
     let catalog = Catalog::new(Contents { relations, search_path, ..Contents::default() });

@@ -1,21 +1,21 @@
-//! Whether anything can have changed since a snapshot was read, without reading it again.
+//! What can have changed since a snapshot was read, without reading it again.
 //!
 //! Two ways, both of which notice every committed change of a catalog's rows:
 //!
 //! - The server's own snapshot, `pg_current_snapshot()`, is the same: no transaction has ended since. A standby's
 //!   does not name the transactions that run, so there it proves nothing.
-//! - No row of the catalogs was written by a transaction the old snapshot did not see, and there are as many rows as
-//!   before. A changed row is a new one with its writer in `xmin`; one that is gone is missed in the count. Freezing
-//!   keeps `xmin`. An old row may look new after two thousand million transactions, never a new one old.
-//!
-//! Temporary tables of others count as a change too, and cost a reading.
+//! - Rows of the catalogs written by the oldest transaction the old snapshot saw running, or one after it. A changed
+//!   row is a new one with its writer in `xmin`, which may be a subtransaction and so named by no snapshot, but is
+//!   younger than its transaction; one that is gone is missed in the count. Freezing keeps `xmin`. An old row may look
+//!   new after two thousand million transactions, never a new one old. What the server updates in place, such as
+//!   counts of pages, keeps `xmin` and says nothing of interest.
 
 use std::collections::HashSet;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::queries;
+use super::queries::{self, Watched};
 
 /// How far apart transactions may be for their 32-bit numbers to be compared, with room to spare.
 const TRANSACTIONS_MAX: u64 = 1 << 30;
@@ -31,9 +31,12 @@ pub(super) struct Mark {
     database: String,
     recovering: bool,
     search_path: Option<Vec<String>>,
-    /// Rows of each catalog.
-    pub(super) counts: Vec<i64>,
+    /// Rows of each of what is watched.
+    pub(super) counts: Counts,
 }
+
+/// Rows of each of what is watched, in its order.
+pub(super) type Counts = [i64; Watched::ALL.len()];
 
 /// What the opening statements say.
 pub(super) struct Opening {
@@ -68,7 +71,7 @@ impl Opening {
             database,
             recovering: fact("recovering")? != "false",
             search_path,
-            counts: Vec::new(),
+            counts: Counts::default(),
         };
         Ok(Self { major: u16::try_from(version / 10_000)?, mark })
     }
@@ -79,35 +82,71 @@ impl Mark {
         self.search_path.as_deref()
     }
 
-    /// Whether the catalogs still are what they were at an earlier mark. Where they are, this one is good for
-    /// what was read then.
-    pub(super) async fn is_still(&mut self, earlier: &Self, client: &Client) -> Result<bool> {
-        let place = |mark: &Self| (mark.started.clone(), mark.database.clone(), mark.search_path.clone());
-        if place(self) != place(earlier) {
-            return Ok(false);
-        }
-        if self.snapshot == earlier.snapshot && !self.recovering && !earlier.recovering {
-            self.counts.clone_from(&earlier.counts);
-            return Ok(true);
-        }
-        let (Some(now), Some(then)) = (self.oldest_running(), earlier.oldest_running()) else {
-            return Ok(false);
-        };
-        if now.abs_diff(then) > TRANSACTIONS_MAX {
-            return Ok(false);
-        }
-        // The low half is what rows carry.
-        let rows = client.query_typed(&queries::changes(then as u32), &[]).await?;
-        let row = rows.first().context("the server gave no row")?;
-        self.counts = row.try_get(0)?;
-        let has_new_column: bool = row.try_get(1)?;
-        Ok(!has_new_column && self.counts == earlier.counts)
+    /// Whether no transaction has ended since an earlier mark.
+    pub(super) fn is_same(&self, earlier: &Self) -> bool {
+        self.is_same_place(earlier)
+            && self.snapshot == earlier.snapshot
+            && self.search_path == earlier.search_path
+            && !self.recovering
+            && !earlier.recovering
+    }
+
+    /// The oldest transaction that an earlier mark may not have seen the end of, by the half of its number that rows
+    /// carry; none where the marks cannot be compared.
+    pub(super) fn since(&self, earlier: &Self) -> Option<u32> {
+        let (now, then) = (self.oldest_running()?, earlier.oldest_running()?);
+        (self.is_same_place(earlier) && now.abs_diff(then) <= TRANSACTIONS_MAX).then_some(then as u32)
+    }
+
+    fn is_same_place(&self, other: &Self) -> bool {
+        (&self.started, &self.database) == (&other.started, &other.database)
     }
 
     /// Every transaction before this one has ended.
     fn oldest_running(&self) -> Option<u64> {
         self.snapshot.split(':').next()?.parse().ok()
     }
+}
+
+/// What a server has of what is watched.
+pub(super) struct Seen {
+    pub(super) counts: Counts,
+    /// What rows that are new are about, one for each row but those of columns.
+    fresh: [Vec<u32>; Watched::ALL.len()],
+}
+
+impl Seen {
+    pub(super) async fn read(client: &Client, query: &str) -> Result<Self> {
+        let mut seen = Self { counts: Counts::default(), fresh: Default::default() };
+        for row in client.query_typed(query, &[]).await? {
+            let number = usize::try_from(row.try_get::<_, i32>(0)?)?;
+            let (Some(count), Some(fresh)) = (seen.counts.get_mut(number), seen.fresh.get_mut(number)) else {
+                bail!("the server counts what was not asked for");
+            };
+            *count = row.try_get(1)?;
+            *fresh = row.try_get::<_, Option<Vec<u32>>>(2)?.unwrap_or_default();
+        }
+        Ok(seen)
+    }
+
+    pub(super) fn fresh(&self, watched: Watched) -> &[u32] {
+        &self.fresh[watched as usize]
+    }
+
+    /// How many rows of an earlier count are no more, or are other than they were.
+    pub(super) fn replaced(&self, watched: Watched, earlier: &Counts) -> i64 {
+        let at = watched as usize;
+        earlier[at] - (self.counts[at] - count(self.fresh[at].len()))
+    }
+
+    pub(super) fn has_changed(&self, watched: Watched, earlier: &Counts) -> bool {
+        !self.fresh(watched).is_empty() || self.replaced(watched, earlier) != 0
+    }
+}
+
+/// A number of rows as the server counts them.
+pub(super) fn count(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
 }
 
 /// Splits a list of identifiers as the server does; none where it is not one.

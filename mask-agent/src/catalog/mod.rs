@@ -1,8 +1,11 @@
 //! Loads the catalog snapshot on a connection of our own, and shares it between connections.
 
+mod definitions;
+mod follow;
 mod mark;
 mod queries;
 mod read;
+mod rows;
 pub(crate) mod show;
 
 use std::{
@@ -14,7 +17,6 @@ use std::{
 
 use anyhow::Context;
 use mask_core::{
-    catalog::Catalog,
     policy::{Budget, Policy, Taint},
     session::{Login, Snapshot},
 };
@@ -50,7 +52,7 @@ struct Held {
     /// When loading it began: what was done before that is in it.
     begun: Instant,
     /// What to compare the server with, in place of loading it again.
-    known: Option<Known>,
+    known: Known,
 }
 
 /// News of a database's snapshot.
@@ -168,42 +170,30 @@ impl Catalogs {
             return Ok(held.snapshot.clone());
         }
         let begun = Instant::now();
-        let known = kept.held.borrow().as_ref().and_then(|held| held.known.clone());
-        let news = tokio::time::timeout(LOAD_DEADLINE, self.read(upstream, login, known.as_ref())).await??;
-        let (mut catalog, known) = match news {
-            read::News::None(known) => (None, Some(known)),
-            read::News::Reading(reading) => (Some(Catalog::new(reading.contents)), reading.known),
-        };
+        let known = kept.held.borrow().as_ref().map(|held| held.known.clone());
+        let known = tokio::time::timeout(LOAD_DEADLINE, self.read(upstream, login, known.as_ref())).await??;
         let mut loaded = None;
         let database = (upstream, login.database.clone());
         // Within, because a policy that comes now finds what is kept as it is afterwards.
         kept.held.send_modify(|held| {
             let policy = self.policy();
-            let before = held.take();
-            let catalog = match (&before, catalog.take()) {
-                (Some(before), None) => before.snapshot.catalog.clone(),
-                (Some(before), Some(catalog)) if *before.snapshot.catalog == catalog => {
-                    before.snapshot.catalog.clone()
-                }
-                (_, Some(catalog)) => Arc::new(catalog),
-                (None, None) => return,
-            };
-            let snapshot = match before {
+            let snapshot = match held.take() {
                 // What was decided on it still holds.
                 Some(before)
                     if Arc::ptr_eq(&before.policy, &policy)
-                        && Arc::ptr_eq(&before.snapshot.catalog, &catalog) =>
+                        && Arc::ptr_eq(&before.snapshot.catalog, &known.catalog) =>
                 {
                     before.snapshot
                 }
                 _ => {
-                    Arc::new(Snapshot::new(catalog, &policy, &self.ledger.of(&database), kept.budget.clone()))
+                    let (catalog, budget) = (known.catalog.clone(), kept.budget.clone());
+                    Arc::new(Snapshot::new(catalog, &policy, &self.ledger.of(&database), budget))
                 }
             };
             loaded = Some(snapshot.clone());
             *held = Some(Held { snapshot, policy, begun, known });
         });
-        loaded.context("the server cannot be as it was where nothing was read before")
+        loaded.context("what was read is held")
     }
 
     async fn read(
@@ -211,7 +201,7 @@ impl Catalogs {
         upstream: SocketAddr,
         login: &Login,
         known: Option<&Known>,
-    ) -> anyhow::Result<read::News> {
+    ) -> anyhow::Result<Known> {
         let stream = upstream::dial(&self.peers, upstream).await?;
         let mut config = tokio_postgres::Config::new();
         config.user(&login.user).dbname(&login.database).application_name("mask-agent catalog");
@@ -220,10 +210,10 @@ impl Catalogs {
         }
         let (client, connection) = config.connect_raw(stream, NoTls).await?;
         let connection = tokio::spawn(connection);
-        let news = read::read(&client, known).await;
+        let read = read::read(&client, known).await;
         drop(client);
         // It ends once the client is dropped; its own error, if any, showed in the queries.
         let _ = connection.await;
-        news
+        Ok(read?.0)
     }
 }

@@ -2,9 +2,9 @@
 //! lock on a user's relation, but for those of `definitions`.
 
 /// Functions of extensions that are as good as built in: what they return is made of their arguments alone, of which a
-/// whole row is one value. Those of `PostGIS` that are left out read statistics, or run SQL. Without these an `=` would be
-/// code of users wherever `citext` is installed. Only a superuser can make a function in C, so nobody else can pass one
-/// off as an extension's; some operators of `PostGIS` are functions in SQL, and count where a superuser owns them.
+/// whole row is one value. Those of `PostGIS` that are left out read statistics, or run SQL. Without these an `=` would
+/// be code of users wherever `citext` is installed. Only a superuser can make a function in C, so nobody else can pass
+/// one off as an extension's; some operators of `PostGIS` are functions in SQL, and count where a superuser owns them.
 const HARMLESS: &str = "
     select p.oid from pg_catalog.pg_proc p
         join pg_catalog.pg_language l on l.oid = p.prolang
@@ -21,26 +21,101 @@ const HARMLESS: &str = "
             and exists (select from pg_catalog.pg_roles r where r.oid = p.proowner and r.rolsuper)
         or l.lanname in ('c', 'internal') and e.extname = 'uuid-ossp'";
 
-/// Catalogs whose rows say what a snapshot says. A column goes with its relation or stays, marked as dropped, so
-/// rows of `pg_attribute` need not be counted.
-const CATALOGS: [&str; 16] = [
-    "pg_attrdef",
-    "pg_cast",
-    "pg_class",
-    "pg_constraint",
-    "pg_depend",
-    "pg_enum",
-    "pg_extension",
-    "pg_index",
-    "pg_inherits",
-    "pg_language",
-    "pg_namespace",
-    "pg_operator",
-    "pg_proc",
-    "pg_rewrite",
-    "pg_trigger",
-    "pg_type",
-];
+/// Catalogs, and which of their rows, that say what a snapshot says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watched {
+    Attribute,
+    Cast,
+    Class,
+    /// Types that are rows of no table.
+    Composite,
+    /// Checks and foreign keys of relations.
+    Constraint,
+    Default,
+    /// Checks of domains.
+    DomainCheck,
+    Enum,
+    Extension,
+    Inheritance,
+    Language,
+    /// What belongs to an extension.
+    Member,
+    Namespace,
+    Operator,
+    Routine,
+    Rule,
+    Trigger,
+    /// Types but those of rows.
+    Type,
+    /// Indexes that hold rows apart.
+    UniqueIndex,
+}
+
+impl Watched {
+    pub(super) const ALL: [Self; 19] = [
+        Self::Attribute,
+        Self::Cast,
+        Self::Class,
+        Self::Composite,
+        Self::Constraint,
+        Self::Default,
+        Self::DomainCheck,
+        Self::Enum,
+        Self::Extension,
+        Self::Inheritance,
+        Self::Language,
+        Self::Member,
+        Self::Namespace,
+        Self::Operator,
+        Self::Routine,
+        Self::Rule,
+        Self::Trigger,
+        Self::Type,
+        Self::UniqueIndex,
+    ];
+
+    /// The catalog, the column that says what a row is about, and which rows count.
+    fn source(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Attribute => ("pg_attribute", "attrelid", "true"),
+            Self::Cast => ("pg_cast", "oid", "true"),
+            Self::Class => ("pg_class", "oid", "relkind in ('r', 'p', 'v', 'm', 'f', 'S')"),
+            Self::Composite => ("pg_class", "oid", "relkind = 'c'"),
+            Self::Constraint => ("pg_constraint", "conrelid", CONSTRAINTS),
+            Self::Default => ("pg_attrdef", "adrelid", "true"),
+            Self::DomainCheck => ("pg_constraint", "contypid", "contypid > 0"),
+            Self::Enum => ("pg_enum", "enumtypid", "true"),
+            Self::Extension => ("pg_extension", "oid", "true"),
+            Self::Inheritance => ("pg_inherits", "inhrelid", "true"),
+            Self::Language => ("pg_language", "oid", "true"),
+            Self::Member => ("pg_depend", "objid", "refclassid = 'pg_catalog.pg_extension'::regclass"),
+            Self::Namespace => ("pg_namespace", "oid", "true"),
+            Self::Operator => ("pg_operator", "oid", "true"),
+            Self::Routine => ("pg_proc", "oid", "true"),
+            Self::Rule => ("pg_rewrite", "ev_class", "true"),
+            Self::Trigger => ("pg_trigger", "tgrelid", "not tgisinternal"),
+            Self::Type => ("pg_type", "oid", "typtype <> 'c'"),
+            Self::UniqueIndex => ("pg_index", "indrelid", UNIQUE_INDEXES),
+        }
+    }
+}
+
+/// Whether a query is about everything, or about what its parameters name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    All,
+    Named,
+}
+
+impl Scope {
+    /// A condition that holds for everything in the first case.
+    fn and(self, condition: &str) -> String {
+        match self {
+            Self::All => String::new(),
+            Self::Named => format!(" and {condition}"),
+        }
+    }
+}
 
 /// What is asked before all else: several statements, of which the second sees the search path of the role.
 ///
@@ -59,50 +134,96 @@ pub(super) const OPENING: &str = "
         (select d.oid from pg_catalog.pg_database d where d.datname = current_database()) as database
     from pg_catalog.pg_namespace n where has_schema_privilege(n.oid, 'usage')";
 
-/// How many rows each catalog has.
-pub(super) fn counts() -> String {
-    let counts = CATALOGS.map(|catalog| format!("(select count(*) from pg_catalog.{catalog})"));
-    format!("select array[{}]", counts.join(", "))
-}
-
-/// How many rows each catalog has, and whether any was written by this transaction or one after it.
+/// For each of what is watched: how many rows there are, and what those are about that this transaction or one
+/// after it wrote.
+///
+/// A column goes with its relation or stays, marked as dropped, so rows of `pg_attribute` need not be counted; it is
+/// the largest catalog by far, and is passed over once.
 pub(super) fn changes(since: u32) -> String {
     let age = format!("(select age('{since}'::xid))");
-    let counts = CATALOGS.map(|catalog| {
+    let catalogs = Watched::ALL.map(|watched| {
+        let number = watched as i32;
+        let (catalog, key, rows) = watched.source();
+        if watched == Watched::Attribute {
+            return format!(
+                "select {number}, 0::int8, array_agg(distinct {key}) from pg_catalog.{catalog}
+                where age(xmin) <= {age}"
+            );
+        }
         format!(
-            "(select case when count(*) filter (where age(xmin) <= {age}) = 0 then count(*) else -1 end
-            from pg_catalog.{catalog})"
+            "select {number}, count(*), array_agg({key}) filter (where age(xmin) <= {age})
+            from pg_catalog.{catalog} where {rows}"
         )
     });
+    catalogs.join(" union all ")
+}
+
+/// How many rows there are of each of what is watched, in the same form.
+pub(super) fn counts() -> String {
+    let catalogs = Watched::ALL.map(|watched| {
+        let number = watched as i32;
+        let (catalog, _, rows) = watched.source();
+        if watched == Watched::Attribute {
+            return format!("select {number}, 0::int8, null::oid[]");
+        }
+        format!("select {number}, count(*), null::oid[] from pg_catalog.{catalog} where {rows}")
+    });
+    catalogs.join(" union all ")
+}
+
+/// Relations; named by their OIDs.
+pub(super) fn relations(scope: Scope) -> String {
     format!(
-        "select array[{}], exists (select from pg_catalog.pg_attribute where age(xmin) <= {age})",
-        counts.join(", ")
+        "select c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.reltype
+        from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+        where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S'){} order by c.oid",
+        scope.and("c.oid = any ($1)")
     )
 }
 
-pub(super) const RELATIONS: &str = "
-    select c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.reltype
-    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') order by c.oid";
+/// OIDs of all relations.
+pub(super) const RELATIONS_LEFT: &str =
+    "select array_agg(c.oid) from pg_catalog.pg_class c where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')";
 
-/// All columns in one row: what a row costs by itself is then paid once.
-pub(super) const COLUMNS: &str = "
-    select array_agg(a.attrelid), array_agg(a.attnum), array_agg(a.attname), array_agg(a.atttypid),
-        array_agg(a.atttypmod), array_agg(a.attgenerated <> '')
-    from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid
-    where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c') and a.attnum > 0 and not a.attisdropped";
+/// OIDs of all types that are not the server's own.
+pub(super) const TYPES_LEFT: &str = "select array_agg(t.oid) from pg_catalog.pg_type t where t.oid >= 16384";
+
+/// All columns in one row of packed values: what a row and a value cost by themselves is then paid once. Named by
+/// their relations' OIDs. Those of indexes come along: to join what tells them apart costs more.
+pub(super) fn columns(scope: Scope) -> String {
+    format!(
+        r"select string_agg(int8send(a.attrelid::int8 << 16 | a.attnum), ''),
+            string_agg(int8send(a.atttypid::int8 << 32 | (a.atttypmod::int8 + 1)), ''),
+            string_agg(textsend(a.attname::text), '\x00'),
+            array_agg(a.attrelid::int8 << 16 | a.attnum) filter (where a.attgenerated <> '')
+        from pg_catalog.pg_attribute a where a.attnum > 0 and not a.attisdropped{}",
+        scope.and("a.attrelid = any ($1)")
+    )
+}
 
 pub(super) const TRIGGERS: &str =
     "select t.tgrelid, t.tgfoid from pg_catalog.pg_trigger t where not t.tgisinternal order by t.oid";
 
-/// What a write may fail by. An index on an expression has column 0, and one with a condition gets it.
-pub(super) const CONSTRAINTS: &str = "
-    select k.conrelid, k.contype::text, k.conkey, k.confrelid, k.confkey
-    from pg_catalog.pg_constraint k where k.contype in ('c', 'f') and k.conrelid <> 0
-    union all select i.indrelid, 'u', case when i.indpred is null then i.indkey::int2[]
-        else i.indkey::int2[] || 0::int2 end, 0::oid, null
-    from pg_catalog.pg_index i where (i.indisunique or i.indisexclusion) and i.indrelid >= 16384
-    order by 1, 2, 3";
+/// Which rows of `pg_constraint` a write may fail by, unique ones aside, which are indexes.
+const CONSTRAINTS: &str = "contype in ('c', 'f') and conrelid > 0";
+
+/// Which rows of `pg_index` a write may fail by.
+const UNIQUE_INDEXES: &str = "(indisunique or indisexclusion) and indrelid >= 16384";
+
+/// What a write may fail by, named by its relations' OIDs. An index on an expression has column 0, and one with a
+/// condition gets it.
+pub(super) fn constraints(scope: Scope) -> String {
+    format!(
+        "select k.conrelid, k.contype::text, k.conkey, k.confrelid, k.confkey
+        from pg_catalog.pg_constraint k where {CONSTRAINTS}{}
+        union all select i.indrelid, 'u', case when i.indpred is null then i.indkey::int2[]
+            else i.indkey::int2[] || 0::int2 end, 0::oid, null
+        from pg_catalog.pg_index i where {UNIQUE_INDEXES}{}
+        order by 1, 2, 3, 4, 5",
+        scope.and("k.conrelid = any ($1)"),
+        scope.and("i.indrelid = any ($1)")
+    )
+}
 
 /// Rules but those of views, which are their definitions, and those that are turned off.
 pub(super) const RULES: &str = "select r.ev_class, r.oid from pg_catalog.pg_rewrite r
@@ -159,7 +280,8 @@ pub(super) fn casts() -> String {
     format!(
         "with users as (select p.oid from pg_catalog.pg_proc p where p.oid >= 16384 and p.oid not in ({HARMLESS}))
         select c.casttarget, c.castsource from pg_catalog.pg_cast c where c.castfunc in (select u.oid from users u)
-        union select t.oid, 0::oid from pg_catalog.pg_type t where t.typinput::oid in (select u.oid from users u)"
+        union select t.oid, 0::oid from pg_catalog.pg_type t where t.typinput::oid in (select u.oid from users u)
+        order by 1, 2"
     )
 }
 
@@ -190,20 +312,56 @@ pub(super) fn operators() -> String {
         select distinct o.oprname::text, {}, {} from pg_catalog.pg_operator o join pg_catalog.pg_proc p
             on p.oid = o.oprcode and p.oid >= 16384
             left join types l on l.operand = o.oprleft left join types r on r.operand = o.oprright
-        where p.oid not in ({HARMLESS})",
+        where p.oid not in ({HARMLESS}) order by 1, 2, 3",
         side("oprleft", "l"),
         side("oprright", "r")
     )
 }
 
-/// All types but those of the rows of tables, which are as many as the tables.
-pub(super) const TYPES: &str = "
-    select t.oid, t.typtype::text, t.typelem, t.typcategory::text, t.typbasetype, t.typname::text, t.typrelid,
-        case when t.typtype = 'e' then (select e.enumlabel::text from pg_catalog.pg_enum e
-            where e.enumtypid = t.oid order by e.enumsortorder limit 1) end
-    from pg_catalog.pg_type t
-    where t.typtype <> 'c' or t.typrelid in (select c.oid from pg_catalog.pg_class c where c.relkind = 'c')
-    order by t.oid";
+/// All types but those of the rows of tables, which are as many as the tables, and arrays; named by their OIDs or
+/// those of their relations.
+pub(super) fn types(scope: Scope) -> String {
+    format!(
+        "select t.oid, t.typtype::text, t.typelem, t.typcategory::text, t.typbasetype, t.typname::text, t.typrelid,
+            case when t.typtype = 'e' then (select e.enumlabel::text from pg_catalog.pg_enum e
+                where e.enumtypid = t.oid order by e.enumsortorder limit 1) end
+        from pg_catalog.pg_type t
+        where (t.typtype <> 'c' or t.typrelid in (select c.oid from pg_catalog.pg_class c where c.relkind = 'c'))
+            and not ({IS_ARRAY}){} order by t.oid",
+        scope.and("(t.oid = any ($1) or t.typrelid = any ($1))")
+    )
+}
+
+/// Arrays as the server makes them for every type, of which it names those of tables.
+pub(super) fn arrays(scope: Scope) -> String {
+    format!(
+        "select array_agg(t.oid), array_agg(t.typelem) from pg_catalog.pg_type t where {IS_ARRAY}{}",
+        scope.and("t.oid = any ($1)")
+    )
+}
+
+/// Its name alone could be a user's.
+const IS_ARRAY: &str = "t.typcategory = 'A' and t.typtype = 'b' and t.typelem <> 0 and t.typname like '\\_%'";
+
+/// What is written out in other words where relations, types, functions or operators are renamed: rules, of
+/// which some are views, defaults and functions, by the relation or function they belong to. A rule names only what it
+/// depends on.
+pub(super) const DEPENDENTS: &str = "
+    with changed as (
+        select 'pg_catalog.pg_class'::regclass as class, unnest($1::oid[]) as oid
+        union all select 'pg_catalog.pg_type'::regclass, unnest($2::oid[])
+        union all select 'pg_catalog.pg_type'::regclass, c.reltype from pg_catalog.pg_class c where c.oid = any ($1)
+        union all select 'pg_catalog.pg_proc'::regclass, unnest($3::oid[])
+        union all select 'pg_catalog.pg_operator'::regclass, unnest($4::oid[])),
+    dependent as (select distinct d.classid, d.objid from changed
+        join pg_catalog.pg_depend d on d.refclassid = changed.class and d.refobjid = changed.oid
+        where d.classid in ('pg_catalog.pg_rewrite'::regclass, 'pg_catalog.pg_attrdef'::regclass,
+            'pg_catalog.pg_proc'::regclass))
+    select r.ev_class, false from dependent d join pg_catalog.pg_rewrite r on r.oid = d.objid
+        where d.classid = 'pg_catalog.pg_rewrite'::regclass
+    union select a.adrelid, false from dependent d join pg_catalog.pg_attrdef a on a.oid = d.objid
+        where d.classid = 'pg_catalog.pg_attrdef'::regclass
+    union select d.objid, true from dependent d where d.classid = 'pg_catalog.pg_proc'::regclass";
 
 /// Writing a definition out takes a share lock on every relation it names. Where somebody holds the lock of DDL, or
 /// waits for it, it is left out: the holder may be the client that waits for us.

@@ -2,54 +2,132 @@
 
 use std::{
     io::Write,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
-use mask_core::catalog::{Catalog, Contents};
+use anyhow::{Context, Result};
+use mask_core::{
+    catalog::{Catalog, Contents},
+    policy::Policy,
+    session::Snapshot,
+};
+use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, Error, NoTls};
 
-use super::read::{News, read};
+use super::read::{Extent, Known, read};
 
 /// Reads the catalogs of a database and prints them; this process is a client like any other.
 pub(crate) async fn show(dsn: &str, json: bool) -> Result<()> {
     let (client, connection) = connect(dsn).await?;
     let begun = Instant::now();
-    let News::Reading(reading) = read(&client, None).await? else { bail!("nothing was read before") };
+    let (known, _) = read(&client, None).await?;
     let first = begun.elapsed();
     let begun = Instant::now();
-    read(&client, reading.known.as_ref()).await?;
+    read(&client, Some(&known)).await?;
     let again = begun.elapsed();
     drop(client);
     // Its own error, if any, showed in the queries.
     let _ = connection.await;
+    let contents = known.catalog.contents();
     let mut out = std::io::stdout().lock();
     if json {
-        serde_json::to_writer(&mut out, &reading.contents)?;
+        serde_json::to_writer(&mut out, &contents)?;
         writeln!(out)?;
         return Ok(());
     }
-    summary(&mut out, &reading.contents)?;
+    summary(&mut out, &contents)?;
     writeln!(out, "{:>12} read in ms, {} when nothing has changed", ms(first), ms(again))?;
-    if reading.known.is_none() {
+    if !known.is_complete() {
         writeln!(out, "definitions are missing: somebody's DDL holds the tables they read")?;
     }
     Ok(())
 }
 
-/// Reads the catalogs of a database once.
-pub(crate) async fn load(dsn: &str) -> Result<Catalog> {
+/// What one reading took and came to, a line of JSON each.
+#[derive(Serialize)]
+struct Followed {
+    extent: Extent,
+    /// From the first query to the snapshot that statements are decided on.
+    whole_ms: f64,
+    /// Of this process, part of the former; the rest is the server's and the way there.
+    own_ms: f64,
+    /// Of that, applying the policy.
+    classify_ms: f64,
+    /// Whether the snapshot is another than before.
+    is_news: bool,
+    /// Whether reading everything anew gives the same.
+    is_same: bool,
+    /// Memory of this process.
+    resident_kib: u64,
+}
+
+/// Reads the catalogs, and what has changed in them whenever a line comes on standard input.
+pub(crate) async fn follow(dsn: &str, policy: &Policy) -> Result<()> {
     let (client, connection) = connect(dsn).await?;
-    let News::Reading(reading) = read(&client, None).await.context("cannot read the catalog")? else {
-        bail!("nothing was read before")
-    };
+    let mut out = std::io::stdout();
+    let mut known: Option<Known> = None;
+    let mut lines = std::io::stdin().lines();
+    loop {
+        let (begun, own) = (Instant::now(), own_ms()?);
+        let (read_now, extent) = read(&client, known.as_ref()).await?;
+        let read_own = own_ms()?;
+        let snapshot = Snapshot::new(read_now.catalog.clone(), policy, &[], Arc::default());
+        let (whole, end) = (begun.elapsed(), own_ms()?);
+        let resident_kib = resident_kib()?;
+        drop(snapshot);
+        let is_news = known.as_ref().is_none_or(|known| !Arc::ptr_eq(&known.catalog, &read_now.catalog));
+        let is_same = match known {
+            Some(_) => read(&client, None).await?.0.catalog == read_now.catalog,
+            None => true,
+        };
+        known = Some(read_now);
+        let line = Followed {
+            extent,
+            whole_ms: whole.as_secs_f64() * 1e3,
+            own_ms: end - own,
+            classify_ms: end - read_own,
+            is_news,
+            is_same,
+            resident_kib,
+        };
+        serde_json::to_writer(&mut out, &line)?;
+        writeln!(out)?;
+        out.flush()?;
+        if lines.next().transpose()?.is_none() {
+            break;
+        }
+    }
+    drop(client);
+    // Its own error, if any, showed in the queries.
+    let _ = connection.await;
+    Ok(())
+}
+
+/// Time this thread, which does everything, has spent on a processor.
+fn own_ms() -> Result<f64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    let ns: f64 = text.split_whitespace().next().context("the kernel gave no time")?.parse()?;
+    Ok(ns / 1e6)
+}
+
+fn resident_kib() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/self/status")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    Ok(line.and_then(|line| line.split_whitespace().next()).context("the kernel gave no size")?.parse()?)
+}
+
+/// Reads the catalogs of a database once.
+pub(crate) async fn load(dsn: &str) -> Result<Arc<Catalog>> {
+    let (client, connection) = connect(dsn).await?;
+    let (known, _) = read(&client, None).await.context("cannot read the catalog")?;
     drop(client);
     let _ = connection.await;
-    if reading.known.is_none() {
+    if !known.is_complete() {
         tracing::warn!("definitions are missing: somebody's DDL holds the tables they read");
     }
-    Ok(Catalog::new(reading.contents))
+    Ok(known.catalog)
 }
 
 async fn connect(dsn: &str) -> Result<(Client, JoinHandle<Result<(), Error>>)> {

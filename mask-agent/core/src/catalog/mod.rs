@@ -3,9 +3,20 @@
 //! A snapshot: the shell loads it on a connection of its own, the core only reads it. What is not in it is
 //! unknown, and unknown is never shown.
 
-use std::collections::{HashMap, HashSet};
+mod change;
+mod symbol;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use serde::Serialize;
+
+pub use self::{
+    change::Change,
+    symbol::{Symbol, Symbols},
+};
 
 /// Object identifiers below this belong to the server itself (`FirstNormalObjectId`).
 pub const FIRST_USER_OID: u32 = 16_384;
@@ -35,16 +46,16 @@ pub struct Column {
     /// `pg_attribute.attnum`.
     pub number: i16,
     /// Its name.
-    pub name: String,
+    pub name: Symbol,
     /// Its type's OID.
     pub type_oid: u32,
     /// `pg_attribute.atttypmod`, -1 where there is none.
     pub type_modifier: i32,
     /// The expression of a generated column, as `pg_get_expr` writes it with an empty search path; empty, which is
     /// no expression, where it could not be read because somebody's DDL holds the table.
-    pub generated: Option<String>,
+    pub generated: Option<Box<str>>,
     /// Its default in the same form, where the relation has code of users.
-    pub default: Option<String>,
+    pub default: Option<Box<str>>,
 }
 
 /// What a constraint or an index holds rows to.
@@ -79,9 +90,9 @@ pub struct Relation {
     /// `pg_class.oid`.
     pub oid: u32,
     /// Schema it stands in.
-    pub schema: String,
+    pub schema: Symbol,
     /// Its name.
-    pub name: String,
+    pub name: Symbol,
     /// What it is.
     pub kind: RelationKind,
     /// Whether a user's trigger, rule or default may change what a write does.
@@ -105,7 +116,7 @@ pub struct Relation {
 impl Column {
     /// A column without modifier or expression.
     pub fn new(number: i16, name: &str, type_oid: u32) -> Self {
-        Self { number, name: name.to_owned(), type_oid, type_modifier: -1, generated: None, default: None }
+        Self { number, name: name.into(), type_oid, type_modifier: -1, generated: None, default: None }
     }
 }
 
@@ -114,8 +125,8 @@ impl Relation {
     pub fn new(oid: u32, schema: &str, name: &str, kind: RelationKind, columns: Vec<Column>) -> Self {
         Self {
             oid,
-            schema: schema.to_owned(),
-            name: name.to_owned(),
+            schema: schema.into(),
+            name: name.into(),
             kind,
             has_user_code: false,
             rules: Vec::new(),
@@ -263,14 +274,30 @@ pub struct Contents {
     pub search_path: Option<Vec<String>>,
 }
 
+/// Functions, in order of their OIDs.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Routines {
+    list: Vec<Routine>,
+    by_name: HashMap<String, Vec<usize>>,
+}
+
+impl Routines {
+    fn new(list: Vec<Routine>) -> Self {
+        let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, routine) in list.iter().enumerate() {
+            by_name.entry(routine.name.clone()).or_default().push(index);
+        }
+        Self { list, by_name }
+    }
+}
+
 /// One database as it was when the snapshot was taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
     major: u16,
-    relations: HashMap<u32, Relation>,
-    by_name: HashMap<String, Vec<u32>>,
-    routines: Vec<Routine>,
-    routines_by_name: HashMap<String, Vec<usize>>,
+    relations: HashMap<u32, Arc<Relation>>,
+    by_name: HashMap<Symbol, Vec<u32>>,
+    routines: Arc<Routines>,
     user_names: HashSet<String>,
     operators: HashMap<String, Vec<Operator>>,
     casts: HashMap<u32, Vec<u32>>,
@@ -293,27 +320,40 @@ impl Catalog {
             type_names,
             search_path,
         } = contents;
-        let mut by_name: HashMap<String, Vec<u32>> = HashMap::new();
+        let mut by_name: HashMap<Symbol, Vec<u32>> = HashMap::with_capacity(relations.len());
         for relation in &relations {
             by_name.entry(relation.name.clone()).or_default().push(relation.oid);
         }
-        let mut routines_by_name: HashMap<String, Vec<usize>> = HashMap::new();
-        for (index, routine) in routines.iter().enumerate() {
-            routines_by_name.entry(routine.name.clone()).or_default().push(index);
-        }
-        let relations = relations.into_iter().map(|relation| (relation.oid, relation)).collect();
+        let relations = relations.into_iter().map(|relation| (relation.oid, Arc::new(relation))).collect();
+        let routines = Arc::new(Routines::new(routines));
         Self {
             major,
             relations,
             by_name,
             routines,
-            routines_by_name,
             user_names,
             operators,
             casts,
             types,
             type_names,
             search_path,
+        }
+    }
+
+    /// What it is made of, in order of OIDs.
+    pub fn contents(&self) -> Contents {
+        let mut relations: Vec<_> = self.relations().cloned().collect();
+        relations.sort_unstable_by_key(|relation| relation.oid);
+        Contents {
+            major: self.major,
+            relations,
+            routines: self.routines.list.clone(),
+            user_names: self.user_names.clone(),
+            operators: self.operators.clone(),
+            casts: self.casts.clone(),
+            types: self.types.clone(),
+            type_names: self.type_names.clone(),
+            search_path: self.search_path.clone(),
         }
     }
 
@@ -324,7 +364,7 @@ impl Catalog {
 
     /// The relation with this OID.
     pub fn relation(&self, oid: u32) -> Option<&Relation> {
-        self.relations.get(&oid)
+        self.relations.get(&oid).map(|relation| &**relation)
     }
 
     /// Every relation of this name, in the named schema or, without one, in any: the search path is the
@@ -336,24 +376,29 @@ impl Catalog {
     ) -> impl Iterator<Item = &'a Relation> + use<'a> {
         let oids = self.by_name.get(name).map_or(&[][..], Vec::as_slice);
         oids.iter()
-            .filter_map(|oid| self.relations.get(oid))
-            .filter(move |relation| schema.is_none_or(|schema| relation.schema == schema))
+            .filter_map(|oid| self.relation(*oid))
+            .filter(move |relation| schema.is_none_or(|schema| relation.schema == *schema))
     }
 
     /// All relations, in no order.
     pub fn relations(&self) -> impl Iterator<Item = &Relation> {
-        self.relations.values()
+        self.relations.values().map(|relation| &**relation)
     }
 
     /// Every function of users with this name, in any schema and with any arguments.
     pub fn routines<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Routine> + use<'a> {
-        let indexes = self.routines_by_name.get(name).map_or(&[][..], Vec::as_slice);
-        indexes.iter().filter_map(|index| self.routines.get(*index))
+        let indexes = self.routines.by_name.get(name).map_or(&[][..], Vec::as_slice);
+        indexes.iter().filter_map(|index| self.routines.list.get(*index))
     }
 
     /// The function of users with this OID.
     pub fn routine(&self, oid: u32) -> Option<&Routine> {
-        self.routines.iter().find(|routine| routine.oid == oid)
+        self.routines.list.iter().find(|routine| routine.oid == oid)
+    }
+
+    /// Every function of users, in order of OIDs.
+    pub fn all_routines(&self) -> &[Routine] {
+        &self.routines.list
     }
 
     /// Whether a function, operator or type of this name runs code of users that is not known to be harmless.
@@ -383,7 +428,7 @@ impl Catalog {
 
     /// Whether there is any code of users that a view may run.
     pub fn has_user_code(&self) -> bool {
-        !self.user_names.is_empty() || self.routines.iter().any(|routine| !routine.harmless)
+        !self.user_names.is_empty() || self.routines.list.iter().any(|routine| !routine.harmless)
     }
 
     /// How a type that is not built in is made.

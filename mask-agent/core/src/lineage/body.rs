@@ -525,7 +525,7 @@ impl<'a> Tracer<'a> {
     /// A column of the row a trigger writes; `*` is any of them.
     fn put_into_row(&mut self, on: &Item<'a>, column: &str, value: NodeId) {
         let rows = self.graph.made(Vec::new());
-        self.put(on, column, value, rows);
+        self.put_here(on, column, value, rows);
     }
 
     /// NEW and OLD, which only qualified names reach.

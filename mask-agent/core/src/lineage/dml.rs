@@ -36,11 +36,8 @@ impl<'a> Tracer<'a> {
         };
         for relation in item.relations.iter().filter_map(|oid| self.env.catalog.relation(*oid)) {
             let is_written = |number: i16| {
-                number == 0
-                    || relation
-                        .columns
-                        .iter()
-                        .any(|column| column.number == number && written.contains(&column.name))
+                let mut named = relation.columns.iter().filter(|column| column.number == number);
+                number == 0 || named.any(|column| written.iter().any(|name| column.name == *name))
             };
             let broken = relation.constraints.iter();
             for constraint in broken.filter(|constraint| constraint.columns.iter().any(|at| is_written(*at)))
@@ -103,6 +100,14 @@ impl<'a> Tracer<'a> {
 
     /// Puts a value into a column of the target by name, under every relation it may be.
     pub(super) fn put(&mut self, item: &Item<'a>, column: &str, value: NodeId, rows: NodeId) {
+        let value = self.put_here(item, column, value, rows);
+        for column in self.written_through(item, column) {
+            self.puts.push(Put { target: Target::Column(column), value });
+        }
+    }
+
+    /// The same where a view's columns are but its own: a trigger says what is written to the tables behind it.
+    pub(super) fn put_here(&mut self, item: &Item<'a>, column: &str, value: NodeId, rows: NodeId) -> NodeId {
         // That a row was changed may tell something as well.
         let given = value;
         let value = self.graph.made(vec![given]);
@@ -117,13 +122,11 @@ impl<'a> Tracer<'a> {
                 .map_or(0, |column| column.number);
             self.puts.push(Put { target: Target::Column(ColumnId { relation: *oid, number }), value });
         }
-        for column in self.written_through(item, column) {
-            self.puts.push(Put { target: Target::Column(column), value });
-        }
         if self.env.overlay.has_relation(&item.source.name) || item.relations.is_empty() {
             let target = Target::New { relation: item.source.clone(), column: column.to_owned() };
             self.puts.push(Put { target, value });
         }
+        value
     }
 
     /// The target as RETURNING sees it: its columns, and what was just put into them.
@@ -266,8 +269,9 @@ impl<'a> Tracer<'a> {
         let catalog = self.env.catalog;
         let relations = item.relations.iter().filter_map(|oid| catalog.relation(*oid));
         let columns = relations.flat_map(|relation| &relation.columns);
-        let unsaid = columns.filter(|column| !written.iter().any(|(name, _)| *name == column.name));
-        let defaults = unsaid.filter_map(|column| Some((column.name.clone(), column.default.as_deref()?)));
+        let unsaid = columns.filter(|column| !written.iter().any(|(name, _)| column.name == *name));
+        let defaults =
+            unsaid.filter_map(|column| Some((column.name.to_string(), column.default.as_deref()?)));
         defaults.map(|(name, default)| (name, self.expression_of(default, Vec::new()))).collect()
     }
 

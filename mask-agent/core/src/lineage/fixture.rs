@@ -53,14 +53,14 @@ fn view(oid: u32, name: &str, columns: &[(&str, u32)], definition: &str) -> Rela
 /// A table of which a column is filled by a function.
 fn defaulted() -> Relation {
     let mut defaulted = relation(20_015, "defaulted", &[("id", INT4), ("filled", TEXT)]);
-    defaulted.columns[1].default = Some("public.email_of(1)".to_owned());
+    defaulted.columns[1].default = Some("public.email_of(1)".into());
     defaulted
 }
 
 fn relations() -> Vec<Relation> {
     let held = |kind: ConstraintKind, columns: &[i16]| Constraint { kind, columns: columns.to_vec() };
     let mut people = relation(20_005, "people", &[("id", INT4), ("work_email", TEXT), ("handle", TEXT)]);
-    people.columns[2].generated = Some("lower(work_email)".to_owned());
+    people.columns[2].generated = Some("lower(work_email)".into());
     // An index on an expression.
     people.constraints.push(held(ConstraintKind::Unique, &[0]));
     let mut customers = relation(

@@ -218,7 +218,7 @@ pub(super) fn standing(env: &Env<'_>, classes: &Classification) -> Vec<Write> {
 /// What a relation's triggers and defaults put where.
 fn standing_of(relation: &Relation, env: &Env<'_>, classes: &Classification) -> Vec<Write> {
     let mut tracer = Tracer::new(env);
-    let on = Name { schema: relation.schema.clone(), name: relation.name.clone() };
+    let on = Name { schema: relation.schema.to_string(), name: relation.name.to_string() };
     for oid in &relation.triggers {
         if let Some(routine) = env.catalog.routine(*oid) {
             // A trigger that cannot be read is its author's business.

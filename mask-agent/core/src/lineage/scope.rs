@@ -252,7 +252,7 @@ impl<'a> Tracer<'a> {
         for (column, (_, node)) in relation.columns.iter().zip(&columns.list) {
             let Some(expression) = &column.generated else { continue };
             let whole = self.graph.made(Vec::new());
-            let item = Item::new(Some(relation.name.clone()), columns.clone(), whole, entry);
+            let item = Item::new(Some(relation.name.to_string()), columns.clone(), whole, entry);
             let from = self.expression_of(expression, vec![item]);
             self.graph.add(*node, &[from]);
         }

@@ -5,9 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{ColumnRule, MaskKind, Policy, Taint};
+use super::{AllowList, ColumnRule, MaskKind, Policy, Taint};
 use crate::{
-    catalog::{Catalog, ConstraintKind, Relation},
+    catalog::{Catalog, ConstraintKind, Relation, Symbol},
     lineage::ColumnId,
 };
 
@@ -101,16 +101,19 @@ impl Classification {
     fn insert(&mut self, relation: u32, number: i16, name: &str, rule: ColumnRule) {
         self.columns.entry((relation, number)).or_insert(rule);
         self.relations.insert(relation);
-        self.names.insert(name.to_owned());
+        if !self.names.contains(name) {
+            self.names.insert(name.to_owned());
+        }
     }
 }
 
 pub(super) fn classify(policy: &Policy, catalog: &Catalog, taints: &[Taint]) -> Classification {
     let mut classes = Classification::default();
+    let mut patterns = Patterns { policy, fitting: HashMap::new() };
     for relation in catalog.relations() {
         classify_system(relation, &mut classes);
         if !matches!(&*relation.schema, "pg_catalog" | "information_schema" | "pg_toast") {
-            classify_user(policy, relation, &mut classes);
+            classify_user(&mut patterns, relation, &mut classes);
         }
     }
     for taint in taints {
@@ -161,18 +164,44 @@ fn classify_system(relation: &Relation, classes: &mut Classification) {
     }
 }
 
-fn classify_user(policy: &Policy, relation: &Relation, classes: &mut Classification) {
+/// What the policy says of a column's name alone.
+struct Patterns<'a> {
+    policy: &'a Policy,
+    /// By name, as a large database has few of them: which patterns fit it, in order.
+    fitting: HashMap<Symbol, Arc<[usize]>>,
+}
+
+impl Patterns<'_> {
+    fn of(&mut self, name: &Symbol) -> Arc<[usize]> {
+        if let Some(known) = self.fitting.get(name) {
+            return known.clone();
+        }
+        let lower = name.to_lowercase();
+        let patterns = self.policy.patterns.iter().enumerate();
+        let fitting: Arc<[usize]> =
+            patterns.filter(|(_, pattern)| matches(&pattern.name, &lower)).map(|(index, _)| index).collect();
+        self.fitting.insert(name.clone(), fitting.clone());
+        fitting
+    }
+}
+
+fn classify_user(patterns: &mut Patterns<'_>, relation: &Relation, classes: &mut Classification) {
+    let policy = patterns.policy;
     let table = format!("{}.{}", relation.schema, relation.name).to_lowercase();
     let allow = policy.allow.iter().find(|allow| matches(&allow.table, &table));
     for column in &relation.columns {
-        let name = column.name.to_lowercase();
-        if allow.is_some_and(|allow| allow.columns.iter().any(|pattern| matches(pattern, &name))) {
+        let is_allowed = |allow: &AllowList| {
+            let name = column.name.to_lowercase();
+            allow.columns.iter().any(|pattern| matches(pattern, &name))
+        };
+        if allow.is_some_and(is_allowed) {
             continue;
         }
-        let pattern = policy.patterns.iter().find(|pattern| {
-            matches(&pattern.name, &name)
-                && pattern.table.as_ref().is_none_or(|pattern| matches(pattern, &table))
-        });
+        let fitting = patterns.of(&column.name);
+        let pattern = fitting
+            .iter()
+            .filter_map(|index| policy.patterns.get(*index))
+            .find(|pattern| pattern.table.as_ref().is_none_or(|pattern| matches(pattern, &table)));
         let rule = pattern.map(|pattern| &pattern.rule).or_else(|| allow.map(|_| &policy.unlisted));
         if let Some(rule) = rule {
             classes.insert(relation.oid, column.number, &column.name, rule.clone());
@@ -195,7 +224,7 @@ fn spread(catalog: &Catalog, classes: &mut Classification) {
 }
 
 /// A column that is masked as well: its relation, number and name, and how.
-type Found = (u32, i16, String, ColumnRule);
+type Found = (u32, i16, Symbol, ColumnRule);
 
 /// A foreign key has the values of the column it refers to, whatever it is called.
 fn over_keys(catalog: &Catalog, classes: &Classification) -> Vec<Found> {

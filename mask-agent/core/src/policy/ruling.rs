@@ -248,8 +248,8 @@ impl Judge<'_> {
         columns
             .map(|column| Taint {
                 schema: schema.to_owned(),
-                relation: relation.name.clone(),
-                column: column.name.clone(),
+                relation: relation.name.to_string(),
+                column: column.name.to_string(),
             })
             .collect()
     }
@@ -260,11 +260,9 @@ pub fn column_name(catalog: &Catalog, column: ColumnId) -> String {
     let Some(relation) = catalog.relation(column.relation) else { return format!("{}.?", column.relation) };
     let name = match column.number {
         0 => "*",
-        number => relation
-            .columns
-            .iter()
-            .find(|known| known.number == number)
-            .map_or("?", |column| column.name.as_str()),
+        number => {
+            relation.columns.iter().find(|known| known.number == number).map_or("?", |column| &*column.name)
+        }
     };
     format!("{}.{}.{name}", relation.schema, relation.name)
 }

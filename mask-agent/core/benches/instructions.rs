@@ -1,0 +1,73 @@
+//! What `cargo xtask instructions` counts: `instructions CASE TIMES`, or `instructions list`.
+//!
+//! Everything is done once before, so that what is done once for all is in every count and falls out of a difference.
+
+use std::{collections::HashMap, hint::black_box};
+
+use mask_core::lineage;
+
+use self::{
+    masks::{Rows, cases},
+    statements::{EIGHT, PGBENCH, SEVENTEEN, decide, decide_job},
+};
+
+mod masks;
+mod statements;
+
+/// A case, and what it does.
+type Case = (String, Box<dyn FnMut() -> usize>);
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let (name, times) = (arguments.next().unwrap_or_default(), arguments.next());
+    let mut all = all();
+    if name == "list" {
+        for (name, _) in &all {
+            println!("{name}");
+        }
+        return;
+    }
+    for (_, work) in &mut all {
+        black_box(work());
+    }
+    let times: u32 = times.and_then(|times| times.parse().ok()).unwrap_or_default();
+    for (_, work) in all.iter_mut().filter(|(known, _)| *known == name) {
+        for _ in 0..times {
+            black_box(work());
+        }
+    }
+}
+
+/// The first of the join order benchmark's statements in short: a join of seven tables.
+const JOB: &str = "
+    select min(chn.name), min(t.title)
+    from char_name chn, cast_info ci, company_name cn, company_type ct, movie_companies mc, role_type rt, title t
+    where ci.note like '%(voice)%' and cn.country_code = '[ru]' and rt.role = 'actor' and t.production_year > 2005
+        and t.id = mc.movie_id and t.id = ci.movie_id and ci.movie_id = mc.movie_id and chn.id = ci.person_role_id
+        and rt.id = ci.role_id and cn.id = mc.company_id and ct.id = mc.company_type_id";
+
+fn all() -> Vec<Case> {
+    let mut all: Vec<Case> = Vec::new();
+    for (number, sql) in PGBENCH.into_iter().enumerate() {
+        all.push((format!("read pgbench {number}"), Box::new(move || decide(black_box(sql)))));
+    }
+    all.push(("read join of seven".to_owned(), Box::new(|| decide_job(black_box(JOB)))));
+    all.push(("read join of eight".to_owned(), Box::new(|| decide(black_box(EIGHT)))));
+    all.push(("read join of seventeen".to_owned(), Box::new(|| decide(black_box(SEVENTEEN)))));
+    for (number, sql) in PGBENCH.into_iter().take(2).enumerate() {
+        let mut key = Vec::new();
+        assert!(lineage::template(sql, &mut key), "a statement of pgbench has a template");
+        let known: HashMap<Box<[u8]>, usize> = HashMap::from([(key.as_slice().into(), decide(sql))]);
+        let find = move || {
+            lineage::template(black_box(sql), &mut key);
+            known.get(key.as_slice()).copied().unwrap_or_default()
+        };
+        all.push((format!("known pgbench {number}"), Box::new(find)));
+    }
+    for (name, ..) in cases() {
+        if let Some(mut rows) = Rows::of(name) {
+            all.push((format!("mask {name}"), Box::new(move || rows.mask())));
+        }
+    }
+    all
+}

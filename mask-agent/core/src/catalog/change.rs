@@ -1,0 +1,141 @@
+//! A snapshot made from an earlier one and what became of the database since.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{Catalog, FIRST_USER_OID, Operator, Relation, Routine, Routines, TypeShape};
+
+/// What became of a database since a snapshot.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// Relations that are no more.
+    pub gone: HashSet<u32>,
+    /// Relations that are new or other than they were.
+    pub relations: Vec<Relation>,
+    /// Types outside the server's own that are still there; none where no type has gone.
+    pub types_left: Option<HashSet<u32>>,
+    /// Types that are new or other than they were, and the row types of `relations`.
+    pub types: HashMap<u32, TypeShape>,
+    /// Names of `types`, as in [`super::Contents::type_names`].
+    pub type_names: HashMap<String, Vec<u32>>,
+    /// All functions; none where they are as they were.
+    pub routines: Option<Vec<Routine>>,
+    /// As in [`super::Contents::user_names`], all of them.
+    pub user_names: HashSet<String>,
+    /// As in [`super::Contents::operators`], all of them; none where they are as they were.
+    pub operators: Option<HashMap<String, Vec<Operator>>>,
+    /// As in [`super::Contents::casts`], all of them; none where they are as they were.
+    pub casts: Option<HashMap<u32, Vec<u32>>>,
+    /// As in [`super::Contents::search_path`].
+    pub search_path: Option<Vec<String>>,
+}
+
+impl Catalog {
+    /// The snapshot that reading everything anew would give. What did not change is shared with this one.
+    #[must_use]
+    pub fn changed(&self, change: Change) -> Self {
+        let mut next = self.clone();
+        for oid in change.gone {
+            next.remove_relation(oid);
+        }
+        for relation in change.relations {
+            next.remove_relation(relation.oid);
+            next.add_relation(relation);
+        }
+        next.change_types(change.types_left.as_ref(), change.types, change.type_names);
+        if let Some(routines) = change.routines {
+            next.routines = Arc::new(Routines::new(routines));
+        }
+        next.user_names = change.user_names;
+        if let Some(operators) = change.operators {
+            next.operators = operators;
+        }
+        if let Some(casts) = change.casts {
+            next.casts = casts;
+        }
+        next.search_path = change.search_path;
+        next
+    }
+
+    fn add_relation(&mut self, relation: Relation) {
+        let oids = self.by_name.entry(relation.name.clone()).or_default();
+        // In order of OIDs, as they are read.
+        oids.insert(oids.partition_point(|oid| *oid < relation.oid), relation.oid);
+        self.relations.insert(relation.oid, Arc::new(relation));
+    }
+
+    fn remove_relation(&mut self, oid: u32) {
+        let Some(relation) = self.relations.remove(&oid) else { return };
+        if let Some(oids) = self.by_name.get_mut(&*relation.name) {
+            oids.retain(|other| *other != oid);
+            if oids.is_empty() {
+                self.by_name.remove(&*relation.name);
+            }
+        }
+    }
+
+    fn change_types(
+        &mut self,
+        left: Option<&HashSet<u32>>,
+        types: HashMap<u32, TypeShape>,
+        names: HashMap<String, Vec<u32>>,
+    ) {
+        let is_left = |oid: &u32| *oid < FIRST_USER_OID || left.is_none_or(|left| left.contains(oid));
+        self.type_names.retain(|_, oids| {
+            oids.retain(|oid| is_left(oid) && !types.contains_key(oid));
+            !oids.is_empty()
+        });
+        for (name, oids) in names {
+            let known = self.type_names.entry(name).or_default();
+            known.extend(oids);
+            known.sort_unstable();
+        }
+        if left.is_some() {
+            self.types.retain(|oid, _| is_left(oid));
+        }
+        self.types.extend(types);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{Column, Contents, RelationKind};
+
+    fn relation(oid: u32, name: &str, column: &str) -> Relation {
+        Relation::new(oid, "public", name, RelationKind::Table, vec![Column::new(1, column, 25)])
+    }
+
+    fn contents(relations: Vec<Relation>, types: &[(u32, &str)]) -> Contents {
+        let mut contents = Contents { relations, ..Contents::default() };
+        for (oid, name) in types {
+            contents.types.insert(*oid, TypeShape::Base((*name).to_owned()));
+            contents.type_names.entry((*name).to_owned()).or_default().push(*oid);
+        }
+        contents
+    }
+
+    #[test]
+    fn what_is_changed_is_as_if_it_were_read_anew() {
+        let before = Catalog::new(contents(
+            vec![relation(20_001, "a", "x"), relation(20_002, "b", "x"), relation(20_003, "c", "x")],
+            &[(20_010, "one"), (20_011, "two"), (20_012, "two")],
+        ));
+        let after = Catalog::new(contents(
+            vec![relation(20_000, "c", "z"), relation(20_001, "a", "y"), relation(20_003, "c", "x")],
+            &[(20_010, "other"), (20_012, "two")],
+        ));
+        let change = Change {
+            gone: [20_002].into(),
+            relations: vec![relation(20_001, "a", "y"), relation(20_000, "c", "z")],
+            types_left: Some([20_010, 20_012].into()),
+            types: [(20_010, TypeShape::Base("other".to_owned()))].into(),
+            type_names: [("other".to_owned(), vec![20_010])].into(),
+            ..Change::default()
+        };
+        assert_eq!(before.changed(change), after);
+        assert_eq!(before.changed(Change::default()), before);
+    }
+}
