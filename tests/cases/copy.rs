@@ -121,7 +121,10 @@ fn every_type_is_copied_masked_in_every_form_and_can_be_copied_back() -> Result<
             faults.push(format!("{key}: {fault}\n    {clear}\n    {shown}"));
             continue;
         }
-        if !CHECKED.contains(declaration) || !suffix.is_empty() {
+        // The server itself cannot read an empty one in binary.
+        let is_vector =
+            matches!(*declaration, "int2vector" | "oidvector") && matches!(form, Form::Binary { .. });
+        if !is_vector && (!CHECKED.contains(declaration) || !suffix.is_empty()) {
             let made = format!("create table made (a {declaration}{suffix}, b {declaration}{suffix})");
             let into = format!("copy made from stdin ({})", form.reading_options(&["a", "b"]));
             // Oids are the same in every database for built-in types alone.

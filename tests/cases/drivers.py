@@ -35,7 +35,7 @@ def with_psycopg():
         db.commit()
         with db.cursor().copy("copy customers to stdout") as copy:
             got["copied out"] = b"".join(copy).decode()
-        for name, sql in (("refused", "select lo_get(1)"), ("scrubbed", "select ssn::int from customers")):
+        for name, sql in (("refused", "select pg_read_file('x')"), ("scrubbed", "select ssn::int from customers")):
             try:
                 db.execute(sql)
             except psycopg.Error as error:

@@ -222,19 +222,13 @@ impl<'a> Tracer<'a> {
             .collect();
         if names.is_empty() {
             names = item.names();
-            if item.columns.open.is_some() {
-                // Which columns these are nobody knows.
+            if item.columns.open.is_some() || names.is_empty() {
+                // Which columns these are nobody knows: any may hold any of the values.
                 let all = self.graph.made(source.columns.nodes());
                 self.put(&item, "*", all, source.rows);
             }
         }
         let mut written = Vec::new();
-        if names.is_empty() {
-            // Nobody knows its columns: any of them may hold any of the values.
-            let nodes = source.columns.nodes();
-            let value = self.graph.made(nodes);
-            self.put(&item, "*", value, source.rows);
-        }
         for (index, name) in names.into_iter().enumerate() {
             if source.columns.open.is_none() && index >= source.columns.list.len() {
                 break;

@@ -125,7 +125,7 @@ fn what_is_put_into_a_view_is_in_its_table() {
          create table t (x text); insert into t (x) select city from customers",
     );
     let writes: Vec<String> = statements.unwrap().iter().map(super::fixture::writes).collect();
-    assert_eq!(writes[1], "orders.note <- customers.ssn; new v.x <- customers.ssn");
+    assert_eq!(writes[1], "new v.x <- customers.ssn; orders.note <- customers.ssn");
     assert_eq!(writes[3], "new t.x <- customers.city");
 }
 

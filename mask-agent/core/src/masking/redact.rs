@@ -237,9 +237,10 @@ fn builtin(type_oid: u32) -> Option<(&'static [u8], &'static [u8])> {
         30 => (b"", &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 26, 0, 0, 0, 0, 0, 0, 0, 0]),
         // int4, oid, xid, cid, float4
         23 | 26 | 28 | 29 | 700 => (b"0", &[0; 4]),
-        // regproc, regprocedure, regoper, regoperator, regclass, regtype, regconfig, regdictionary,
-        // regrole, regnamespace, regcollation
-        24 | 2202..=2206 | 3734 | 3769 | 4096 | 4089 | 4191 => (b"-", &[0; 4]),
+        // regoper, regoperator: `-` is an operator.
+        2203 | 2204 => (b"0", &[0; 4]),
+        // regproc, regprocedure, regclass, regtype, regconfig, regdictionary, regrole, regnamespace, regcollation
+        24 | 2202 | 2205 | 2206 | 3734 | 3769 | 4096 | 4089 | 4191 => (b"-", &[0; 4]),
         // tid
         27 => (b"(0,0)", &[0; 6]),
         // json
