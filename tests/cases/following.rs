@@ -239,7 +239,10 @@ fn what_is_locked_is_read_once_it_is_free() -> Result<()> {
     }
     for major in MAJORS {
         let (postgres, mut follower) = followed(major)?;
-        postgres.setup("create view shop.late as select email from shop.customers")?;
+        postgres.setup(
+            "create view shop.late as select email from shop.customers;
+             create rule late as on delete to shop.mirror do also delete from shop.customers where id = old.id",
+        )?;
         postgres
             .setup("begin; lock table shop.customers in access exclusive mode; prepare transaction 'held'")?;
         let read = follower.again()?;

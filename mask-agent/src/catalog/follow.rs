@@ -1,10 +1,10 @@
 //! Reads what has changed in a database's catalogs, and makes a new snapshot of it and the old one.
 //!
 //! What a row is about is read anew as a whole: a relation with its columns, a type, a function. What is short is read
-//! anew in full where any of its rows has changed: triggers, rules, parents, functions without their bodies. New
-//! constraints are read by their relations, and all of them where one is gone, as nothing says whose it was. Written
-//! out anew is what has changed itself and what depends on it, as the server knows it, because a definition names what
-//! it reads as it is called now.
+//! anew in full where any of its rows has changed: triggers, rules, parents, functions without their bodies, and
+//! operators and casts where functions or types have. New constraints are read by their relations, and all of them
+//! where one is gone, as nothing says whose it was. Written out anew is what has changed itself and what depends on it,
+//! as the server knows it, because a definition names what it reads as it is called now.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -306,7 +306,9 @@ pub(super) fn operators() -> String {
             e.oid < 16384 or exists (select from pg_catalog.pg_cast c
                 where c.castcontext = 'i' and c.casttarget in (t.oid, e.oid)) as is_implicit
         from pg_catalog.pg_type t join pg_catalog.pg_type e
-            on e.oid = case when t.typcategory = 'A' and t.typtype = 'b' and t.typelem <> 0 then t.typelem else t.oid end";
+            on e.oid = case when t.typcategory = 'A' and t.typtype = 'b' and t.typelem <> 0 then t.typelem else t.oid end
+        where t.oid in (select o.oprleft from pg_catalog.pg_operator o where o.oprcode::oid >= 16384
+            union all select o.oprright from pg_catalog.pg_operator o where o.oprcode::oid >= 16384)";
     format!(
         "with types as materialized ({types})
         select distinct o.oprname::text, {}, {} from pg_catalog.pg_operator o join pg_catalog.pg_proc p
