@@ -269,7 +269,7 @@ create function app.f_cheap(value text) returns bool language plpgsql cost 0.000
     raise notice 'saw %', value; return true; end $$;
 create function app.f_error(value text) returns int language plpgsql as $$ begin
     raise exception 'given %', value using detail = value, hint = value, column = value, constraint = value,
-        datatype = value, table = value, schema = value, errcode = 'P7777'; end $$;
+        datatype = value, table = value, schema = value, errcode = '22023'; end $$;
 create function app.f_assert(value text) returns int language plpgsql as $$ begin
     assert false, value; return 1; end $$;
 create function app.f_dynamic(value text) returns int language plpgsql as $$ begin

@@ -426,6 +426,14 @@ impl Catalog {
         !self.casts.is_empty()
     }
 
+    /// Whether code of users makes rows: values of composite types, those of tables among them.
+    pub fn has_casts_to_rows(&self) -> bool {
+        self.casts.keys().any(|target| match self.types.get(target) {
+            Some(TypeShape::Composite(_)) | None => true,
+            Some(_) => false,
+        })
+    }
+
     /// Whether there is any code of users that a view may run.
     pub fn has_user_code(&self) -> bool {
         !self.user_names.is_empty() || self.routines.list.iter().any(|routine| !routine.harmless)

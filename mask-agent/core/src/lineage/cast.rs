@@ -48,7 +48,10 @@ impl Tracer<'_> {
         let catalog = self.env.catalog;
         let types = self.types_named(name);
         if types.is_empty() {
-            return catalog.has_casts() || self.env.overlay.has_any();
+            // Rows of tables are types without names of their own.
+            let is_row = catalog.named(None, name).next().is_some();
+            let casts = if is_row { catalog.has_casts_to_rows() } else { catalog.has_casts() };
+            return casts || self.env.overlay.has_any();
         }
         let own = self.graph.own_type(node);
         let sources = types.iter().flat_map(|oid| catalog.casts_to(root(catalog, *oid)));
