@@ -236,9 +236,8 @@ fn builtin(type_oid: u32) -> Option<(&'static [u8], &'static [u8])> {
         22 => (b"", &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 21, 0, 0, 0, 0, 0, 0, 0, 0]),
         30 => (b"", &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 26, 0, 0, 0, 0, 0, 0, 0, 0]),
         // int4, oid, xid, cid, float4
-        23 | 26 | 28 | 29 | 700 => (b"0", &[0; 4]),
-        // regoper, regoperator: `-` is an operator.
-        2203 | 2204 => (b"0", &[0; 4]),
+        // Of regoper and regoperator (2203, 2204), `-` would be an operator.
+        23 | 26 | 28 | 29 | 700 | 2203 | 2204 => (b"0", &[0; 4]),
         // regproc, regprocedure, regclass, regtype, regconfig, regdictionary, regrole, regnamespace, regcollation
         24 | 2202 | 2205 | 2206 | 3734 | 3769 | 4096 | 4089 | 4191 => (b"-", &[0; 4]),
         // tid
