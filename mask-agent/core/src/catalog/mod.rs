@@ -426,11 +426,11 @@ impl Catalog {
         !self.casts.is_empty()
     }
 
-    /// Whether code of users makes rows: values of composite types, those of tables among them.
+    /// Whether code of users makes rows of tables, whose types have no names of their own.
     pub fn has_casts_to_rows(&self) -> bool {
-        self.casts.keys().any(|target| match self.types.get(target) {
-            Some(TypeShape::Composite(_)) | None => true,
-            Some(_) => false,
+        let is_named = |target| self.type_names.values().flatten().any(|named| named == target);
+        self.casts.keys().any(|target| {
+            matches!(self.types.get(target), Some(TypeShape::Composite(_)) | None) && !is_named(target)
         })
     }
 
