@@ -17,7 +17,7 @@ use super::{
     names::qualified,
     trace::{Target, Tracer},
 };
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Routine};
 
 /// A constant or a parameter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -340,18 +340,19 @@ fn plain(node: &Node) -> Option<Value> {
 
 /// Whether triggers, to which a write may lead by cascading as well, may read the statement that is running.
 pub fn is_watched(catalog: &Catalog) -> bool {
-    let reads = |oid: &u32| {
-        catalog.routine(*oid).is_some_and(|routine| match &routine.definition {
-            Some(text) => reads_statement(text),
-            None => !routine.harmless,
-        })
+    let unread = |oid: &u32| {
+        catalog.routine(*oid).is_some_and(|routine| routine.definition.is_none() && !routine.harmless)
     };
-    catalog.relations().flat_map(|relation| &relation.triggers).any(reads)
+    let reads = |routine: &Routine| routine.definition.as_deref().is_some_and(reads_statement);
+    let mut triggers = catalog.relations().flat_map(|relation| &relation.triggers).peekable();
+    // What a trigger calls may call it.
+    triggers.peek().is_some() && (triggers.any(unread) || catalog.all_routines().iter().any(reads))
 }
 
-/// Whether a definition's expression says what statement is running.
-pub(super) fn reads_statement(expression: &str) -> bool {
-    expression.contains("current_query")
+/// Whether a definition's text may say what statement is running: names are written in any case, and in escapes.
+pub(super) fn reads_statement(definition: &str) -> bool {
+    let definition = definition.to_ascii_lowercase();
+    definition.contains("current_query") || definition.contains("u&\"")
 }
 
 /// The name of a function that returns the text of the running statement.

@@ -168,3 +168,13 @@ fn what_runs_beside_a_statement_may_read_its_text() {
         assert_eq!(fixture::each(sql, Some(&["public"]), reads), expected, "{sql}");
     }
 }
+
+#[test]
+fn a_definition_reads_the_statement_however_it_spells_that() {
+    for body in ["select current_query()", "select CURRENT_Query()", "select U&\"curr\\0065nt_query\"()"] {
+        assert!(reads_statement(body), "{body}");
+    }
+    for body in ["select current_date", "select 'u' & 1", "new.at := now(); return new"] {
+        assert!(!reads_statement(body), "{body}");
+    }
+}
