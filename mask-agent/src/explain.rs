@@ -11,8 +11,7 @@ use mask_core::{
     catalog::Catalog,
     explain::{Approval, Explained, ExplainedOutput, ExplainedRefusal, Report},
     lineage::STACK_BYTES,
-    policy::{Budget, Policy},
-    session::Snapshot,
+    policy::{Budget, Policy, Snapshot},
 };
 
 /// Explains one string of statements, or with `-` each of those on standard input.

@@ -9,12 +9,11 @@ use serde_json::value::RawValue;
 use crate::{
     catalog::Catalog,
     lineage::{
-        ColumnId, Env, LineageError, Origins, Outputs, Overlay, Refusal, Statement, Untraceable, Usage,
-        Write, WriteTarget, analyse,
+        ColumnId, Env, LineageError, Masked as _, Origins, Outputs, Overlay, Refusal, Statement, Untraceable,
+        Usage, Write, WriteTarget, analyse,
     },
     masking::CellRule,
-    policy::{self, Classification, ColumnRuling, Denial, Rows, Ruled, Use, column_name},
-    session::Snapshot,
+    policy::{self, Classification, ColumnRuling, Denial, Rows, Ruled, Snapshot, Use, column_name},
 };
 
 /// Names of the columns every table has, by their number below zero.

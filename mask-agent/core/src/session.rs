@@ -4,14 +4,12 @@
 //! more behind it. What is to be sent stands in the `Outbox`, as pieces of the very slice that was fed or
 //! of a scratch arena, so that untouched bytes are never copied.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     audit,
-    catalog::Catalog,
-    lineage::Statement,
-    masking::gate::ClientBytes,
-    policy::{self, Budget, Classification, Mode, Policy, Ruled, Rules, Taint},
+    masking::{Pieces, gate::ClientBytes},
+    policy::{Snapshot, Taint},
 };
 
 /// One database connection between a client and its upstream.
@@ -53,33 +51,6 @@ pub enum Input<'a> {
     SnapshotFailed,
     /// What happens cannot be recorded, so nothing may happen.
     Unrecorded,
-}
-
-/// A catalog and what the policy classifies in it.
-pub struct Snapshot {
-    /// The database as the server describes it.
-    pub catalog: Arc<Catalog>,
-    /// What the policy makes of its columns.
-    pub classes: Classification,
-    /// Whether rulings are applied or only recorded.
-    pub mode: Mode,
-    /// What may be done with masked columns.
-    pub rules: Rules,
-    /// What all connections of the login have asked of masked columns lately.
-    pub budget: Arc<Budget>,
-}
-
-impl Snapshot {
-    /// Applies a policy to a catalog, and to columns that were given masked values.
-    pub fn new(catalog: Arc<Catalog>, policy: &Policy, taints: &[Taint], budget: Arc<Budget>) -> Self {
-        let classes = policy.classify(&catalog, taints);
-        Self { catalog, classes, mode: policy.mode(), rules: policy.usage_rules().clone(), budget }
-    }
-
-    /// What is ruled on a statement that was read over this snapshot.
-    pub fn rule(&self, statement: &Statement) -> Ruled {
-        policy::rule(statement, &self.catalog, &self.classes, &self.rules)
-    }
 }
 
 /// What the shell is to do besides sending bytes.
@@ -177,69 +148,6 @@ impl Outbox {
         self.server.clear();
         self.events.clear();
         self.wants.clear();
-    }
-}
-
-/// A list of slices of the input or of a scratch arena.
-#[derive(Debug, Default)]
-pub struct Pieces {
-    pieces: Vec<Piece>,
-    scratch: Vec<u8>,
-}
-
-#[derive(Debug)]
-enum Piece {
-    Input(Range<usize>),
-    Scratch(Range<usize>),
-}
-
-impl Pieces {
-    /// Adds a slice of the input; a neighbour of the last piece joins it.
-    pub(crate) fn input(&mut self, range: Range<usize>) {
-        if let Some(Piece::Input(last)) = self.pieces.last_mut()
-            && last.end == range.start
-        {
-            last.end = range.end;
-        } else if !range.is_empty() {
-            self.pieces.push(Piece::Input(range));
-        }
-    }
-
-    /// Adds what `write` appends to the arena.
-    pub(crate) fn scratch<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        let start = self.scratch.len();
-        let result = write(&mut self.scratch);
-        let end = self.scratch.len();
-        if let Some(Piece::Scratch(last)) = self.pieces.last_mut() {
-            last.end = end;
-        } else if end > start {
-            self.pieces.push(Piece::Scratch(start..end));
-        }
-        result
-    }
-
-    /// The slices in order; `input` is the slice that was fed.
-    pub fn slices<'a>(&'a self, input: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-        self.pieces.iter().map(move |piece| match piece {
-            Piece::Input(range) => &input[range.clone()],
-            Piece::Scratch(range) => &self.scratch[range.clone()],
-        })
-    }
-
-    /// Whether nothing is to be sent.
-    pub fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
-    }
-
-    /// Bytes to be sent.
-    pub fn len(&self) -> usize {
-        self.pieces.iter().map(|(Piece::Input(range) | Piece::Scratch(range))| range.len()).sum()
-    }
-
-    /// Empties it; capacity stays.
-    pub fn clear(&mut self) {
-        self.pieces.clear();
-        self.scratch.clear();
     }
 }
 

@@ -17,8 +17,8 @@ use std::{
 
 use anyhow::Context;
 use mask_core::{
-    policy::{Budget, Policy, Taint},
-    session::{Login, Snapshot},
+    policy::{Budget, Policy, Snapshot, Taint},
+    session::Login,
 };
 use tokio::sync::watch;
 use tokio_postgres::NoTls;

@@ -9,8 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use mask_core::{
     catalog::{Catalog, Contents},
-    policy::Policy,
-    session::Snapshot,
+    policy::{Policy, Snapshot},
 };
 use serde::Serialize;
 use tokio::task::JoinHandle;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use mask_core::{
-    masking::{CellPlan, CellRule, Format, MaskKey, RowPlan, mask_row},
-    policy::{ColumnRule, DateUnit, FpeShape, Generalise, MaskKind},
+use mask_core::masking::{
+    CellPlan, CellRule, ColumnRule, DateUnit, Format, FpeShape, Generalise, MaskKey, MaskKind, RowPlan,
+    mask_row,
 };
 
 /// A type's OID.

@@ -8,7 +8,7 @@ use pg_query::{
 };
 
 use super::{
-    Made, Origins, Refusal,
+    Made, Masked, Origins, Refusal,
     facts::Name,
     names::{literal, qualified},
     overlay::Trigger,
@@ -16,7 +16,6 @@ use super::{
     statement::Reader,
     utility,
 };
-use crate::policy::Classification;
 
 impl Reader<'_> {
     pub(super) fn sets_path(&mut self, set: &protobuf::VariableSetStmt) {
@@ -168,7 +167,7 @@ impl Reader<'_> {
     }
 
     /// What this transaction has filled with masked values keeps its name until a snapshot knows it.
-    pub(super) fn moves_filled(&self, kind: &NodeEnum, classes: &Classification) -> Option<Refusal> {
+    pub(super) fn moves_filled(&self, kind: &NodeEnum, classes: &dyn Masked) -> Option<Refusal> {
         let relation = match kind {
             NodeEnum::RenameStmt(rename) => rename.relation.as_ref(),
             NodeEnum::AlterObjectSchemaStmt(moved) => moved.relation.as_ref(),

@@ -5,7 +5,9 @@ use std::{
     fmt::Write,
 };
 
-use super::{Env, Guesses, LineageError, Origins, Outputs, Overlay, Statement, WriteTarget, analyse};
+use super::{
+    Env, Guesses, LineageError, Masked as _, Origins, Outputs, Overlay, Statement, WriteTarget, analyse,
+};
 use crate::{
     catalog::{
         Catalog, Column, Constraint, ConstraintKind, Contents, Operand, Operator, Relation, RelationKind,

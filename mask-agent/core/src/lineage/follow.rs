@@ -10,7 +10,7 @@ use pg_query::{
 };
 
 use super::{
-    Channel, ColumnId, Env, Made, Origins, Overlay, Write,
+    Channel, ColumnId, Env, Made, Masked, Origins, Overlay, Write,
     facts::{Carried, Name},
     names,
     routine::{self, is_followed},
@@ -19,10 +19,7 @@ use super::{
     trace::{Put, Target, Tracer},
     utility::Followed,
 };
-use crate::{
-    catalog::{Relation, Routine},
-    policy::Classification,
-};
+use crate::catalog::{Relation, Routine};
 
 /// Triggers that fill what the next one reads; nobody writes longer chains.
 const TRIGGERS_DEEP_MAX: usize = 8;
@@ -38,7 +35,7 @@ pub(super) struct Follow {
 
 impl Reader<'_> {
     /// Reads what a definition will do later: what it puts where is remembered before it is there.
-    pub(super) fn follow(&mut self, kind: &NodeEnum, classes: &Classification) {
+    pub(super) fn follow(&mut self, kind: &NodeEnum, classes: &dyn Masked) {
         let mut overlay = self.tracer.env.overlay.clone();
         for made in &self.statement.made {
             overlay.learn(made);
@@ -89,7 +86,7 @@ impl Tracer<'_> {
 
     /// What a trigger on a relation without masked columns meets is in no statement of those who do not know it yet,
     /// whose errors and notices are therefore not scrubbed.
-    fn follow_trigger(&mut self, create: &protobuf::CreateTrigStmt, classes: &Classification) -> bool {
+    fn follow_trigger(&mut self, create: &protobuf::CreateTrigStmt, classes: &dyn Masked) -> bool {
         let relation = create.relation.clone().unwrap_or_default();
         let on = Name { schema: relation.schemaname.clone(), name: relation.relname.clone() };
         if !self.calls_nobody(create.when_clause.as_deref(), create.relation.as_ref()) {
@@ -134,7 +131,7 @@ impl Tracer<'_> {
     }
 
     /// Defaults may call functions of users that read no masked column.
-    fn follow_defaults(&mut self, kind: &NodeEnum, classes: &Classification) -> bool {
+    fn follow_defaults(&mut self, kind: &NodeEnum, classes: &dyn Masked) -> bool {
         let rows = self.graph.made(Vec::new());
         self.levels.push(Level { items: Vec::new(), rows });
         for default in defaults(kind) {
@@ -194,13 +191,13 @@ fn defaults(kind: &NodeEnum) -> Vec<&protobuf::Node> {
 }
 
 /// Whether a value tells anything of a masked column, or of what nobody knows.
-fn tells(origins: &Origins, classes: &Classification) -> bool {
+fn tells(origins: &Origins, classes: &dyn Masked) -> bool {
     let mut all = origins.columns.iter().chain(&origins.views).chain(&origins.implied);
     origins.untraceable.is_some() || all.any(|column| classes.is_masked(column.relation, column.number))
 }
 
 /// What triggers and defaults put where, whoever writes.
-pub(super) fn standing(env: &Env<'_>, classes: &Classification) -> Vec<Write> {
+pub(super) fn standing(env: &Env<'_>, classes: &dyn Masked) -> Vec<Write> {
     let with_code = env.catalog.relations().filter(|relation| relation.has_user_code);
     let mut all: Vec<Write> = with_code.flat_map(|relation| standing_of(relation, env, classes)).collect();
     for trigger in env.overlay.triggers() {
@@ -216,7 +213,7 @@ pub(super) fn standing(env: &Env<'_>, classes: &Classification) -> Vec<Write> {
 }
 
 /// What a relation's triggers and defaults put where.
-fn standing_of(relation: &Relation, env: &Env<'_>, classes: &Classification) -> Vec<Write> {
+fn standing_of(relation: &Relation, env: &Env<'_>, classes: &dyn Masked) -> Vec<Write> {
     let mut tracer = Tracer::new(env);
     let on = Name { schema: relation.schema.to_string(), name: relation.name.to_string() };
     for oid in &relation.triggers {
@@ -237,13 +234,13 @@ fn standing_of(relation: &Relation, env: &Env<'_>, classes: &Classification) -> 
     spread(tracer, classes)
 }
 
-fn spread(mut tracer: Tracer<'_>, classes: &Classification) -> Vec<Write> {
+fn spread(mut tracer: Tracer<'_>, classes: &dyn Masked) -> Vec<Write> {
     tracer.graph.spread(&|column| classes.is_masked(column.relation, column.number));
     writes(&tracer)
 }
 
 /// What triggers put where besides, because of what this transaction and the statement itself have made.
-pub(super) fn standing_more(env: &Env<'_>, made: &[Made], classes: &Classification) -> Vec<Write> {
+pub(super) fn standing_more(env: &Env<'_>, made: &[Made], classes: &dyn Masked) -> Vec<Write> {
     let nothing = Overlay::default();
     let before = standing(&Env { catalog: env.catalog, path: None, overlay: &nothing }, classes);
     let mut overlay = env.overlay.clone();

@@ -69,7 +69,7 @@ mod tree;
 /// Statements that are no query.
 mod utility;
 
-use crate::{catalog::Catalog, policy::Classification};
+use crate::catalog::Catalog;
 
 pub use given::{Executes, Extent, Given, Place, Shows, Value, is_watched};
 pub use graph::{Origins, Usage};
@@ -142,6 +142,18 @@ impl Untraceable {
             Self::UserRule => "a rule may run something else",
         }
     }
+}
+
+/// Which columns are masked: all that lineage has to know of a policy.
+pub trait Masked {
+    /// Whether a column is masked; number 0 is the whole row.
+    fn is_masked(&self, relation: u32, number: i16) -> bool;
+
+    /// Whether any column of the relation is masked.
+    fn is_sensitive(&self, relation: u32) -> bool;
+
+    /// Whether a masked column anywhere in the database has this name.
+    fn names_column(&self, name: &str) -> bool;
 }
 
 /// What a statement is read with.
@@ -359,7 +371,7 @@ const STACK_PER_BYTE: usize = 8 << 10;
 ///
 /// # Errors
 /// When the string cannot be read as the server would read it.
-pub fn analyse(sql: &str, env: &Env<'_>, classes: &Classification) -> Result<Vec<Statement>, LineageError> {
+pub fn analyse(sql: &str, env: &Env<'_>, classes: &dyn Masked) -> Result<Vec<Statement>, LineageError> {
     if sql.len() > SQL_BYTES_MAX {
         return Err(LineageError::TooLong);
     }
@@ -386,7 +398,7 @@ pub fn analyse(sql: &str, env: &Env<'_>, classes: &Classification) -> Result<Vec
 }
 
 /// What triggers and defaults put where, whoever writes.
-pub fn standing(catalog: &Catalog, classes: &Classification) -> Vec<Write> {
+pub fn standing(catalog: &Catalog, classes: &dyn Masked) -> Vec<Write> {
     let overlay = Overlay::default();
     follow::standing(&Env { catalog, path: None, overlay: &overlay }, classes)
 }

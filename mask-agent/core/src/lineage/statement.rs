@@ -6,8 +6,8 @@ use pg_query::{
 };
 
 use super::{
-    Channel, ColumnId, Effect, Env, Keeps, LineageError, Made, Origins, Output, Outputs, Predicate, Refusal,
-    Statement, Untraceable, Usage, Write, WriteTarget,
+    Channel, ColumnId, Effect, Env, Keeps, LineageError, Made, Masked, Origins, Output, Outputs, Predicate,
+    Refusal, Statement, Untraceable, Usage, Write, WriteTarget,
     copy::{copy_in, copy_out},
     dml::Probed,
     facts::Name,
@@ -20,13 +20,12 @@ use super::{
     trace::{Put, Query, Target, Tracer},
     tree, utility,
 };
-use crate::policy::Classification;
 
 /// Reads one statement.
 ///
 /// # Errors
 /// When its tree cannot be walked.
-pub(super) fn read(node: &Node, env: &Env<'_>, classes: &Classification) -> Result<Statement, LineageError> {
+pub(super) fn read(node: &Node, env: &Env<'_>, classes: &dyn Masked) -> Result<Statement, LineageError> {
     let mut reader = Reader {
         tracer: Tracer::new(env),
         views: Vec::new(),
@@ -105,7 +104,7 @@ enum Returned<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn query(&mut self, node: &Node, classes: &Classification) -> Result<Returned<'a>, LineageError> {
+    fn query(&mut self, node: &Node, classes: &dyn Masked) -> Result<Returned<'a>, LineageError> {
         let Some(kind) = node.node.as_ref() else { return Ok(Returned::Nothing) };
         Ok(match kind {
             NodeEnum::SelectStmt(select) => {
@@ -183,7 +182,7 @@ impl<'a> Reader<'a> {
         &mut self,
         create: &protobuf::CreateTableAsStmt,
         node: &Node,
-        classes: &Classification,
+        classes: &dyn Masked,
     ) -> Result<Returned<'a>, LineageError> {
         self.needs_literals = true;
         self.judged(node, classes)?;
@@ -220,7 +219,7 @@ impl<'a> Reader<'a> {
         &mut self,
         copy: &protobuf::CopyStmt,
         node: &Node,
-        classes: &Classification,
+        classes: &dyn Masked,
     ) -> Result<Returned<'a>, LineageError> {
         self.needs_literals = true;
         self.judged(node, classes)?;
@@ -280,7 +279,7 @@ impl<'a> Reader<'a> {
     fn explain(
         &mut self,
         explain: &protobuf::ExplainStmt,
-        classes: &Classification,
+        classes: &dyn Masked,
     ) -> Result<Returned<'a>, LineageError> {
         self.needs_literals = true;
         // A plan shows what is compared.
@@ -333,7 +332,7 @@ impl<'a> Reader<'a> {
         &mut self,
         kind: &NodeEnum,
         node: &Node,
-        classes: &Classification,
+        classes: &dyn Masked,
     ) -> Result<Returned<'a>, LineageError> {
         self.needs_literals = true;
         self.tracer.givens.keeps_text = true;
@@ -357,7 +356,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Lets the walk over the whole tree judge it.
-    fn judged(&mut self, node: &Node, classes: &Classification) -> Result<(), LineageError> {
+    fn judged(&mut self, node: &Node, classes: &dyn Masked) -> Result<(), LineageError> {
         let tree = serde_json::to_value(node).map_err(|error| LineageError::Syntax(error.to_string()))?;
         let facts = tree::facts(&tree);
         let judged = utility::judge(&facts, self.followed.is, self.tracer.env.catalog, classes);
@@ -376,7 +375,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn finish(mut self, returned: Returned<'a>, classes: &Classification) -> Statement {
+    fn finish(mut self, returned: Returned<'a>, classes: &dyn Masked) -> Statement {
         let sensitive = |column: ColumnId| classes.is_masked(column.relation, column.number);
         self.tracer.graph.spread(&sensitive);
         let Self { tracer, views, followed, mut statement, needs_literals } = self;

@@ -6,13 +6,10 @@
 use pg_query::NodeEnum;
 
 use super::{
-    Effect, Env, Refusal, functions,
+    Effect, Env, Masked, Refusal, functions,
     tree::{self, Facts},
 };
-use crate::{
-    catalog::{Catalog, RelationKind},
-    policy::Classification,
-};
+use crate::catalog::{Catalog, RelationKind};
 
 /// Whether what a definition will do later was read through, and moves no masked value unseen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,12 +29,7 @@ pub(super) struct Judged {
 }
 
 /// Judges one statement's node in its serialised form.
-pub(super) fn judge(
-    facts: &Facts,
-    followed: Followed,
-    catalog: &Catalog,
-    classes: &Classification,
-) -> Judged {
+pub(super) fn judge(facts: &Facts, followed: Followed, catalog: &Catalog, classes: &dyn Masked) -> Judged {
     let mut reads = Reads::default();
     for relation in &facts.relations {
         reads.relation(relation, catalog, classes);
@@ -112,7 +104,7 @@ struct Reads {
 }
 
 impl Reads {
-    fn relation(&mut self, name: &tree::Name, catalog: &Catalog, classes: &Classification) {
+    fn relation(&mut self, name: &tree::Name, catalog: &Catalog, classes: &dyn Masked) {
         let mut found = false;
         for relation in catalog.named(name.schema.as_deref(), &name.name) {
             found = true;
@@ -172,7 +164,7 @@ fn refusal(
     plain: bool,
     reads: &Reads,
     catalog: &Catalog,
-    classes: &Classification,
+    classes: &dyn Masked,
 ) -> Option<Refusal> {
     facts
         .commands
@@ -254,12 +246,7 @@ fn refusal_by_function(facts: &Facts, plain: bool) -> Option<Refusal> {
 }
 
 /// Columns are classified by their names, their relations' and their schemas'.
-fn refusal_by_name(
-    facts: &Facts,
-    reads: &Reads,
-    catalog: &Catalog,
-    classes: &Classification,
-) -> Option<Refusal> {
+fn refusal_by_name(facts: &Facts, reads: &Reads, catalog: &Catalog, classes: &dyn Masked) -> Option<Refusal> {
     let column = reads.sensitive || reads.unknown;
     let renames = column && facts.renamed.iter().any(|column| classes.names_column(column));
     let schema = facts.moved_schema.as_ref().is_some_and(|schema| {
@@ -276,7 +263,7 @@ fn refusal_by_name(
 }
 
 /// Expressions of a definition move values between columns; what a query puts is traced.
-fn refusal_by_flow(facts: &Facts, reads: &Reads, classes: &Classification) -> Option<Refusal> {
+fn refusal_by_flow(facts: &Facts, reads: &Reads, classes: &dyn Masked) -> Option<Refusal> {
     if !matches!(facts.command, "AlterTableStmt" | "CreateStmt") {
         return None;
     }

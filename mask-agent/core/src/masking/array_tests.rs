@@ -2,10 +2,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use crate::{
-    masking::{CellPlan, CellRule, Format, MaskKey, RowPlan, mask_row},
-    policy::{ColumnRule, MaskKind},
-};
+use crate::masking::{CellPlan, CellRule, ColumnRule, Format, MaskKey, MaskKind, RowPlan, mask_row};
 
 const VARCHAR_ARRAY: u32 = 1015;
 

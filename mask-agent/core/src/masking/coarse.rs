@@ -5,8 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use super::{CellPlan, Format, redact};
-use crate::policy::{DateUnit, Generalise};
+use super::{CellPlan, DateUnit, Format, Generalise, redact};
 
 /// From 0000-03-01 of the proleptic Gregorian calendar to 2000-01-01.
 const DAYS_TO_2000: i64 = 730_425;

@@ -11,8 +11,7 @@
 
 use std::ops::Range;
 
-use super::{CopyMasker, CopyPlan, MaskError, MaskKey, RowPlan, mask_row};
-use crate::session::Pieces;
+use super::{CopyMasker, CopyPlan, MaskError, MaskKey, Pieces, RowPlan, mask_row};
 
 /// Bytes for the client: every cell masked, or let pass by a ruling.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    CellPlan, Format, MaskKey, array,
+    CellPlan, ColumnRule, Format, FpeShape, Generalise, MaskKey, MaskKind, array,
     coarse::{self, CoarseType},
     number::{self, NumberMask, NumberType},
     redact::{self, Width},
@@ -12,7 +12,6 @@ use super::{
     style::Styled,
     token,
 };
-use crate::policy::{ColumnRule, FpeShape, Generalise, MaskKind};
 
 /// Bytes of a hash that are shown, as hexadecimal digits: 128 bits do not collide.
 const HASH_BYTES: usize = 16;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::masking::{CellRule, KeyRing, RowPlan, mask_row, shape::remainder_97, unmask_token};
+use crate::masking::{CellRule, DateUnit, KeyRing, RowPlan, mask_row, shape::remainder_97, unmask_token};
 
 const TEXT: u32 = 25;
 const NAME: u32 = 19;
@@ -237,7 +237,7 @@ fn bytes_and_uuids_have_tokens_of_their_type_in_both_formats() {
 
 #[test]
 fn generalised_text_is_redacted() {
-    let how = Generalise { date: crate::policy::DateUnit::Year, bucket: 10, prefix4: 24, prefix6: 64 };
+    let how = Generalise { date: DateUnit::Year, bucket: 10, prefix4: 24, prefix6: 64 };
     let kind = MaskKind::Generalise(how);
     assert_eq!(text(&kind, TEXT, -1, "1957-06-05"), "***");
     assert_eq!(text(&kind, 1082, -1, "1957-06-05"), "1957-01-01");

@@ -25,12 +25,16 @@ mod keys;
 mod kind;
 /// Numbers of any type.
 mod number;
+/// Slices of what was read and of what was written.
+mod pieces;
 /// What masks have made, recognised.
 mod recognise;
 /// A type's constant, in text and in binary.
 mod redact;
 /// The walk over a row.
 mod row;
+/// What happens to a column.
+mod rule;
 /// Text that keeps its shape.
 mod shape;
 /// Constants of types whose text depends on a setting.
@@ -38,12 +42,14 @@ mod style;
 /// Tokens, and their way back.
 mod token;
 
-use crate::{catalog::TypeShape, policy::ColumnRule};
+use crate::catalog::TypeShape;
 
 pub use copy::{CopyFormat, CopyMasker, CopyPlan, ForceQuote};
 pub use keys::{KeyRing, MaskKey};
+pub use pieces::Pieces;
 pub use recognise::{Placeholder, TextForm, placeholder, written_back};
 pub use row::mask_row;
+pub use rule::{CellRule, ColumnRule, DateUnit, FpeShape, Generalise, MaskKind};
 pub use token::{TOKEN_PREFIX, turn_back, unmask_token};
 
 /// How a value stands on the wire.
@@ -53,17 +59,6 @@ pub enum Format {
     Binary,
     /// The type's text form.
     Text,
-}
-
-/// What happens to the cells of a column.
-#[derive(Clone, Debug)]
-pub enum CellRule {
-    /// They stay.
-    Clear,
-    /// They are values of a classified column.
-    Mask(ColumnRule),
-    /// They are derived or of unknown origin: the type's constant.
-    Redact,
 }
 
 /// One column of a row plan.

@@ -1,7 +1,6 @@
 //! Numbers, whichever their type and format: read, masked, and written as they came.
 
-use super::{CellPlan, Format, MaskKey, ff1::DIGITS_MAX, redact, shape};
-use crate::policy::FpeShape;
+use super::{CellPlan, Format, FpeShape, MaskKey, ff1::DIGITS_MAX, redact, shape};
 
 /// Tries for digits that are a number of the type; the worst case, `int4` of ten digits, ends one in nine.
 const WALK_MAX: usize = 256;

@@ -7,8 +7,8 @@
 //! Not recognised, because a value may look the same: hashes (so do MD5 sums), other values that keep their shape,
 //! UUIDs, numbers, dates, a pattern without letters (`000-00-0000`), and constants of types other than text.
 
-use super::{CellPlan, CellRule, Format, array, redact, shape, token};
-use crate::{catalog::TypeShape, policy::MaskKind};
+use super::{CellPlan, CellRule, Format, MaskKind, array, redact, shape, token};
+use crate::catalog::TypeShape;
 
 /// Fewer of these are part of ordinary text.
 const STARS_MIN: usize = 3;

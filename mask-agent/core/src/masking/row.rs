@@ -1,7 +1,8 @@
 //! The walk over a row.
 
-use super::{CellPlan, CellRule, MaskError, MaskKey, RowPlan, kind::ValueMask, redact, style::Styled};
-use crate::policy::MaskKind;
+use super::{
+    CellPlan, CellRule, MaskError, MaskKey, MaskKind, RowPlan, kind::ValueMask, redact, style::Styled,
+};
 
 /// What is done to one cell, worked out before the first row.
 #[derive(Debug)]

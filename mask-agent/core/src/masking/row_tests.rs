@@ -3,8 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     catalog::TypeShape,
-    masking::{Format, redact::TEXT},
-    policy::ColumnRule,
+    masking::{ColumnRule, Format, redact::TEXT},
 };
 
 const KEY: [u8; 32] = [7; 32];

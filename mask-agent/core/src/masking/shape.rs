@@ -4,8 +4,7 @@
 //! Equal values stay equal and different ones different. Where fewer than six digits may change, nothing is shown:
 //! a million candidates are the least that NIST allows.
 
-use super::{MaskKey, ff1::DIGITS_MAX, redact::Width, token};
-use crate::policy::FpeShape;
+use super::{FpeShape, MaskKey, ff1::DIGITS_MAX, redact::Width, token};
 
 /// Where masked addresses end: RFC 2606 keeps `.invalid` from ever being delivered to.
 pub(super) const MAIL_END: &str = "@masked.invalid";

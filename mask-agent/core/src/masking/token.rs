@@ -5,8 +5,7 @@
 //! mskt_ + base32(version of the key, AES-SIV(value))     28 characters at least; can be turned back
 //! ```
 
-use super::{Format, KeyRing, MaskKey, TextForm, array, kind::contains, redact::Width};
-use crate::policy::{ColumnRule, MaskKind};
+use super::{ColumnRule, Format, KeyRing, MaskKey, MaskKind, TextForm, array, kind::contains, redact::Width};
 
 /// How every token begins.
 pub const TOKEN_PREFIX: &str = "mskt_";

@@ -5,10 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{AllowList, ColumnRule, MaskKind, Policy, Taint};
+use super::{AllowList, Policy, Taint};
 use crate::{
     catalog::{Catalog, ConstraintKind, Relation, Symbol},
-    lineage::ColumnId,
+    lineage::{ColumnId, Masked},
+    masking::{ColumnRule, MaskKind},
 };
 
 /// Relations of the server that hold values of others, or credentials.
@@ -59,21 +60,6 @@ impl Classification {
         self.columns.get(&(relation, number))
     }
 
-    /// Whether a column is masked; number 0 is the whole row.
-    pub fn is_masked(&self, relation: u32, number: i16) -> bool {
-        if number == 0 { self.is_sensitive(relation) } else { self.column(relation, number).is_some() }
-    }
-
-    /// Whether any column of the relation is masked.
-    pub fn is_sensitive(&self, relation: u32) -> bool {
-        self.relations.contains(&relation)
-    }
-
-    /// Whether a masked column anywhere in the database has this name.
-    pub fn names_column(&self, name: &str) -> bool {
-        self.names.contains(name)
-    }
-
     /// Those of the columns that are masked, each once; of a whole row, those of its columns that are.
     pub fn masked_parts(
         &self,
@@ -104,6 +90,20 @@ impl Classification {
         if !self.names.contains(name) {
             self.names.insert(name.to_owned());
         }
+    }
+}
+
+impl Masked for Classification {
+    fn is_masked(&self, relation: u32, number: i16) -> bool {
+        if number == 0 { self.is_sensitive(relation) } else { self.column(relation, number).is_some() }
+    }
+
+    fn is_sensitive(&self, relation: u32) -> bool {
+        self.relations.contains(&relation)
+    }
+
+    fn names_column(&self, name: &str) -> bool {
+        self.names.contains(name)
     }
 }
 

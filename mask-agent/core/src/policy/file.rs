@@ -8,11 +8,12 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, de::Visitor};
 
 use super::{
-    AllowList, ColumnPattern, ColumnRule, MaskKind, Mode, Policy, Selection,
+    AllowList, ColumnPattern, Mode, Policy, Selection,
     mask::RawMask,
     rules::{RawLimits, RawRules, RawStatements},
     selection::{RawSubjects, RawTarget},
 };
+use crate::masking::{ColumnRule, MaskKind};
 
 /// The only version there is.
 const VERSION: u64 = 1;

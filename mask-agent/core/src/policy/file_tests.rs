@@ -1,8 +1,9 @@
 use super::*;
 use crate::{
     lineage::Usage,
+    masking::{DateUnit, FpeShape, Generalise},
     policy::{
-        DateUnit, FpeShape, Generalise, Rules,
+        Rules,
         rules::{Admission, Derived, Use, Written},
     },
 };

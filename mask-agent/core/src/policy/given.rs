@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{ColumnRule, MaskKind, column_name, ruling::Judge};
+use super::{column_name, ruling::Judge};
 use crate::{
     lineage::{ColumnId, Extent, Given, Origins, Place, Refusal, Statement, Value, WriteTarget},
-    masking::{Format, Placeholder, TextForm, written_back},
+    masking::{ColumnRule, Format, MaskKind, Placeholder, TextForm, written_back},
 };
 
 /// A constant that is turned back, if it is a token.

@@ -7,7 +7,7 @@ use serde::{
     de::{Error as _, MapAccess, Unexpected, Visitor},
 };
 
-use super::{DateUnit, FpeShape, Generalise, MaskKind};
+use crate::masking::{DateUnit, FpeShape, Generalise, MaskKind};
 
 /// A mask: `hash`, `null`, `pattern`, `redact`, `token`, `generalise`, or a map with its parameters.
 pub(super) struct RawMask(pub(super) MaskKind);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Classification, ColumnRule,
+    Classification,
     denial::Denial,
     given::{CopyIn, GivenRuling},
     rules::{Budgeted, Rules},
@@ -11,10 +11,10 @@ use super::{
 use crate::{
     catalog::Catalog,
     lineage::{
-        self, ColumnId, CopyOut, Executes, Keeps, Origins, Output, Outputs, Statement, Usage, Write,
-        WriteTarget,
+        self, ColumnId, CopyOut, Executes, Keeps, Masked as _, Origins, Output, Outputs, Statement, Usage,
+        Write, WriteTarget,
     },
-    masking::CellRule,
+    masking::{CellRule, ColumnRule},
 };
 
 /// What happens to one output column, and why.

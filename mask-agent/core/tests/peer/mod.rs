@@ -9,9 +9,9 @@ use mask_core::{
     audit::Event,
     catalog::{Catalog, Column, Contents, Relation, RelationKind},
     masking::MaskKey,
-    policy::Policy,
+    policy::{Policy, Snapshot},
     protocol::postgres::{PostgresSession, Settings},
-    session::{Input, Outbox, PasswordProof, Session, SessionError, Snapshot, Want},
+    session::{Input, Outbox, PasswordProof, Session, SessionError, Want},
 };
 
 /// What the email column holds: it must never reach the client.

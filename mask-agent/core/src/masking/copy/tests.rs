@@ -106,9 +106,9 @@ fn what_rows_of_binary_are_not_known_to_hold_is_refused() {
 #[test]
 fn csv_quotes_the_end_mark_where_it_stands_alone() {
     let rule = |placeholder: &str| {
-        CellRule::Mask(crate::policy::ColumnRule {
+        CellRule::Mask(crate::masking::ColumnRule {
             rule: "email".into(),
-            mask: std::sync::Arc::new(crate::policy::MaskKind::Redact {
+            mask: std::sync::Arc::new(crate::masking::MaskKind::Redact {
                 placeholder: Some(placeholder.into()),
             }),
         })

@@ -14,8 +14,8 @@ use super::{
 use crate::{
     audit::{Alert, Event},
     lineage::{ColumnId, Keeps},
-    policy::{self, Budgeted, Charge, Denial},
-    session::{Outbox, Snapshot},
+    policy::{self, Budgeted, Charge, Denial, Snapshot},
+    session::Outbox,
 };
 
 impl PostgresSession {

@@ -16,8 +16,8 @@ use crate::{
     explain,
     lineage::{self, CopyOut, Refusal},
     masking::{CellPlan, CellRule, CopyFormat, CopyMasker, CopyPlan, ForceQuote, Format, MaskError},
-    policy::{ColumnRuling, Rows, Ruled},
-    session::{Outbox, SessionError, Snapshot},
+    policy::{ColumnRuling, Rows, Ruled, Snapshot},
+    session::{Outbox, SessionError},
 };
 
 /// The COPY whose rows are arriving.

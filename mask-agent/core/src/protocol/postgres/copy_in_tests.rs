@@ -1,10 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::{
-    masking::TextForm,
-    policy::{ColumnRule, MaskKind},
-};
+use crate::masking::{ColumnRule, MaskKind, TextForm};
 
 fn scan(options: &[(&str, &str)]) -> CopyInScan {
     let rule = ColumnRule { rule: "email".into(), mask: Arc::new(MaskKind::Hash) };

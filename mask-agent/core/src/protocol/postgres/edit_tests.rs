@@ -1,8 +1,5 @@
 use super::*;
-use crate::{
-    masking::TextForm,
-    policy::{ColumnRule, MaskKind},
-};
+use crate::masking::{ColumnRule, MaskKind, TextForm};
 
 #[test]
 fn a_token_is_seen_wherever_it_stands() {

@@ -8,8 +8,7 @@ use super::error::{Fault, REFUSED};
 use crate::{
     catalog::TypeShape,
     lineage::{self, Doubt},
-    masking::{CellPlan, CellRule},
-    policy::MaskKind,
+    masking::{CellPlan, CellRule, MaskKind},
 };
 
 /// Encodings whose second byte may be an ASCII character: masks and the lexer would read them wrong.

@@ -10,10 +10,9 @@ use crate::{
     audit::MaskedColumn,
     catalog::{FIRST_USER_OID, RelationKind},
     explain,
-    lineage::{ColumnId, Shows},
+    lineage::{ColumnId, Masked as _, Shows},
     masking::{CellPlan, CellRule, Format, RowPlan},
-    policy::{ColumnRuling, Rows},
-    session::Snapshot,
+    policy::{ColumnRuling, Rows, Snapshot},
 };
 
 /// Descriptions and plans kept per connection; more would be compared longer than they take to make.

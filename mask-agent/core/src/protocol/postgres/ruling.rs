@@ -15,8 +15,8 @@ use crate::{
     audit::Event,
     explain,
     lineage::{self, Effect, Untraceable},
-    policy::{self, Denial, Taint},
-    session::{Freshness, Outbox, Snapshot, Want},
+    policy::{self, Denial, Snapshot, Taint},
+    session::{Freshness, Outbox, Want},
 };
 
 /// Decisions kept per connection; an agent repeats a few dozen statements.

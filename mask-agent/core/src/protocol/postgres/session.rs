@@ -23,8 +23,8 @@ use super::{
 use crate::{
     lineage::Overlay,
     masking::KeyRing,
-    policy::{Budgeted, Mode, Taint},
-    session::{Freshness, Input, Login, Outbox, PasswordProof, Session, SessionError, Snapshot, Want},
+    policy::{Budgeted, Mode, Snapshot, Taint},
+    session::{Freshness, Input, Login, Outbox, PasswordProof, Session, SessionError, Want},
 };
 
 /// How long the shell is given to bring a snapshot before it is asked again.

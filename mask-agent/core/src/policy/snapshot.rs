@@ -1,0 +1,33 @@
+//! What a session judges by.
+
+use std::sync::Arc;
+
+use super::{Budget, Classification, Mode, Policy, Ruled, Rules, Taint, rule};
+use crate::{catalog::Catalog, lineage::Statement};
+
+/// A catalog and what the policy classifies in it.
+pub struct Snapshot {
+    /// The database as the server describes it.
+    pub catalog: Arc<Catalog>,
+    /// What the policy makes of its columns.
+    pub classes: Classification,
+    /// Whether rulings are applied or only recorded.
+    pub mode: Mode,
+    /// What may be done with masked columns.
+    pub rules: Rules,
+    /// What all connections of the login have asked of masked columns lately.
+    pub budget: Arc<Budget>,
+}
+
+impl Snapshot {
+    /// Applies a policy to a catalog, and to columns that were given masked values.
+    pub fn new(catalog: Arc<Catalog>, policy: &Policy, taints: &[Taint], budget: Arc<Budget>) -> Self {
+        let classes = policy.classify(&catalog, taints);
+        Self { catalog, classes, mode: policy.mode(), rules: policy.usage_rules().clone(), budget }
+    }
+
+    /// What is ruled on a statement that was read over this snapshot.
+    pub fn rule(&self, statement: &Statement) -> Ruled {
+        rule(statement, &self.catalog, &self.classes, &self.rules)
+    }
+}
