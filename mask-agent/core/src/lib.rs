@@ -3,7 +3,7 @@
 //! Modules stand in the order a query meets them: bytes come in through [`session`] and [`protocol`], a
 //! statement is traced by [`lineage`] over the [`catalog`], ruled on by [`policy`], its rows pass [`masking`],
 //! and what happened is told to [`audit`]; [`explain`] tells what would.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 /// The seam between the shell, which moves bytes, and a database protocol, which decides.
 pub mod session;

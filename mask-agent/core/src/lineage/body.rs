@@ -15,6 +15,7 @@ use super::{
     Untraceable,
     graph::{NodeId, Usage},
     names::{strings, text},
+    parse,
     plpgsql::{self, Piece},
     scope::{Columns, Item, Level},
     trace::{Query, Tracer},
@@ -244,8 +245,8 @@ impl<'a> Tracer<'a> {
         let statements = if let Some(body) = created.sql_body.as_deref() {
             vec![body.clone()]
         } else {
-            let parsed = pg_query::parse(&body_text(&created)?, 0).ok()?;
-            parsed.protobuf.stmts.into_iter().filter_map(|raw| raw.stmt).map(|stmt| *stmt).collect()
+            let statements = parse::statements(&body_text(&created)?).ok()?;
+            statements.into_iter().filter_map(|raw| raw.stmt).map(|stmt| *stmt).collect()
         };
         let variables = Variables {
             function: routine.name.clone(),
@@ -551,8 +552,8 @@ impl<'a> Tracer<'a> {
     }
 
     fn parsed_query(&mut self, sql: &str) -> Option<Query<'a>> {
-        let parsed = pg_query::parse(sql, 0).ok()?;
-        let statement = parsed.protobuf.stmts.first()?.stmt.as_deref()?;
+        let statements = parse::statements(sql).ok()?;
+        let statement = statements.first()?.stmt.as_deref()?;
         Some(self.body_statement(statement))
     }
 }
@@ -571,8 +572,8 @@ pub(super) fn readable(body: &str) -> Option<plpgsql::Body> {
 
 /// The statement that makes a function.
 pub(super) fn created(definition: &str) -> Option<CreateFunctionStmt> {
-    let parsed = pg_query::parse(definition, 0).ok()?;
-    let statement = parsed.protobuf.stmts.into_iter().next()?.stmt?.node?;
+    let statements = parse::statements(definition).ok()?;
+    let statement = statements.into_iter().next()?.stmt?.node?;
     match statement {
         NodeEnum::CreateFunctionStmt(created) => Some(*created),
         _ => None,

@@ -46,6 +46,8 @@ mod node;
 mod operator;
 /// Definitions that are not committed yet.
 mod overlay;
+/// The parser.
+mod parse;
 /// Bodies in PL/pgSQL, piece by piece.
 mod plpgsql;
 /// Rules, and views that are written through.
@@ -376,11 +378,11 @@ pub fn analyse(sql: &str, env: &Env<'_>, classes: &dyn Masked) -> Result<Vec<Sta
         return Err(LineageError::TooLong);
     }
     stacker::maybe_grow(sql.len().saturating_mul(STACK_PER_BYTE).min(STACK_BYTES), STACK_BYTES, || {
-        let parsed = pg_query::parse(sql, 0).map_err(LineageError::from)?;
+        let parsed = parse::statements(sql)?;
         let mut overlay = env.overlay.clone();
         let mut path = env.path.clone();
-        let mut statements = Vec::with_capacity(parsed.protobuf.stmts.len());
-        for raw in &parsed.protobuf.stmts {
+        let mut statements = Vec::with_capacity(parsed.len());
+        for raw in &parsed {
             let Some(node) = raw.stmt.as_deref() else { continue };
             let env = Env { catalog: env.catalog, path: path.clone(), overlay: &overlay };
             let statement = statement::read(node, &env, classes)?;

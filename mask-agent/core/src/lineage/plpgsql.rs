@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pg_query::{NodeEnum, protobuf::SelectStmt};
 
-use super::{SQL_BYTES_MAX, STACK_BYTES, STACK_PER_BYTE};
+use super::{SQL_BYTES_MAX, STACK_BYTES, STACK_PER_BYTE, parse};
 use tokens::{Span, Tokens};
 
 /// What a body does, piece by piece, in no particular order of execution.
@@ -262,7 +262,7 @@ fn statement(sql: &str) -> Option<()> {
 }
 
 fn single(sql: &str) -> Option<NodeEnum> {
-    let mut parsed = pg_query::parse(sql, 0).ok()?.protobuf.stmts;
+    let mut parsed = parse::statements(sql).ok()?;
     let only = parsed.pop()?;
     if !parsed.is_empty() {
         return None;

@@ -11,6 +11,7 @@ use pg_query::{
 use super::{
     ColumnId,
     graph::NodeId,
+    parse,
     scope::{Columns, Item, Level, VIEW_DEPTH_MAX},
     trace::Tracer,
 };
@@ -156,8 +157,7 @@ impl<'a> Tracer<'a> {
 
 /// The statement that makes a rule; none where it could not be read.
 fn created(text: &str) -> Option<RuleStmt> {
-    let parsed = pg_query::parse(text, 0).ok()?;
-    match parsed.protobuf.stmts.into_iter().next()?.stmt?.node? {
+    match parse::statements(text).ok()?.into_iter().next()?.stmt?.node? {
         NodeEnum::RuleStmt(rule) => Some(*rule),
         _ => None,
     }

@@ -13,6 +13,7 @@ use super::{
     body::{body_text, created, readable},
     functions, names,
     node::{named, strings, text},
+    parse,
     plpgsql::Piece,
 };
 use crate::catalog::{Routine, RoutineKind, Volatility};
@@ -32,14 +33,14 @@ pub(super) fn is_followed(routine: &Routine) -> bool {
         }
         let text = body_text(&created)?;
         if routine.language == "sql" {
-            let statements = pg_query::parse(&text, 0).ok()?.protobuf.stmts;
+            let statements = parse::statements(&text).ok()?;
             return Some(statements.iter().filter_map(|raw| raw.stmt.as_deref()).all(is_read_through));
         }
         let body = readable(&text)?;
         Some(body.pieces.iter().all(|piece| match piece {
             Piece::Dynamic => false,
-            Piece::Query { sql, .. } => pg_query::parse(sql, 0).is_ok_and(|parsed| {
-                parsed.protobuf.stmts.iter().filter_map(|raw| raw.stmt.as_deref()).all(is_read_through)
+            Piece::Query { sql, .. } => parse::statements(sql).is_ok_and(|statements| {
+                statements.iter().filter_map(|raw| raw.stmt.as_deref()).all(is_read_through)
             }),
             Piece::Assign { .. } | Piece::Loop(_) | Piece::Raise(_) | Piece::Return(_) | Piece::Value(_) => {
                 true

@@ -16,6 +16,7 @@ use super::{
     graph::{Graph, Meeting, NodeId, Usage},
     guesses::Guesses,
     names::{output_name, strings, text},
+    parse,
     scope::{Columns, Item, Level},
 };
 
@@ -76,7 +77,7 @@ impl<'a> Tracer<'a> {
     pub(super) fn new(env: &'a Env<'a>) -> Self {
         Self {
             env,
-            graph: Graph::default(),
+            graph: Graph::new(),
             path: env.path.clone(),
             levels: Vec::new(),
             common: Vec::new(),
@@ -96,8 +97,8 @@ impl<'a> Tracer<'a> {
 
     /// A query that stands elsewhere, such as a view's: nothing around it is in scope.
     pub(super) fn foreign_query(&mut self, sql: &str) -> Option<Query<'a>> {
-        let parsed = pg_query::parse(sql, 0).ok()?;
-        let statement = parsed.protobuf.stmts.first()?.stmt.as_ref()?.node.as_ref()?;
+        let statements = parse::statements(sql).ok()?;
+        let statement = statements.first()?.stmt.as_ref()?.node.as_ref()?;
         let NodeEnum::SelectStmt(select) = statement else { return None };
         // The definition was written with an empty search path.
         let path = self.path.replace(Vec::new());
