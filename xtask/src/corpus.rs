@@ -28,7 +28,7 @@ pub(crate) struct Options {
     report: Option<PathBuf>,
     /// Writes what differs at present to the list of known faults, for a review of its diff; what is new there wants a
     /// reason.
-    #[arg(long, conflicts_with_all = ["only", "policy", "direct"])]
+    #[arg(long, conflicts_with = "direct")]
     write_known: bool,
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         std::fs::write(file, text)?;
     }
     if options.write_known {
-        std::fs::write(known_file(), known.updated(&faults, major))?;
+        std::fs::write(known_file(), known.updated(&faults, major, |policy, case| report.ran(policy, case)))?;
         return Ok(());
     }
     let difference = known.compare(&faults, major, |policy, case| report.ran(policy, case));
