@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use mask_tests::{
     catch_interrupts, check_interrupt,
-    corpus::{Policy, Report, Stand, known_file, load},
+    corpus::{Known, Policy, Report, Stand, known_file, load},
 };
 
 #[derive(Args)]
@@ -26,8 +26,9 @@ pub(crate) struct Options {
     /// Where the tables go, in Markdown, besides being printed.
     #[arg(long)]
     report: Option<PathBuf>,
-    /// Writes what differs at present to the list of known faults, for a review of its diff.
-    #[arg(long, conflicts_with_all = ["only", "policy", "direct", "major"])]
+    /// Writes what differs at present to the list of known faults, for a review of its diff; what is new there wants a
+    /// reason.
+    #[arg(long, conflicts_with = "direct")]
     write_known: bool,
 }
 
@@ -54,19 +55,21 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         check_interrupt()?;
         report.add(if options.direct { stand.prove(case) } else { stand.run(case) });
     }
-    println!("{}\n{}", report.fault_list(), report.tables());
+    let (faults, major) = (report.keys(), stand.major());
+    let known = Known::load()?;
+    let text = format!("{}\n{}", report.tables(), known.reasons(&faults, major));
+    println!("{}\n{text}", report.fault_list());
     if let Some(file) = &options.report {
-        std::fs::write(file, report.tables())?;
+        std::fs::write(file, text)?;
     }
-    let faults = report.keys();
     if options.write_known {
-        let lines: Vec<_> = faults.iter().map(|key| format!("- '{key}'\n")).collect();
-        let head = "# Faults of the corpus that are known: policy, kind, case, forms. Written by `cargo xtask corpus --write-known`.\n";
-        let lines = if lines.is_empty() { "[]\n".to_owned() } else { lines.concat() };
-        std::fs::write(known_file(), head.to_owned() + &lines)?;
+        std::fs::write(known_file(), known.updated(&faults, major, |policy, case| report.ran(policy, case)))?;
+        return Ok(());
     }
-    if !faults.is_empty() {
-        bail!("{} faults", faults.len());
+    let difference = known.compare(&faults, major, |policy, case| report.ran(policy, case));
+    if !difference.is_empty() {
+        bail!("{difference:#?}");
     }
+    println!("{} lines differ, each for a reason that is known", faults.len());
     Ok(())
 }

@@ -69,6 +69,7 @@ fn plain(answer: &[Message], oid_max: u32) -> Vec<Message> {
         let mut body = body.clone();
         match kind {
             b'A' => body[..4].fill(0),
+            b'E' | b'N' => forget_temporary_schemas(&mut body),
             b'T' => forget_new_oids(&mut body, oid_max),
             _ => {}
         }
@@ -90,6 +91,19 @@ fn forget_new_oids(body: &mut [u8], oid_max: u32) {
             }
         }
         at = field + 18;
+    }
+}
+
+/// Blanks the number of a temporary schema, which each connection has its own of.
+fn forget_temporary_schemas(body: &mut [u8]) {
+    const NAME: &[u8] = b"pg_temp_";
+    let mut at = 0;
+    while let Some(found) = body[at..].windows(NAME.len()).position(|word| word == NAME) {
+        at += found + NAME.len();
+        while let Some(digit) = body.get_mut(at).filter(|letter| letter.is_ascii_digit()) {
+            *digit = b'_';
+            at += 1;
+        }
     }
 }
 

@@ -8,14 +8,12 @@ mod canary;
 mod client;
 mod form;
 mod judge;
+mod known;
 mod report;
 mod run;
 mod stand;
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -23,6 +21,7 @@ use serde::Deserialize;
 pub use canary::{Canaries, Finding};
 pub use client::{Client, Door};
 pub use form::Form;
+pub use known::{Difference, Known};
 pub use report::Report;
 pub use run::{Fault, FaultKind, Outcome, Runner};
 pub use stand::{Servers, Stand};
@@ -244,11 +243,6 @@ pub fn load() -> Result<Vec<Case>> {
 /// The file of faults that are known.
 pub fn known_file() -> PathBuf {
     folder().join("known.yaml")
-}
-
-/// Verdicts that differ and twins that change at present, as [`Report::keys`] has them.
-pub fn known() -> Result<BTreeSet<String>> {
-    Ok(serde_norway::from_str(&std::fs::read_to_string(known_file())?)?)
 }
 
 fn load_file(path: &Path) -> Result<Vec<Case>> {

@@ -57,6 +57,14 @@ impl Report {
         self.by_case().into_iter().map(key).collect()
     }
 
+    /// Whether a case was run under a policy.
+    pub fn ran(&self, policy: &str, case: &str) -> bool {
+        let is_it = |outcome: &Outcome| {
+            outcome.case == case && outcome.policy.is_some_and(|run| run.name() == policy)
+        };
+        self.outcomes.iter().any(is_it)
+    }
+
     /// The tables, in Markdown.
     pub fn tables(&self) -> String {
         let mut text = String::new();

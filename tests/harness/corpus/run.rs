@@ -55,6 +55,8 @@ pub struct Fault {
 /// What came of a case in a form.
 #[derive(Debug)]
 pub struct Outcome {
+    /// The case.
+    pub case: String,
     /// The file.
     pub theme: String,
     /// The form.
@@ -125,6 +127,11 @@ impl Runner {
             extensions,
             oid_max,
         })
+    }
+
+    /// The server's major version.
+    pub fn major(&self) -> u32 {
+        self.major
     }
 
     /// The forms a case is run in.
@@ -283,6 +290,7 @@ fn talk(target: &mut Target, case: &Case, form: Form, steps: &[Step]) -> Result<
 
 fn outcome(case: &Case, form: Form, policy: Option<Policy>) -> Outcome {
     Outcome {
+        case: case.id.clone(),
         theme: case.theme.clone(),
         form,
         policy,

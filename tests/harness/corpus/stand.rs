@@ -55,6 +55,11 @@ impl Stand {
         Ok(Self { runner: Runner::new(servers.port, &servers.doors)?, _servers: servers })
     }
 
+    /// The server's major version.
+    pub fn major(&self) -> u32 {
+        self.runner.major()
+    }
+
     /// Tries a case without agents.
     pub fn prove(&mut self, case: &Case) -> Vec<Outcome> {
         self.runner.prove(case).unwrap_or_else(|error| vec![Outcome::broken(case, &error)])

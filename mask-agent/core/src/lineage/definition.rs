@@ -39,27 +39,7 @@ impl Reader<'_> {
     /// What the rest of the transaction may find changed.
     pub(super) fn made_by(&mut self, kind: &NodeEnum) {
         let made = match kind {
-            NodeEnum::CreateStmt(create) => {
-                let plain = create.inh_relations.is_empty() && create.of_typename.is_none();
-                let mut columns = Vec::new();
-                for element in &create.table_elts {
-                    match element.node.as_ref() {
-                        Some(NodeEnum::ColumnDef(column)) => {
-                            columns.push((column.colname.clone(), Origins::constant()));
-                        }
-                        Some(NodeEnum::Constraint(_)) => {}
-                        _ => {
-                            let name = create.relation.as_ref().map(|name| name.relname.clone());
-                            self.child(&name.unwrap_or_default(), &create.inh_relations);
-                            self.unknown(create.relation.as_ref());
-                            return;
-                        }
-                    }
-                }
-                let name = create.relation.as_ref().map(|name| name.relname.clone()).unwrap_or_default();
-                self.child(&name, &create.inh_relations);
-                if plain { Made::Relation { name, columns } } else { Made::Unknown(name) }
-            }
+            NodeEnum::CreateStmt(create) => return self.created(create),
             NodeEnum::ViewStmt(view) => {
                 let query = self.tracer.any_query(view.query.as_deref());
                 let relation = view
@@ -71,7 +51,7 @@ impl Reader<'_> {
                 self.tracer.make(&relation, &view.aliases, &query);
                 // A view keeps nothing; only what it shows matters, and that while nobody else knows it.
                 self.views = self.tracer.puts.split_off(before);
-                self.statement.made.push(Made::View(relation.name.clone()));
+                self.reads_later(view.view.as_ref());
                 Made::Relation { name: relation.name, columns: Vec::new() }
             }
             NodeEnum::CreateSchemaStmt(create) => {
@@ -83,25 +63,7 @@ impl Reader<'_> {
             NodeEnum::DropStmt(drop) => return self.dropped(drop),
             NodeEnum::DropOwnedStmt(_) => Made::Dropped(None),
             NodeEnum::AlterTableStmt(alter) => return self.altered(alter),
-            NodeEnum::RenameStmt(rename) => {
-                self.unknown(rename.relation.as_ref());
-                if rename.relation.is_none()
-                    || !matches!(
-                        rename.rename_type(),
-                        ObjectType::ObjectColumn
-                            | ObjectType::ObjectTable
-                            | ObjectType::ObjectView
-                            | ObjectType::ObjectMatview
-                            | ObjectType::ObjectIndex
-                            | ObjectType::ObjectSequence
-                            | ObjectType::ObjectTabconstraint
-                    )
-                {
-                    Made::Renamed
-                } else {
-                    Made::Unknown(rename.newname.clone())
-                }
-            }
+            NodeEnum::RenameStmt(rename) => return self.renamed(rename),
             NodeEnum::CreateFunctionStmt(create) => {
                 let body = routine::made(create, self.tracer.env.overlay.next_oid());
                 let body = body.filter(routine::is_followed).map(Arc::new);
@@ -117,8 +79,11 @@ impl Reader<'_> {
                 return self.unknown(relation);
             }
             NodeEnum::AlterObjectSchemaStmt(moved) => {
-                self.unknown(moved.relation.as_ref());
-                Made::Renamed
+                let Some(relation) = moved.relation.as_ref() else {
+                    self.statement.made.push(Made::Renamed);
+                    return;
+                };
+                return self.moved(relation, &relation.relname);
             }
             NodeEnum::AlterDomainStmt(_) | NodeEnum::CreateDomainStmt(_) => {
                 if !utility::calls_users(kind, self.tracer.env) {
@@ -136,7 +101,7 @@ impl Reader<'_> {
         self.statement.made.push(made);
     }
 
-    fn child(&mut self, name: &str, parents: &[protobuf::Node]) {
+    pub(super) fn child(&mut self, name: &str, parents: &[protobuf::Node]) {
         for parent in parents {
             if let Some(NodeEnum::RangeVar(parent)) = parent.node.as_ref() {
                 let (relation, parent) = (name.to_owned(), parent.relname.clone());
@@ -184,36 +149,9 @@ impl Reader<'_> {
         })
     }
 
-    fn unknown(&mut self, relation: Option<&protobuf::RangeVar>) {
+    pub(super) fn unknown(&mut self, relation: Option<&protobuf::RangeVar>) {
         if let Some(relation) = relation {
             self.statement.made.push(Made::Unknown(relation.relname.clone()));
-        }
-    }
-
-    /// New columns hold nothing yet; what else ALTER TABLE does is not followed.
-    fn altered(&mut self, alter: &protobuf::AlterTableStmt) {
-        use protobuf::AlterTableType::{
-            AtAddColumn, AtAddConstraint, AtColumnDefault, AtDropNotNull, AtSetNotNull,
-        };
-        let mut columns = Vec::new();
-        for command in &alter.cmds {
-            let Some(NodeEnum::AlterTableCmd(command)) = command.node.as_ref() else { continue };
-            match command.def.as_deref().and_then(|def| def.node.as_ref()) {
-                // One of the two shows the rows of the other from now on.
-                Some(NodeEnum::RangeVar(other)) => self.unknown(Some(other)),
-                Some(NodeEnum::PartitionCmd(attached)) => self.unknown(attached.name.as_ref()),
-                _ => {}
-            }
-            match (command.subtype(), command.def.as_deref().and_then(|def| def.node.as_ref())) {
-                (AtAddColumn, Some(NodeEnum::ColumnDef(column))) => {
-                    columns.push((column.colname.clone(), Origins::constant()));
-                }
-                (AtAddConstraint | AtColumnDefault | AtDropNotNull | AtSetNotNull, _) => {}
-                _ => return self.unknown(alter.relation.as_ref()),
-            }
-        }
-        if let (Some(relation), false) = (&alter.relation, columns.is_empty()) {
-            self.statement.made.push(Made::Relation { name: relation.relname.clone(), columns });
         }
     }
 }

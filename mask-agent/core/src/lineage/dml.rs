@@ -115,14 +115,25 @@ impl<'a> Tracer<'a> {
         self.graph.imply(value, &[rows]);
         let guards = self.guards.clone();
         self.graph.imply(value, &guards);
+        let overlay = self.env.overlay;
+        let mut is_renamed = false;
         for oid in &item.relations {
             let relation = self.env.catalog.relation(*oid);
-            let number = relation
+            let known = relation
                 .and_then(|relation| relation.columns.iter().find(|known| known.name == column))
-                .map_or(0, |column| column.number);
-            self.puts.push(Put { target: Target::Column(ColumnId { relation: *oid, number }), value });
+                .map(|column| column.number);
+            let renamed = overlay.renamed(*oid);
+            is_renamed |= !renamed.is_empty();
+            let others = renamed.iter().filter(|(_, name)| name == column).map(|(number, _)| *number);
+            let mut numbers: Vec<i16> = known.into_iter().chain(others).collect();
+            if numbers.is_empty() {
+                numbers.push(0);
+            }
+            for number in numbers {
+                self.puts.push(Put { target: Target::Column(ColumnId { relation: *oid, number }), value });
+            }
         }
-        if self.env.overlay.has_relation(&item.source.name) || item.relations.is_empty() {
+        if is_renamed || overlay.has_relation(&item.source.name) || item.relations.is_empty() {
             let target = Target::New { relation: item.source.clone(), column: column.to_owned() };
             self.puts.push(Put { target, value });
         }

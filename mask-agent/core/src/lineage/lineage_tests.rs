@@ -401,10 +401,7 @@ fn what_a_string_makes_is_known_to_the_rest_of_it() {
     );
     check("update orders set note = 'a'; select note from orders", "- | note = orders.note");
     check("create view v as select email from customers; select * from v", "- | email = customers.email");
-    check(
-        "alter table orders rename note to remark; select remark from orders",
-        "- | remark <- orders.id, orders.customer_id, orders.note, orders.amount, orders.email_sent ?Uncommitted",
-    );
+    check("alter table orders rename note to remark; select remark from orders", "- | remark = orders.note");
     check(
         "create function lower(text) returns text language sql as 'select 1'; select lower('a')",
         "- | lower",
@@ -419,7 +416,7 @@ fn what_a_string_makes_is_known_to_the_rest_of_it() {
     );
     check(
         "alter table orders add extra text; select extra, note from orders",
-        "- | extra; note = orders.note",
+        "- | extra <- orders.?; note = orders.note",
     );
 }
 

@@ -4,6 +4,8 @@
 //! the catalog (`scope`), views and functions of users are read through. What cannot be told is untraceable,
 //! and nothing untraceable is ever shown.
 
+/// Tables that are made and altered: what is in their columns then.
+mod altered;
 /// Bodies of functions.
 mod body;
 /// Functions of the server, classified.
@@ -84,6 +86,9 @@ pub use template::{constants, differ_in_constants, template};
 pub(crate) fn is_safe_encoding(name: &str) -> bool {
     !setting::is_unsafe("client_encoding", Some(name))
 }
+
+/// The number of a column that this transaction has added, which has none in any snapshot.
+pub const ADDED: i16 = i16::MIN;
 
 /// A column of a relation; number 0 is the whole row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

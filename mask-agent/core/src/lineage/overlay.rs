@@ -29,12 +29,39 @@ pub enum Made {
     },
     /// A relation that is no more, so that its name may mean another one; without a name, any.
     Dropped(Option<String>),
+    /// A column of relations the catalog knows that has another name by now.
+    Column {
+        /// The relation's name.
+        relation: String,
+        /// Its name before.
+        from: String,
+        /// Its name.
+        name: String,
+        /// What it is in each relation that has it.
+        columns: Vec<ColumnId>,
+    },
     /// A function.
     Function {
         /// Its name, without schema.
         name: String,
         /// What it does, where that can be read.
         body: Option<Arc<Routine>>,
+    },
+    /// A column that is made of the others of its row.
+    Generated {
+        /// Its relation's name.
+        relation: String,
+        /// Its own.
+        column: String,
+    },
+    /// A relation that has another name or schema by now.
+    Moved {
+        /// Its name before.
+        from: String,
+        /// Its name.
+        name: String,
+        /// The relations of the catalog it may be.
+        relations: Vec<u32>,
     },
     /// Another name for anything but a relation, such as a function.
     Renamed,
@@ -49,8 +76,13 @@ pub enum Made {
     Trigger(Trigger),
     /// A relation of which nothing is known.
     Unknown(String),
-    /// What was made under this name is a view.
-    View(String),
+    /// What was made under this name is a view, or is filled like one later.
+    View {
+        /// Its name.
+        name: String,
+        /// Relations it reads.
+        reads: Vec<String>,
+    },
 }
 
 /// A trigger no snapshot knows yet.
@@ -73,7 +105,15 @@ pub struct Overlay {
     triggers: Vec<Trigger>,
     /// Relations, and one whose rows they are as well.
     parents: Vec<(String, String)>,
-    views: HashSet<String>,
+    /// What each reads, and how much was put there before.
+    views: HashMap<String, Vec<(String, usize)>>,
+    generated: HashSet<(String, String)>,
+    /// Names of relations before and after.
+    moved: Vec<(String, String)>,
+    /// What names mean besides, by OID.
+    others: HashMap<String, Vec<u32>>,
+    /// Other names of columns, by their relation's OID.
+    renamed: HashMap<u32, Vec<(i16, String)>>,
     dropped: HashSet<String>,
     is_any_dropped: bool,
     is_all: bool,
@@ -88,6 +128,8 @@ impl Overlay {
             && self.unknown.is_empty()
             && self.parents.is_empty()
             && self.dropped.is_empty()
+            && self.others.is_empty()
+            && self.renamed.is_empty()
             && !self.is_any_dropped
             && !self.has_code()
             && !self.is_all
@@ -104,19 +146,68 @@ impl Overlay {
         match made {
             Made::Anything => self.is_all = true,
             Made::Child { relation, parent } => self.parents.push((relation.clone(), parent.clone())),
+            Made::Column { relation, from, name, columns } => {
+                for column in columns {
+                    self.renamed.entry(column.relation).or_default().push((column.number, name.clone()));
+                }
+                let lists = self.relations.get(relation).into_iter().flatten().flatten();
+                let held = lists.filter(|(known, _)| known == from);
+                let held: Vec<_> = held.map(|(_, origins)| (name.clone(), origins.clone())).collect();
+                if !held.is_empty() {
+                    self.relations.entry(relation.clone()).or_default().push(held);
+                }
+                if self.is_generated(relation, from) {
+                    self.generated.insert((relation.clone(), name.clone()));
+                }
+            }
             Made::Dropped(Some(name)) => drop(self.dropped.insert(name.clone())),
             Made::Dropped(None) => self.is_any_dropped = true,
             Made::Function { name, body } => {
                 self.functions.entry(name.clone()).or_default().push(body.clone());
             }
+            Made::Generated { relation, column } => {
+                self.generated.insert((relation.clone(), column.clone()));
+            }
+            Made::Moved { from, name, relations } => self.moves(from, name, relations),
             Made::Renamed => (self.is_all, self.has_renamed) = (true, true),
             Made::Relation { name, columns } => {
                 self.relations.entry(name.clone()).or_default().push(columns.clone());
             }
             Made::Trigger(trigger) => self.triggers.push(trigger.clone()),
             Made::Unknown(name) => drop(self.unknown.insert(name.clone())),
-            Made::View(name) => drop(self.views.insert(name.clone())),
+            Made::View { name, reads } => {
+                let filled = |name: &String| self.relations.get(name).map_or(0, Vec::len);
+                let reads: Vec<_> = reads.iter().map(|name| (name.clone(), filled(name))).collect();
+                self.views.entry(name.clone()).or_default().extend(reads);
+            }
         }
+    }
+
+    /// What is known of a relation under its old name is so under its new one.
+    fn moves(&mut self, from: &str, name: &str, relations: &[u32]) {
+        self.others.entry(name.to_owned()).or_default().extend(relations);
+        if from == name {
+            return;
+        }
+        self.moved.push((from.to_owned(), name.to_owned()));
+        if let Some(lists) = self.relations.get(from).cloned() {
+            self.relations.entry(name.to_owned()).or_default().extend(lists);
+        }
+        if let Some(reads) = self.views.get(from).cloned() {
+            self.views.entry(name.to_owned()).or_default().extend(reads);
+        }
+        let generated: Vec<_> =
+            self.generated.iter().filter(|(relation, _)| relation == from).cloned().collect();
+        self.generated.extend(generated.into_iter().map(|(_, column)| (name.to_owned(), column)));
+        let mut parents = self.parents.clone();
+        for (child, parent) in &mut parents {
+            for end in [child, parent] {
+                if end == from {
+                    name.clone_into(end);
+                }
+            }
+        }
+        self.parents.extend(parents);
     }
 
     /// What is put into relations this transaction has made: they hold it from then on.
@@ -138,7 +229,60 @@ impl Overlay {
     }
 
     pub(super) fn is_view(&self, name: &str) -> bool {
-        self.views.contains(name)
+        self.views.contains_key(name)
+    }
+
+    pub(super) fn is_generated(&self, relation: &str, column: &str) -> bool {
+        self.generated.iter().any(|(of, name)| of == relation && name == column)
+    }
+
+    /// Relations of the catalog that have this name by now.
+    pub(super) fn others(&self, name: &str) -> &[u32] {
+        self.others.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Names that columns of a relation of the catalog have by now.
+    pub(super) fn renamed(&self, relation: u32) -> &[(i16, String)] {
+        self.renamed.get(&relation).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether nothing is known of a relation of this name.
+    pub(super) fn is_unknown(&self, name: &str) -> bool {
+        self.unknown.contains(name)
+    }
+
+    /// What went into relations after the view over them was made.
+    fn filled_since(&self, view: &str) -> Vec<&Origins> {
+        let mut found: Vec<&Origins> = Vec::new();
+        let mut seen: Vec<&str> = vec![view];
+        let mut open: Vec<(&str, usize)> = self.reads(view);
+        while let Some((name, before)) = open.pop() {
+            let lists = self.relations.get(name).into_iter().flatten().skip(before).flatten();
+            found.extend(lists.map(|(_, origins)| origins));
+            if !seen.contains(&name) {
+                seen.push(name);
+                open.extend(self.reads(name));
+                // Under another name the lists stand in another order.
+                let moved = self.moved.iter().filter(|(from, _)| from == name);
+                open.extend(moved.map(|(_, to)| (to.as_str(), 0)));
+            }
+        }
+        found
+    }
+
+    /// Whether it is known what this transaction put into a relation it made, and that nothing of it tells of a masked
+    /// column.
+    pub(super) fn holds_nothing(&self, name: &str, is_masked: impl Fn(ColumnId) -> bool) -> bool {
+        let held = self.held(name).chain(self.filled_since(name));
+        self.relations.contains_key(name)
+            && !self.unknown.contains(name)
+            && !self.others.contains_key(name)
+            && held.into_iter().all(|origins| origins.untraceable.is_none() && !origins.all().any(&is_masked))
+    }
+
+    fn reads(&self, view: &str) -> Vec<(&str, usize)> {
+        let reads = self.views.get(view).into_iter().flatten();
+        reads.map(|(name, before)| (name.as_str(), *before)).collect()
     }
 
     /// What is in the columns of a relation this transaction has made.
@@ -178,6 +322,11 @@ impl Overlay {
             open = next;
         }
         inherited
+    }
+
+    /// Relations whose rows another one shows as well.
+    pub(super) fn children(&self, parent: &str) -> impl Iterator<Item = &str> {
+        self.parents.iter().filter(move |(_, of)| of == parent).map(|(child, _)| child.as_str())
     }
 
     /// Whether anything may be there, of whatever name.
@@ -230,7 +379,7 @@ impl Overlay {
     }
 
     pub(super) fn has_relation(&self, name: &str) -> bool {
-        self.relations.contains_key(name) || self.unknown.contains(name)
+        self.relations.contains_key(name) || self.unknown.contains(name) || self.others.contains_key(name)
     }
 }
 
@@ -267,9 +416,19 @@ impl<'a> Tracer<'a> {
                 columns.list.push((Cow::Owned(name.clone()), node));
             }
         }
+        let since: Vec<Origins> = overlay.filled_since(name).into_iter().cloned().collect();
+        any.extend(since.iter().map(|origins| self.node_of(entry, origins)).collect::<Vec<_>>());
         // What went into an unknown one of its columns may be in each.
         for (_, node) in &columns.list {
             self.graph.add(*node, &any);
+        }
+        wholes.extend(&any);
+        let stored: Vec<NodeId> = columns.list.iter().map(|(_, node)| *node).collect();
+        for (column, node) in &columns.list {
+            if overlay.is_generated(name, column) {
+                let others: Vec<NodeId> = stored.iter().copied().filter(|other| other != node).collect();
+                self.graph.add(*node, &others);
+            }
         }
         if columns.list.is_empty() && !any.is_empty() {
             columns.open = Some(self.graph.made(any));

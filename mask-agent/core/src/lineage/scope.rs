@@ -52,13 +52,16 @@ pub(super) struct Item<'a> {
     pub(super) entry: EntryId,
     /// Whether its columns can be named without it.
     pub(super) is_open: bool,
+    /// Whether it may lack a column it is said to have: this transaction has changed it, and may have taken that back.
+    pub(super) may_lack: bool,
 }
 
 impl<'a> Item<'a> {
     /// A relation that is no stored one.
     pub(super) fn new(name: Option<String>, columns: Columns<'a>, whole: NodeId, entry: EntryId) -> Self {
         let relations = Vec::new();
-        Self { name, schema: None, source: Name::default(), columns, whole, relations, entry, is_open: true }
+        let source = Name::default();
+        Self { name, schema: None, source, columns, whole, relations, entry, is_open: true, may_lack: false }
     }
 }
 
@@ -73,7 +76,7 @@ impl Item<'_> {
 enum Found {
     Column(NodeId),
     Nothing,
-    /// A column of one of these, of which not all columns are known.
+    /// A column of one of these, of which not all columns are known, or which may be others by now.
     Perhaps(Vec<NodeId>),
 }
 
@@ -112,8 +115,19 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    /// Relations a name may mean: the first on the search path, where that is known.
+    /// Relations a name may mean, those this transaction has given it included.
     pub(super) fn candidates(&mut self, schema: &str, name: &str) -> Vec<&'a Relation> {
+        let mut found = self.candidates_known(schema, name);
+        for other in self.env.overlay.others(name).iter().filter_map(|oid| self.env.catalog.relation(*oid)) {
+            if found.iter().all(|known| known.oid != other.oid) {
+                found.push(other);
+            }
+        }
+        found
+    }
+
+    /// Relations a name means in the catalog: the first on the search path, where that is known.
+    fn candidates_known(&mut self, schema: &str, name: &str) -> Vec<&'a Relation> {
         let catalog = self.env.catalog;
         if !schema.is_empty() {
             let temporary = schema == "pg_temp";
@@ -154,6 +168,9 @@ impl<'a> Tracer<'a> {
         let mut columns = Columns::default();
         let mut wholes = Vec::new();
         let overlaid = self.overlay_columns(name, entry, &mut wholes);
+        let overlay = self.env.overlay;
+        let is_renamed = |relation: &&Relation| !overlay.renamed(relation.oid).is_empty();
+        let may_lack = overlaid.is_some() || candidates.iter().any(is_renamed);
         if overlaid.is_some() || candidates.iter().any(|relation| relation.schema.starts_with("pg_temp")) {
             self.graph.temporary(entry);
         }
@@ -172,7 +189,8 @@ impl<'a> Tracer<'a> {
         let whole = self.graph.made(wholes);
         let source = Name { schema: schema.to_owned(), name: name.to_owned() };
         let schema = (!schema.is_empty()).then(|| schema.to_owned());
-        Item { name: Some(name.to_owned()), schema, source, columns, whole, relations, entry, is_open: true }
+        let name = Some(name.to_owned());
+        Item { name, schema, source, columns, whole, relations, entry, is_open: true, may_lack }
     }
 
     /// Columns of relations of which any may be meant.
@@ -235,6 +253,7 @@ impl<'a> Tracer<'a> {
             columns.list.push((Cow::Borrowed(&*known.name), node));
         }
         self.generated(relation, &columns, entry);
+        self.renamed(relation, &mut columns);
         if derived {
             wholes.extend(columns.nodes());
         } else {
@@ -242,6 +261,24 @@ impl<'a> Tracer<'a> {
             wholes.push(whole);
         }
         columns
+    }
+
+    /// Names its columns were given in this transaction, beside those they had.
+    fn renamed(&mut self, relation: &'a Relation, columns: &mut Columns<'a>) {
+        let renamed = self.env.overlay.renamed(relation.oid);
+        let stored: Vec<NodeId> = columns.list.iter().map(|(_, node)| *node).collect();
+        for (number, name) in renamed {
+            let at = relation.columns.iter().position(|column| column.number == *number);
+            let Some(node) = at.and_then(|at| stored.get(at).copied()) else { continue };
+            let node = self.graph.copy([columns.named(name), vec![node]].concat());
+            columns.list.retain(|(known, _)| known != name);
+            columns.list.push((Cow::Borrowed(name), node));
+        }
+        if !renamed.is_empty() {
+            // Which stand where is not followed.
+            let all = [columns.nodes(), stored].concat();
+            columns.open = Some(self.graph.made(all));
+        }
     }
 
     /// Generated columns are made of others of their row.
@@ -314,7 +351,12 @@ impl<'a> Tracer<'a> {
                     maybe.push(node);
                     return Some(self.any_of(maybe));
                 }
-                Found::Perhaps(open) => maybe.extend(open),
+                Found::Perhaps(nodes) => {
+                    for node in &nodes {
+                        self.correlate(level, *node);
+                    }
+                    maybe.extend(nodes);
+                }
                 Found::Nothing => {}
             }
         }
@@ -340,12 +382,17 @@ impl<'a> Tracer<'a> {
         let items = self.levels.get(level).map_or(&[][..], |level| &level.items);
         let mut found: Vec<NodeId> = Vec::new();
         let mut open = Vec::new();
+        let mut is_there = false;
         for item in items.iter().filter(|item| item.is_open) {
             let named = item.columns.named(name);
             if named.is_empty() {
                 open.extend(item.columns.open);
             }
+            is_there |= !(named.is_empty() || item.may_lack);
             found.extend(named);
+        }
+        if !found.is_empty() && !is_there {
+            return Found::Perhaps(found);
         }
         if found.is_empty() {
             let system = SYSTEM_COLUMNS.iter().find(|(known, _)| *known == name);
@@ -384,9 +431,12 @@ impl<'a> Tracer<'a> {
         let Some((level, item)) = self.find_item_at(schema, relation) else {
             return self.field_of_variable(relation, name);
         };
-        let found = item.columns.named(name);
-        let (entry, whole, open) = (item.entry, item.whole, item.columns.open);
+        let mut found = item.columns.named(name);
+        let (entry, whole, open, may_lack) = (item.entry, item.whole, item.columns.open, item.may_lack);
         let system = item.relations.first().copied();
+        if may_lack && !found.is_empty() && self.is_user_routine(name) {
+            found.push(self.call_by_name(&[name], vec![whole]));
+        }
         self.correlate(level, found.first().copied().unwrap_or(whole));
         match *found {
             [node] => return Some(node),

@@ -86,7 +86,7 @@ impl Statement {
 
 pub(super) struct Reader<'a> {
     pub(super) tracer: Tracer<'a>,
-    /// What the columns of a view this statement makes are made of.
+    /// What the columns of views this statement makes are made of, and those of tables it changes.
     pub(super) views: Vec<Put>,
     /// What a definition does later.
     pub(super) followed: Follow,
@@ -197,6 +197,9 @@ impl<'a> Reader<'a> {
         };
         if let Some(into) = create.into.as_deref() {
             self.makes(into, &query);
+            if create.objtype() == protobuf::ObjectType::ObjectMatview {
+                self.reads_later(into.rel.as_ref());
+            }
         }
         Ok(Returned::Nothing)
     }
@@ -359,7 +362,7 @@ impl<'a> Reader<'a> {
     fn judged(&mut self, node: &Node, classes: &dyn Masked) -> Result<(), LineageError> {
         let tree = serde_json::to_value(node).map_err(|error| LineageError::Syntax(error.to_string()))?;
         let facts = tree::facts(&tree);
-        let judged = utility::judge(&facts, self.followed.is, self.tracer.env.catalog, classes);
+        let judged = utility::judge(&facts, self.followed.is, self.tracer.env, classes);
         if self.statement.command == "other" {
             self.statement.command = facts.command;
         }
@@ -414,7 +417,9 @@ impl<'a> Reader<'a> {
                 }
             }
             for put in &views {
-                if let Target::New { column, .. } = &put.target {
+                if let Target::New { relation, column } = &put.target
+                    && relation.name == *name
+                {
                     columns.push((column.clone(), graph.origins(put.value)));
                 }
             }

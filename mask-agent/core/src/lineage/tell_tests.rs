@@ -141,12 +141,11 @@ fn what_a_transaction_fills_is_seen_wherever_its_rows_are() {
             .contains("customers.ssn")
     );
     assert_eq!(last(&format!("{family} insert into kid (v) values ('a'); select v from mom")), "v");
-    // Without names, of columns nobody knows.
     let unnamed = format!("{family} insert into kid select ssn from customers");
     assert_eq!(last(&format!("{unnamed}; select v from mom")), "v <- customers.ssn");
     assert_eq!(
         super::fixture::writes(statements(&unnamed).unwrap().last().unwrap()),
-        "new kid.* <- customers.ssn; new mom.* <- customers.ssn"
+        "new kid.v <- customers.ssn; new mom.v <- customers.ssn"
     );
 }
 

@@ -29,10 +29,11 @@ pub(super) struct Judged {
 }
 
 /// Judges one statement's node in its serialised form.
-pub(super) fn judge(facts: &Facts, followed: Followed, catalog: &Catalog, classes: &dyn Masked) -> Judged {
+pub(super) fn judge(facts: &Facts, followed: Followed, env: &Env<'_>, classes: &dyn Masked) -> Judged {
+    let catalog = env.catalog;
     let mut reads = Reads::default();
     for relation in &facts.relations {
-        reads.relation(relation, catalog, classes);
+        reads.relation(relation, env, classes);
     }
     reads.follows = facts.followed.iter().any(|(name, column)| {
         catalog.named(name.schema.as_deref(), &name.name).any(|relation| {
@@ -99,12 +100,13 @@ struct Reads {
     flow_unknown: bool,
     /// A foreign key takes over what a masked column is updated to.
     follows: bool,
-    /// A relation in the flow is not in the catalog, as one that this transaction made.
+    /// A relation in the flow is not in the catalog, nor made by this transaction without masked values.
     flow_missing: bool,
 }
 
 impl Reads {
-    fn relation(&mut self, name: &tree::Name, catalog: &Catalog, classes: &dyn Masked) {
+    fn relation(&mut self, name: &tree::Name, env: &Env<'_>, classes: &dyn Masked) {
+        let catalog = env.catalog;
         let mut found = false;
         for relation in catalog.named(name.schema.as_deref(), &name.name) {
             found = true;
@@ -123,7 +125,10 @@ impl Reads {
             self.user_code |= relation.has_user_code && !system;
         }
         self.unknown |= !found;
-        self.flow_missing |= name.in_flow && !found;
+        let is_plain = || {
+            env.overlay.holds_nothing(&name.name, |column| classes.is_masked(column.relation, column.number))
+        };
+        self.flow_missing |= name.in_flow && !found && !is_plain();
     }
 
     /// Whether code of users may run, by a call, in a view or on what is written.

@@ -178,7 +178,77 @@ fn what_is_put_into_a_partition_of_this_transaction_is_in_its_parent() {
     let sql = "create table whole (id int, val text) partition by range (id); \
         create table part partition of whole default; insert into part select id, email from customers; \
         select val from whole";
-    fixture::check(sql, "- | - | - | val <- customers.id, customers.email");
+    fixture::check(sql, "- | - | - | val <- customers.email");
+}
+
+#[test]
+fn what_a_transaction_alters_is_followed_under_its_new_name() {
+    let last = |sql: &str| {
+        let statements = fixture::statements(sql).unwrap();
+        fixture::outputs(statements.last().unwrap())
+    };
+    assert_eq!(last("alter table orders rename to things; select note from things"), "note = orders.note");
+    assert_eq!(
+        last("alter table orders set schema other; select note from other.orders"),
+        "note = orders.note"
+    );
+    assert_eq!(
+        last(
+            "create table t (a text); alter table t rename a to b; insert into t (b) select email from customers; select b from t"
+        ),
+        "b <- customers.email"
+    );
+    assert_eq!(
+        last("create table t (note text); alter table orders inherit t; select note from t"),
+        "note = orders.note"
+    );
+    assert_eq!(last("create table t (like orders); select note from t"), "note");
+    assert_eq!(
+        last("alter table orders alter note type text using id::text; select note from orders"),
+        "note <- orders.id, orders.note"
+    );
+    // What was renamed takes what is put there with it, behind views as well.
+    let filled = "alter table orders rename note to n; update orders set n = email from customers";
+    let statements = fixture::statements(filled).unwrap();
+    let writes = fixture::writes(statements.last().unwrap());
+    assert!(writes.contains("orders.note <- ") && writes.contains("new orders.n <- "), "{writes}");
+}
+
+#[test]
+fn a_name_that_a_transaction_gave_or_took_may_be_found_further_out() {
+    let around = |made: &str| {
+        let sql = format!(
+            "{made}; select (select note from orders limit 1) from (select email as note from customers) c"
+        );
+        let statements = fixture::statements(&sql).unwrap();
+        fixture::outputs(statements.last().unwrap())
+    };
+    assert!(!around("select 1").contains("customers.email"));
+    assert!(around("alter table orders rename note to remark").contains("customers.email"));
+    let added = "savepoint s; alter table orders add zz text; rollback to savepoint s; \
+        select (select zz from orders limit 1) from (select email as zz from customers) c";
+    let statements = fixture::statements(added).unwrap();
+    assert!(fixture::outputs(statements.last().unwrap()).contains("customers.email"));
+}
+
+#[test]
+fn what_is_made_of_other_columns_holds_what_they_are_filled_with_later() {
+    let last = |sql: &str| {
+        let statements = fixture::statements(sql).unwrap();
+        fixture::outputs(statements.last().unwrap())
+    };
+    let made = "create table t (a text, b text generated always as (upper(a)) stored, c text);";
+    let filled = "insert into t (a) select email from customers;";
+    assert!(last(&format!("{made} {filled} select b from t")).contains("customers.email"));
+    assert_eq!(last(&format!("{made} {filled} select c from t")), "c");
+    let view = "create table t (a text); create view v as select a from t;";
+    assert!(last(&format!("{view} {filled} select a from v")).contains("customers.email"));
+    assert_eq!(last(&format!("{view} select a from v")), "a");
+    let matview = "create table t (a text); create materialized view v as select a from t;";
+    assert!(
+        last(&format!("{matview} {filled} refresh materialized view v; select a from v"))
+            .contains("customers.email")
+    );
 }
 
 #[test]

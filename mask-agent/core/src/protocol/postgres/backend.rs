@@ -2,11 +2,11 @@
 //!
 //! Promise: where rulings are applied, no `DataRow` is forwarded without a plan for its columns.
 
-use std::{ops::Range, sync::Arc};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use super::{
     FRAME_BYTES_MAX,
-    error::{LIMIT, sqlstate, write_scrubbed},
+    error::{LIMIT, is_about_session, sqlstate, write_scrubbed},
     frame::{Fields, HEADER_BYTES, header},
     outputs::{Shape, Source},
     queue::{Asker, Portal, Prepared, Reply, Statement},
@@ -177,6 +177,24 @@ impl PostgresSession {
             Reply::Refused { statement, .. } | Reply::RefusedQuery { statement, .. } => statement.as_ref(),
             Reply::Close { .. } | Reply::Sync => None,
         }
+    }
+
+    /// The name of the statement or portal that the client's message is about.
+    fn said(&self) -> Option<Cow<'_, str>> {
+        let name = match self.queue.head()? {
+            Reply::Bind { name, .. } | Reply::Close { name, .. } | Reply::DescribeStatement { name } => name,
+            Reply::DescribePortal { portal, .. } | Reply::Execute { portal } => portal,
+            Reply::Simple { statement, part, .. } => {
+                return match &statement.analysed.parts.get(*part)?.rows {
+                    Ruling::Cursor(name) | Ruling::Prepared(name) => Some(Cow::Borrowed(name)),
+                    Ruling::Columns(_) | Ruling::Each(_) | Ruling::None => None,
+                };
+            }
+            Reply::Parse { .. } | Reply::Refused { .. } | Reply::RefusedQuery { .. } | Reply::Sync => {
+                return None;
+            }
+        };
+        Some(String::from_utf8_lossy(name))
     }
 
     /// How the rows of the statement at the head go.
@@ -524,7 +542,7 @@ impl PostgresSession {
         if let Some(fault) = &fault {
             state = Some(fault.sqlstate.to_owned());
             out.client.message(|out| fault.write(out));
-        } else if withholds || turned.is_some() {
+        } else if (withholds || turned.is_some()) && !is_about_session(body, self.said().as_deref()) {
             out.client.message(|out| write_scrubbed(out, b'E', body, turned.as_deref()));
         } else {
             out.client.pass(range);

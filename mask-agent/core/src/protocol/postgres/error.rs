@@ -182,6 +182,41 @@ fn is_about_text(kind: u8, body: &[u8]) -> bool {
     position && kind == b'E'
 }
 
+/// Whether an error is about what the session is in or holds, in the server's own words, with no other name than the one
+/// the client has just said. Code of users may raise the same words, but adds a context.
+pub(super) fn is_about_session(body: &[u8], said: Option<&str>) -> bool {
+    let mut fields = Fields::new(body);
+    let (mut state, mut message) = (None, None);
+    while let Some(field) = fields.byte().filter(|field| *field != 0) {
+        let Some(value) = fields.string() else { return false };
+        match field {
+            b'C' => state = str::from_utf8(value).ok(),
+            b'M' => message = str::from_utf8(value).ok(),
+            b'S' | b'V' | b'F' | b'L' | b'R' => {}
+            _ => return false,
+        }
+    }
+    let (Some(state), Some(message)) = (state, message) else { return false };
+    let names = |before: &str, after: &str| {
+        said.is_some_and(|said| {
+            let quoted = message.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+            quoted == Some(said)
+        })
+    };
+    match state {
+        "25P02" => {
+            message == "current transaction is aborted, commands ignored until end of transaction block"
+        }
+        "26000" => {
+            message == "unnamed prepared statement does not exist"
+                || names("prepared statement \"", "\" does not exist")
+        }
+        "34000" => names("portal \"", "\" does not exist") || names("cursor \"", "\" does not exist"),
+        "55000" => names("portal \"", "\" cannot be run"),
+        _ => false,
+    }
+}
+
 /// Whether an error names columns, relations, functions or types, and quotes no constants.
 fn is_about_names(body: &[u8]) -> bool {
     sqlstate(body).is_some_and(|state| state.starts_with("42") && state != "42601")
@@ -215,5 +250,45 @@ fn title(state: &str) -> &'static str {
             Some("P0") => "error raised by a function",
             _ => "database error",
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_about_session;
+
+    fn error(fields: &[(u8, &str)]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for (kind, value) in fields {
+            body.push(*kind);
+            body.extend(value.bytes());
+            body.push(0);
+        }
+        body.push(0);
+        body
+    }
+
+    #[test]
+    fn an_error_about_the_session_names_what_the_client_said() {
+        let missing = [(b'C', "26000"), (b'M', "prepared statement \"late\" does not exist"), (b'L', "451")];
+        assert!(is_about_session(&error(&missing), Some("late")));
+        assert!(!is_about_session(&error(&missing), Some("other")));
+        assert!(!is_about_session(&error(&missing), None));
+        let aborted = "current transaction is aborted, commands ignored until end of transaction block";
+        assert!(is_about_session(&error(&[(b'C', "25P02"), (b'M', aborted)]), None));
+        assert!(!is_about_session(&error(&[(b'C', "25P02"), (b'M', "anna@example.com")]), None));
+        assert!(!is_about_session(&error(&[(b'C', "22000"), (b'M', aborted)]), None));
+    }
+
+    #[test]
+    fn what_a_function_raised_is_not_about_the_session() {
+        let raised = [
+            (b'C', "26000"),
+            (b'M', "prepared statement \"late\" does not exist"),
+            (b'W', "PL/pgSQL function f() line 1 at RAISE"),
+        ];
+        assert!(!is_about_session(&error(&raised), Some("late")));
+        let told = [(b'C', "34000"), (b'M', "portal \"p\" does not exist"), (b'D', "anna@example.com")];
+        assert!(!is_about_session(&error(&told), Some("p")));
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     audit::MaskedColumn,
     catalog::{FIRST_USER_OID, RelationKind},
     explain,
-    lineage::{ColumnId, Masked as _, Shows},
+    lineage::{ADDED, ColumnId, Masked as _, Shows},
     masking::{CellPlan, CellRule, Format, RowPlan},
     policy::{ColumnRuling, Rows, Snapshot},
 };
@@ -281,7 +281,9 @@ impl Column {
         let Some(relation) = snapshot.catalog.relation(self.relation) else {
             return !(makes && self.relation >= FIRST_USER_OID);
         };
-        let id = ColumnId { relation: self.relation, number: self.number };
+        let is_added = relation.columns.iter().all(|column| column.number != self.number);
+        let number = if makes && is_added && self.number > 0 { ADDED } else { self.number };
+        let id = ColumnId { relation: self.relation, number };
         if self.number == 0 {
             return snapshot.classes.is_sensitive(self.relation);
         }

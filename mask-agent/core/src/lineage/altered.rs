@@ -1,0 +1,319 @@
+//! Tables that are made and altered: under which name which column is found then, and what is in it.
+//!
+//! What is not followed makes the table one of which nothing is known until a snapshot knows it.
+
+use pg_query::{
+    NodeEnum,
+    protobuf::{self, AlterTableType, ConstrType, ObjectType, RangeVar},
+};
+
+use super::{
+    ADDED, ColumnId, Made, Origins,
+    facts::Name,
+    scope::{Item, Level},
+    statement::Reader,
+    trace::{Put, Target},
+};
+use crate::catalog::Relation;
+
+impl<'a> Reader<'a> {
+    /// A table that is made: its columns are empty.
+    pub(super) fn created(&mut self, create: &protobuf::CreateStmt) {
+        let relation = create.relation.clone().unwrap_or_default();
+        let name = relation.relname.clone();
+        self.child(&name, &create.inh_relations);
+        let mut columns = Vec::new();
+        let mut generated = Vec::new();
+        let mut is_known = create.of_typename.is_none();
+        let mut takes_over = |reader: &mut Self, other: &RangeVar| match reader.empty_as(other) {
+            Some(taken) => {
+                for (column, is_generated) in taken {
+                    if is_generated {
+                        generated.push(column.clone());
+                    }
+                    columns.push((column, Origins::constant()));
+                }
+            }
+            None => is_known = false,
+        };
+        for parent in &create.inh_relations {
+            if let Some(NodeEnum::RangeVar(parent)) = parent.node.as_ref() {
+                takes_over(self, parent);
+            }
+        }
+        for element in &create.table_elts {
+            if let Some(NodeEnum::TableLikeClause(like)) = element.node.as_ref()
+                && let Some(other) = &like.relation
+            {
+                takes_over(self, other);
+            }
+        }
+        for element in &create.table_elts {
+            match element.node.as_ref() {
+                Some(NodeEnum::ColumnDef(column)) => {
+                    if is_generated(column) {
+                        generated.push(column.colname.clone());
+                    }
+                    columns.push((column.colname.clone(), Origins::constant()));
+                }
+                Some(NodeEnum::Constraint(_) | NodeEnum::TableLikeClause(_)) => {}
+                _ => is_known = false,
+            }
+        }
+        if !is_known {
+            self.statement.made.push(Made::Unknown(name));
+            return;
+        }
+        for column in generated {
+            self.statement.made.push(Made::Generated { relation: name.clone(), column });
+        }
+        self.statement.made.push(Made::Relation { name, columns });
+    }
+
+    /// Columns of a relation as another one takes them over, and which of them are made of others; `None` where they are
+    /// not known, or code of users fills them.
+    fn empty_as(&mut self, other: &RangeVar) -> Option<Vec<(String, bool)>> {
+        let item = self.tracer.relation_item(&other.schemaname, &other.relname);
+        let catalog = self.tracer.env.catalog;
+        let known: Vec<&Relation> = item.relations.iter().filter_map(|oid| catalog.relation(*oid)).collect();
+        let filled = known.iter().flat_map(|known| &known.columns).any(|column| column.default.is_some());
+        if item.columns.open.is_some() || filled || self.tracer.env.overlay.is_unknown(&other.relname) {
+            return None;
+        }
+        let is_generated = |name: &str| {
+            let mut columns = known.iter().flat_map(|known| &known.columns);
+            columns.any(|column| column.name == *name && column.generated.is_some())
+                || self.tracer.env.overlay.is_generated(&other.relname, name)
+        };
+        Some(item.names().into_iter().map(|name| (name.clone(), is_generated(&name))).collect())
+    }
+
+    /// What a view reads may be filled after it is made.
+    pub(super) fn reads_later(&mut self, view: Option<&RangeVar>) {
+        let Some(view) = view else { return };
+        let mut reads: Vec<String> =
+            self.tracer.facts.relations.iter().map(|relation| relation.name.clone()).collect();
+        reads.sort_unstable();
+        reads.dedup();
+        self.statement.made.push(Made::View { name: view.relname.clone(), reads });
+    }
+
+    /// Another name for something.
+    pub(super) fn renamed(&mut self, rename: &protobuf::RenameStmt) {
+        let Some(relation) = &rename.relation else {
+            self.statement.made.push(Made::Renamed);
+            return;
+        };
+        match rename.rename_type() {
+            ObjectType::ObjectTable
+            | ObjectType::ObjectForeignTable
+            | ObjectType::ObjectMatview
+            | ObjectType::ObjectView => self.moved(relation, &rename.newname),
+            ObjectType::ObjectColumn => self.column_renamed(relation, &rename.subname, &rename.newname),
+            ObjectType::ObjectIndex | ObjectType::ObjectSequence | ObjectType::ObjectTabconstraint => {
+                self.unknown(Some(relation));
+                self.statement.made.push(Made::Unknown(rename.newname.clone()));
+            }
+            _ => {
+                self.unknown(Some(relation));
+                self.statement.made.push(Made::Renamed);
+            }
+        }
+    }
+
+    /// A relation under another name, or in another schema. Where it was, another one may be found.
+    pub(super) fn moved(&mut self, relation: &RangeVar, name: &str) {
+        let from = relation.relname.clone();
+        let known = self.tracer.candidates(&relation.schemaname, &from);
+        let overlay = self.tracer.env.overlay;
+        if overlay.is_unknown(&from) || known.is_empty() && !overlay.has_relation(&from) {
+            self.statement.made.extend([Made::Unknown(from), Made::Unknown(name.to_owned())]);
+            return;
+        }
+        let relations = known.iter().map(|known| known.oid).collect();
+        let moved = Made::Moved { from: from.clone(), name: name.to_owned(), relations };
+        self.statement.made.extend([moved, Made::Dropped(Some(from))]);
+    }
+
+    /// A column under another name, in the tables that inherit it as well.
+    fn column_renamed(&mut self, relation: &RangeVar, from: &str, name: &str) {
+        let overlay = self.tracer.env.overlay;
+        let of = relation.relname.clone();
+        let item = self.tracer.relation_item(&relation.schemaname, &of);
+        let is_known = !overlay.is_unknown(&of) && !item.columns.named(from).is_empty();
+        // Tables of this transaction that inherit from it are not followed.
+        let children: Vec<String> = overlay.children(&of).map(ToOwned::to_owned).collect();
+        self.statement.made.extend(children.into_iter().map(Made::Unknown));
+        if !is_known {
+            return self.unknown(Some(relation));
+        }
+        let catalog = self.tracer.env.catalog;
+        let mut all = item.relations.clone();
+        let mut at = 0;
+        while let Some(parent) = all.get(at).copied() {
+            let children = catalog.relations().filter(|child| child.parents.contains(&parent));
+            let new: Vec<u32> = children.map(|child| child.oid).filter(|oid| !all.contains(oid)).collect();
+            all.extend(new);
+            at += 1;
+        }
+        let mut columns = Vec::new();
+        for known in all.iter().filter_map(|oid| catalog.relation(*oid)) {
+            let named =
+                known.columns.iter().filter(|column| column.name == *from).map(|column| column.number);
+            let renamed = overlay.renamed(known.oid).iter().filter(|(_, name)| name == from);
+            let numbers = named.chain(renamed.map(|(number, _)| *number));
+            columns.extend(numbers.map(|number| ColumnId { relation: known.oid, number }));
+        }
+        let (from, name) = (from.to_owned(), name.to_owned());
+        self.statement.made.push(Made::Column { relation: of, from, name, columns });
+    }
+
+    /// What ALTER TABLE makes of a table.
+    pub(super) fn altered(&mut self, alter: &protobuf::AlterTableStmt) {
+        let Some(relation) = &alter.relation else { return };
+        let is_known = alter.cmds.iter().all(|command| match command.node.as_ref() {
+            Some(NodeEnum::AlterTableCmd(command)) => self.altered_by(relation, command, alter.missing_ok),
+            _ => false,
+        });
+        if !is_known {
+            self.unknown(Some(relation));
+        }
+    }
+
+    /// One of its commands: false where it is not followed.
+    fn altered_by(
+        &mut self,
+        relation: &RangeVar,
+        command: &protobuf::AlterTableCmd,
+        missing_ok: bool,
+    ) -> bool {
+        let def = command.def.as_deref().and_then(|def| def.node.as_ref());
+        match (command.subtype(), def) {
+            (AlterTableType::AtAddColumn, Some(NodeEnum::ColumnDef(column))) => {
+                !(command.missing_ok || missing_ok) && self.column_added(relation, column)
+            }
+            (AlterTableType::AtAlterColumnType, Some(NodeEnum::ColumnDef(column))) => {
+                self.type_altered(relation, &command.name, column)
+            }
+            (AlterTableType::AtAddInherit, Some(NodeEnum::RangeVar(parent))) => self.shows(parent, relation),
+            (AlterTableType::AtAttachPartition, Some(NodeEnum::PartitionCmd(attached))) => {
+                attached.name.as_ref().is_some_and(|child| self.shows(relation, child))
+            }
+            // What one of the two showed of the other it shows no more.
+            (AlterTableType::AtDropInherit | AlterTableType::AtDetachPartition, _) => true,
+            (command, _) => keeps_values(command),
+        }
+    }
+
+    /// A column that is added holds its default, or what it is generated from.
+    fn column_added(&mut self, relation: &RangeVar, column: &protobuf::ColumnDef) -> bool {
+        let item = self.tracer.relation_item(&relation.schemaname, &relation.relname);
+        let (of, name) = (relation.relname.clone(), column.colname.clone());
+        let children: Vec<String> = self.tracer.env.overlay.children(&of).map(ToOwned::to_owned).collect();
+        self.statement.made.extend(children.into_iter().map(Made::Unknown));
+        if is_generated(column) {
+            self.statement.made.push(Made::Generated { relation: of.clone(), column: name.clone() });
+        }
+        let filled = column.constraints.iter().filter_map(|constraint| match constraint.node.as_ref()? {
+            NodeEnum::Constraint(constraint) => match constraint.contype() {
+                ConstrType::ConstrDefault | ConstrType::ConstrGenerated => constraint.raw_expr.as_deref(),
+                _ => None,
+            },
+            _ => None,
+        });
+        let mut values: Vec<_> = filled.map(|value| self.value_over(&item, value)).collect();
+        let added = item.relations.iter().map(|oid| ColumnId { relation: *oid, number: ADDED });
+        values.extend(added.map(|added| self.tracer.graph.base(item.entry, added, 0)));
+        let value = self.tracer.graph.made(values);
+        self.holds(relation, &name, value);
+        self.statement.made.push(Made::Relation { name: of, columns: Vec::new() });
+        true
+    }
+
+    /// A column of another type holds what USING makes of its row, or itself.
+    fn type_altered(&mut self, relation: &RangeVar, name: &str, column: &protobuf::ColumnDef) -> bool {
+        let item = self.tracer.relation_item(&relation.schemaname, &relation.relname);
+        let own = item.columns.named(name);
+        let Some(using) = column.raw_default.as_deref() else { return !own.is_empty() };
+        let value = self.value_over(&item, using);
+        self.holds(relation, name, value);
+        self.statement.made.push(Made::Relation { name: relation.relname.clone(), columns: Vec::new() });
+        true
+    }
+
+    /// A relation shows another one's rows from now on.
+    fn shows(&mut self, parent: &RangeVar, child: &RangeVar) -> bool {
+        let (relation, of) = (child.relname.clone(), parent.relname.clone());
+        self.statement.made.push(Made::Child { relation, parent: of.clone() });
+        let item = self.tracer.relation_item(&child.schemaname, &child.relname);
+        if item.columns.open.is_some() {
+            self.unknown(Some(parent));
+            return false;
+        }
+        for (name, node) in &item.columns.list {
+            self.holds(parent, name, *node);
+        }
+        self.statement.made.push(Made::Relation { name: of, columns: Vec::new() });
+        true
+    }
+
+    fn value_over(&mut self, item: &Item<'a>, value: &protobuf::Node) -> super::graph::NodeId {
+        let rows = self.tracer.graph.made(Vec::new());
+        self.tracer.levels.push(Level { items: vec![item.clone()], rows });
+        let node = self.tracer.expression(value);
+        self.tracer.levels.pop();
+        node
+    }
+
+    /// Notes what is in a column, for those who read it before a snapshot knows.
+    fn holds(&mut self, relation: &RangeVar, column: &str, value: super::graph::NodeId) {
+        let relation = Name { schema: relation.schemaname.clone(), name: relation.relname.clone() };
+        self.views.push(Put { target: Target::New { relation, column: column.to_owned() }, value });
+    }
+}
+
+fn is_generated(column: &protobuf::ColumnDef) -> bool {
+    column.constraints.iter().any(|constraint| match constraint.node.as_ref() {
+        Some(NodeEnum::Constraint(constraint)) => constraint.contype() == ConstrType::ConstrGenerated,
+        _ => false,
+    })
+}
+
+/// Whether a command leaves every value in its column, and every column its name.
+fn keeps_values(command: AlterTableType) -> bool {
+    use AlterTableType::{
+        AtAddConstraint, AtAddIdentity, AtAddIndex, AtAlterConstraint, AtChangeOwner, AtClusterOn,
+        AtColumnDefault, AtDropCluster, AtDropConstraint, AtDropIdentity, AtDropNotNull, AtReplicaIdentity,
+        AtResetOptions, AtResetRelOptions, AtSetCompression, AtSetIdentity, AtSetLogged, AtSetNotNull,
+        AtSetOptions, AtSetRelOptions, AtSetStatistics, AtSetStorage, AtSetTableSpace, AtSetUnLogged,
+        AtValidateConstraint,
+    };
+    matches!(
+        command,
+        AtAddConstraint
+            | AtAddIdentity
+            | AtAddIndex
+            | AtAlterConstraint
+            | AtChangeOwner
+            | AtClusterOn
+            | AtColumnDefault
+            | AtDropCluster
+            | AtDropConstraint
+            | AtDropIdentity
+            | AtDropNotNull
+            | AtReplicaIdentity
+            | AtResetOptions
+            | AtResetRelOptions
+            | AtSetCompression
+            | AtSetIdentity
+            | AtSetLogged
+            | AtSetNotNull
+            | AtSetOptions
+            | AtSetRelOptions
+            | AtSetStatistics
+            | AtSetStorage
+            | AtSetTableSpace
+            | AtSetUnLogged
+            | AtValidateConstraint
+    )
+}
