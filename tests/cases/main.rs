@@ -18,6 +18,7 @@ mod interception;
 mod main_path;
 mod masks;
 mod names;
+mod node_programs;
 mod opening;
 mod operating;
 mod programs;

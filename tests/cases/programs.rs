@@ -5,7 +5,7 @@ use std::{collections::HashMap, process::Command};
 use anyhow::{Context, Result, ensure};
 use mask_tests::{Agent, Postgres, driver_python, have_root};
 
-const SHOP: &str = include_str!("programs/shop.sql");
+pub(crate) const SHOP: &str = include_str!("programs/shop.sql");
 const TPCH: &str = include_str!("programs/tpch.sql");
 const QUERIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/programs/tpch_queries.sql");
 const TPCH_SCHEMA: &str = include_str!("../oracle/schemas/tpch.sql");
@@ -35,7 +35,7 @@ const DESCRIPTIONS: &str = r"
     \sv+ labels|\z|\z shop.*";
 
 /// Runs a program direct or protected, and takes only what a clean run prints.
-fn run(mut command: Command, arguments: &[&str]) -> Result<String> {
+pub(crate) fn run(mut command: Command, arguments: &[&str]) -> Result<String> {
     let ran = command.args(arguments).env("PGPASSWORD", "clear-secret").output()?;
     let errors = String::from_utf8_lossy(&ran.stderr);
     ensure!(ran.status.success() && !errors.contains("ERROR"), "{arguments:?}: {errors}");
@@ -43,14 +43,14 @@ fn run(mut command: Command, arguments: &[&str]) -> Result<String> {
 }
 
 /// The same program with the same arguments, direct and then through the agent.
-fn both(agent: &Agent, program: &str, arguments: &[&str]) -> Result<(String, String)> {
+pub(crate) fn both(agent: &Agent, program: &str, arguments: &[&str]) -> Result<(String, String)> {
     let direct = run(Command::new(program), arguments)?;
     let through = run(agent.client(program), arguments)
         .with_context(|| format!("direct it succeeds\n{}", agent.log()))?;
     Ok((direct, through))
 }
 
-fn assert_nothing_refused(agent: &Agent) -> Result<()> {
+pub(crate) fn assert_nothing_refused(agent: &Agent) -> Result<()> {
     let trail = agent.trail()?;
     let statements: Vec<_> = trail.iter().filter(|record| record["kind"] == "statement").collect();
     assert!(!statements.is_empty(), "the trail holds no statement");
@@ -64,7 +64,7 @@ fn sections(text: &str) -> Vec<(&str, &str)> {
     text.split("== ").skip(1).filter_map(|section| section.split_once('\n')).collect()
 }
 
-fn assert_same(what: &str, direct: &str, through: &str) {
+pub(crate) fn assert_same(what: &str, direct: &str, through: &str) {
     let first = direct.lines().zip(through.lines()).find(|(direct, through)| direct != through);
     assert!(direct == through, "{what} differs, first at {first:#?}\ndirect:\n{direct}\nthrough:\n{through}");
 }
@@ -115,7 +115,7 @@ fn psql_describes_a_database_as_it_does_direct() -> Result<()> {
 }
 
 /// Lines of a dump outside its COPY blocks, and the rows of each block by its COPY line.
-fn parts_of(dump: &str) -> (Vec<&str>, HashMap<&str, Vec<&str>>) {
+pub(crate) fn parts_of(dump: &str) -> (Vec<&str>, HashMap<&str, Vec<&str>>) {
     let (mut outside, mut copies) = (vec![], HashMap::new());
     // Newer releases of pg_dump print a key of chance in \restrict.
     let mut lines = dump.lines().filter(|line| !line.contains("restrict "));

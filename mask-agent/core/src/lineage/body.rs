@@ -297,6 +297,7 @@ impl<'a> Tracer<'a> {
                 }
                 self.nothing()
             }
+            Some(kind) if self.defines_no_flow(kind) => self.nothing(),
             _ => {
                 // What else a body may hold moves no value, or is refused where it is sent by itself.
                 self.facts.calls_opaque_code = true;

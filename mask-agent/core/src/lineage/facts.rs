@@ -49,6 +49,8 @@ pub(super) struct Facts {
     pub(super) named: Vec<NodeId>,
     /// Values that errors of the statement, or of code it calls, may quote on purpose.
     pub(super) raised: Vec<NodeId>,
+    /// A block or function changes definitions.
+    pub(super) defines: bool,
     /// It changes a setting by function, such as the search path.
     pub(super) sets: bool,
     /// It changes how statements and values are read.

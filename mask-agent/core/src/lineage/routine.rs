@@ -5,7 +5,9 @@
 
 use pg_query::{
     DeparseOptions, NodeEnum,
-    protobuf::{CreateFunctionStmt, FunctionParameterMode as Mode, Node, VariableSetStmt},
+    protobuf::{
+        AlterTableType, ConstrType, CreateFunctionStmt, FunctionParameterMode as Mode, Node, VariableSetStmt,
+    },
 };
 use serde_json::Value;
 
@@ -15,6 +17,7 @@ use super::{
     node::{named, strings, text},
     parse,
     plpgsql::Piece,
+    trace::Tracer,
 };
 use crate::catalog::{Routine, RoutineKind, Volatility};
 
@@ -179,4 +182,35 @@ pub(super) fn read(statement: &Value) -> (Option<String>, Vec<String>) {
     let word = |value: &Value| named(value)?.1.get("sval").and_then(text);
     let bodies = option("as").and_then(named).and_then(|(_, list)| list.get("items"));
     (option("language").and_then(word), bodies.map(strings).unwrap_or_default())
+}
+
+impl Tracer<'_> {
+    /// Definitions by which no value moves, as migrations make them in blocks that catch that they are there.
+    pub(super) fn defines_no_flow(&mut self, kind: &NodeEnum) -> bool {
+        match kind {
+            NodeEnum::CreateEnumStmt(_) => {}
+            NodeEnum::AlterTableStmt(alter) if alter.cmds.iter().all(adds_reference) => {
+                let Some(relation) = &alter.relation else { return false };
+                // The error of a row without a match quotes its key.
+                let rows = self.range_var(relation).whole;
+                self.facts.named.push(rows);
+            }
+            _ => return false,
+        }
+        self.facts.defines = true;
+        true
+    }
+}
+
+/// A foreign key that does not pass updates on.
+fn adds_reference(command: &Node) -> bool {
+    let Some(NodeEnum::AlterTableCmd(command)) = &command.node else { return false };
+    match command.def.as_deref().and_then(|definition| definition.node.as_ref()) {
+        Some(NodeEnum::Constraint(added)) => {
+            command.subtype() == AlterTableType::AtAddConstraint
+                && added.contype() == ConstrType::ConstrForeign
+                && matches!(&*added.fk_upd_action, "" | "a" | "r")
+        }
+        _ => false,
+    }
 }

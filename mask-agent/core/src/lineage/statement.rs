@@ -471,6 +471,9 @@ fn finish_facts(statement: &mut Statement, tracer: &Tracer<'_>) {
     statement.reads_large_objects |= facts.reads_large_objects;
     statement.reads_statement =
         facts.reads_statement || facts.meets_rules || facts.calls_opaque_code || statement.calls_user_code;
+    if facts.defines {
+        statement.effect = Effect::Catalog;
+    }
     if statement.effect == Effect::None && (facts.sets || statement.calls_user_code) {
         statement.effect = Effect::Settings;
     }

@@ -225,6 +225,22 @@ fn values_do_not_leave_by_the_side_nor_into_what_rules_or_others_hold() {
     check("insert into ruled (note) values ('a')", "-");
     check("do $$ begin execute 'select 1'; end $$", "refuse procedure");
     check("do $$ begin perform 1; end $$", "-");
+    for definition in [
+        "create type mood as enum ('glad', 'sad')",
+        "alter table orders add constraint c foreign key (id) references customers (id) on delete cascade",
+    ] {
+        let block =
+            |does: &str| format!("do $$ begin {does}; exception when duplicate_object then null; end $$");
+        check(&block(definition), "-");
+        check(&block(&format!("{definition}; execute 'select 1'")), "refuse procedure");
+    }
+    for definition in [
+        "alter table orders add foreign key (note) references customers (email) on update cascade",
+        "alter table orders add constraint c check (opaque(id))",
+        "create table copied as select email from customers",
+    ] {
+        check(&format!("do $$ begin {definition}; end $$"), "refuse procedure");
+    }
 }
 
 #[test]
@@ -328,6 +344,7 @@ fn errors_may_quote_where_masked_columns_are_named_or_written_beside() {
         "select row(c.*)::text::int from customers c",
         "select (c.*)::text::int from customers c",
         "select c.email::int from customers c",
+        "do $$ begin alter table customers add foreign key (email) references contacts (contact); end $$",
         "select 1 from (select email as x from customers) s where (s).x::int > 1",
         "insert into customers (id) values (1)",
         "copy (select email from customers) to stdout",
