@@ -1,0 +1,189 @@
+//! Whether the tests see a mutant.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use super::weave::Id;
+
+/// Of memory, for a mutant that never stops to take more.
+const KIBIBYTES_MAX: u32 = 4 << 20;
+/// A slower mutant hangs: so many times what the tests took, and a time on top for a busy machine.
+const TIMES_MAX: u32 = 5;
+const TIME_ON_TOP: Duration = Duration::from_secs(10);
+/// How often a process is asked whether it is done.
+const PAUSE: Duration = Duration::from_millis(2);
+/// What the first tests of a mutant take together; those after them take twice as long each time.
+const FIRST_TESTS: Duration = Duration::from_millis(40);
+
+/// A test, what it takes and where it comes along.
+pub(super) struct Test {
+    binary: PathBuf,
+    name: String,
+    time: Duration,
+    reached: BTreeSet<usize>,
+}
+
+/// What became of a mutant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Outcome {
+    Caught,
+    Missed,
+    TimedOut,
+    /// No test comes to its function.
+    Unreached,
+}
+
+/// Each test by itself, with no mutant.
+pub(super) fn tests(binaries: &[PathBuf], folder: &Path) -> Result<Vec<Test>> {
+    let mut tests = Vec::new();
+    for binary in binaries {
+        let listed =
+            process(binary, folder).args(["--list", "--format", "terse"]).stdout(Stdio::piped()).output()?;
+        ensure!(listed.status.success(), "{}: cannot list its tests", binary.display());
+        for line in String::from_utf8(listed.stdout)?.lines() {
+            let Some(name) = line.strip_suffix(": test") else { continue };
+            tests.push((binary.clone(), name.to_owned()));
+        }
+    }
+    ensure!(!tests.is_empty(), "no tests");
+    let mut measured = in_parallel(&tests, |number, (binary, name)| {
+        let list = folder.join(format!("reached.{number}"));
+        let _ = fs::remove_file(&list);
+        let start = Instant::now();
+        let status = process(binary, folder)
+            .args(["--exact", name, "--test-threads", "1"])
+            .env("MUTANT_REACHED", &list)
+            .status()?;
+        let time = start.elapsed();
+        ensure!(status.success(), "{name} fails without a mutant: {status}");
+        let reached = fs::read_to_string(&list).unwrap_or_default();
+        let _ = fs::remove_file(&list);
+        let reached = reached.lines().map(str::parse).collect::<Result<_, _>>()?;
+        Ok(Test { binary: binary.clone(), name: name.clone(), time, reached })
+    })?;
+    measured.sort_by_key(|test| test.time);
+    Ok(measured)
+}
+
+/// A test, where nothing is read or told and nothing takes the machine.
+fn process(binary: &Path, folder: &Path) -> Command {
+    let mut command = Command::new("sh");
+    let limit = format!("ulimit -v {KIBIBYTES_MAX}; ulimit -c 0; exec \"$0\" \"$@\"");
+    command.arg("-c").arg(limit).arg(binary);
+    // As cargo does it: tests read files of their package.
+    command.current_dir(folder.join("tree/mask-agent/core"));
+    command.env("CARGO_MANIFEST_DIR", folder.join("tree/mask-agent/core"));
+    command.env("PROPTEST_CASES", "24").env("PROPTEST_RNG_SEED", "1");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Judges each mutant by the tests that come to its function, quick ones first.
+pub(super) fn judge(
+    functions: &BTreeMap<Id, usize>,
+    tests: &[Test],
+    folder: &Path,
+    mut tell: impl FnMut(Id, Outcome) + Send,
+) -> Result<BTreeMap<Id, Outcome>> {
+    let tell = Mutex::new(&mut tell);
+    let mutants: Vec<(Id, usize)> = functions.iter().map(|(id, function)| (*id, *function)).collect();
+    let outcomes = in_parallel(&mutants, |_, (id, function)| {
+        let mut outcome = judge_one(*id, *function, tests, folder)?;
+        if outcome == Outcome::TimedOut {
+            // The machine may have been busy.
+            outcome = judge_one(*id, *function, tests, folder)?;
+        }
+        tell.lock().expect("no thread panics with it")(*id, outcome);
+        Ok((*id, outcome))
+    })?;
+    Ok(outcomes.into_iter().collect())
+}
+
+fn judge_one(id: Id, function: usize, tests: &[Test], folder: &Path) -> Result<Outcome> {
+    let mut left: Vec<&Test> = tests.iter().filter(|test| test.reached.contains(&function)).collect();
+    if left.is_empty() {
+        return Ok(Outcome::Unreached);
+    }
+    let mut budget = FIRST_TESTS;
+    while !left.is_empty() {
+        let mut time = Duration::ZERO;
+        let enough = |test: &&Test| {
+            time += test.time;
+            time <= budget
+        };
+        let count = left.iter().copied().take_while(enough).count().max(1);
+        let rest = left.split_off(count);
+        let mut of_binary: BTreeMap<&Path, Vec<&Test>> = BTreeMap::new();
+        for test in left {
+            of_binary.entry(&test.binary).or_default().push(test);
+        }
+        for (binary, chunk) in of_binary {
+            let time: Duration = chunk.iter().map(|test| test.time).sum();
+            let mut run = process(binary, folder);
+            run.args(["--exact", "--test-threads", "1"]).args(chunk.iter().map(|test| &test.name));
+            let child = run.env("MUTANT", id.to_string()).spawn()?;
+            match ended(child, time * TIMES_MAX + TIME_ON_TOP)? {
+                None => return Ok(Outcome::TimedOut),
+                Some(true) => {}
+                Some(false) => return Ok(Outcome::Caught),
+            }
+        }
+        left = rest;
+        budget *= 2;
+    }
+    Ok(Outcome::Missed)
+}
+
+/// Whether a process succeeds; none where it took too long, and is ended.
+fn ended(mut child: Child, time_max: Duration) -> Result<Option<bool>> {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status.success()));
+        }
+        if start.elapsed() > time_max {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// All of them on as many threads as the machine runs at once, in the order given.
+fn in_parallel<T: Sync, R: Send>(
+    items: &[T],
+    work: impl Fn(usize, &T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let next = AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism()?.get();
+    let worker = || -> Result<Vec<(usize, R)>> {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Relaxed);
+            let Some(item) = items.get(index) else { return Ok(done) };
+            done.push((index, work(index, item)?));
+        }
+    };
+    let mut done = std::thread::scope(|scope| -> Result<Vec<(usize, R)>> {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        let mut all = Vec::new();
+        for worker in workers {
+            all.extend(worker.join().ok().context("a worker panicked")??);
+        }
+        Ok(all)
+    })?;
+    done.sort_by_key(|(index, _)| *index);
+    Ok(done.into_iter().map(|(_, result)| result).collect())
+}
