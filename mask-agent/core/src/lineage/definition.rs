@@ -45,7 +45,7 @@ impl Reader<'_> {
                 let mut columns = Vec::new();
                 for element in &create.table_elts {
                     match element.node.as_ref() {
-                        Some(NodeEnum::ColumnDef(column)) => {
+                        Some(NodeEnum::ColumnDef(column)) if !is_generated(column) => {
                             columns.push((column.colname.clone(), Origins::constant()));
                         }
                         Some(NodeEnum::Constraint(_)) => {}
@@ -206,7 +206,7 @@ impl Reader<'_> {
                 _ => {}
             }
             match (command.subtype(), command.def.as_deref().and_then(|def| def.node.as_ref())) {
-                (AtAddColumn, Some(NodeEnum::ColumnDef(column))) => {
+                (AtAddColumn, Some(NodeEnum::ColumnDef(column))) if !is_generated(column) => {
                     columns.push((column.colname.clone(), Origins::constant()));
                 }
                 (AtAddConstraint | AtColumnDefault | AtDropNotNull | AtSetNotNull, _) => {}
@@ -217,4 +217,12 @@ impl Reader<'_> {
             self.statement.made.push(Made::Relation { name: relation.relname.clone(), columns });
         }
     }
+}
+
+/// Whether a column is made of others, whatever is put into those later.
+fn is_generated(column: &protobuf::ColumnDef) -> bool {
+    column.constraints.iter().any(|constraint| {
+        matches!(constraint.node.as_ref(), Some(NodeEnum::Constraint(constraint))
+            if constraint.contype() == protobuf::ConstrType::ConstrGenerated)
+    })
 }
