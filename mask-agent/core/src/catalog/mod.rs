@@ -26,6 +26,7 @@ const DOMAINS_DEEP_MAX: usize = 16;
 
 /// What `pg_class.relkind` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 #[serde(rename_all = "snake_case")]
 pub enum RelationKind {
     /// A foreign table.
@@ -42,6 +43,7 @@ pub enum RelationKind {
 
 /// One column.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 pub struct Column {
     /// `pg_attribute.attnum`.
     pub number: i16,
@@ -60,6 +62,7 @@ pub struct Column {
 
 /// What a constraint or an index holds rows to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 #[serde(rename_all = "snake_case")]
 pub enum ConstraintKind {
     /// A condition on each row.
@@ -77,6 +80,7 @@ pub enum ConstraintKind {
 
 /// What a write may fail by, and so tell of values that are stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 pub struct Constraint {
     /// What it holds rows to.
     pub kind: ConstraintKind,
@@ -86,6 +90,7 @@ pub struct Constraint {
 
 /// One relation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 pub struct Relation {
     /// `pg_class.oid`.
     pub oid: u32,
@@ -141,6 +146,7 @@ impl Relation {
 
 /// How far a function's results may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 #[serde(rename_all = "snake_case")]
 pub enum Volatility {
     /// Never: `i`.
@@ -153,6 +159,7 @@ pub enum Volatility {
 
 /// What `pg_proc.prokind` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 #[serde(rename_all = "snake_case")]
 pub enum RoutineKind {
     /// An aggregate.
@@ -167,6 +174,7 @@ pub enum RoutineKind {
 
 /// One function that is not the server's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 pub struct Routine {
     /// `pg_proc.oid`.
     pub oid: u32,
@@ -202,6 +210,7 @@ pub struct Routine {
 
 /// What a type is built from, for those masking must know by structure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 #[serde(rename_all = "snake_case")]
 pub enum TypeShape {
     /// An array of the element type.
@@ -224,6 +233,7 @@ pub enum TypeShape {
 
 /// What stands on one side of an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 #[serde(rename_all = "snake_case")]
 pub enum Operand {
     /// A value that may be of a type of the server's own, or of one that others are cast to without being asked.
@@ -236,6 +246,7 @@ pub enum Operand {
 
 /// An operator that runs code of users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 pub struct Operator {
     /// Before it.
     pub left: Operand,
@@ -252,6 +263,7 @@ impl Operator {
 
 /// What a snapshot is made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 pub struct Contents {
     /// `server_version_num / 10000`.
     pub major: u16,

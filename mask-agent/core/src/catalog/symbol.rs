@@ -12,6 +12,7 @@ use serde::Serialize;
 
 /// A name; a copy shares its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 #[serde(transparent)]
 pub struct Symbol(Arc<str>);
 

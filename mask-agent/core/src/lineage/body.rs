@@ -292,10 +292,11 @@ impl<'a> Tracer<'a> {
                 | NodeEnum::MergeStmt(_),
             ) => self.any_query(Some(statement)),
             Some(NodeEnum::CallStmt(call)) => {
-                if let Some(call) = call.funccall.as_deref() {
-                    self.call(call);
-                }
-                self.nothing()
+                // INOUT arguments are variables, which take what comes out.
+                let outputs = call.funccall.as_deref().map(|call| self.call(call).0);
+                let list = outputs.into_iter().map(|node| (Cow::Borrowed(""), node)).collect();
+                let rows = self.graph.made(Vec::new());
+                Query { columns: Columns { list, open: None }, rows }
             }
             Some(kind) if self.defines_no_flow(kind) => self.nothing(),
             _ => {
@@ -459,9 +460,9 @@ impl<'a> Tracer<'a> {
                     // FOR and FETCH fill variables that are not named with INTO.
                     self.graph.add(pool, &nodes);
                 }
-                if let (Some(on), true) =
-                    (on, into.iter().any(|target| target.first().is_some_and(|name| name == "new")))
-                {
+                let is_call = sql.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("call"));
+                let fills = |target: &Vec<String>| target.first().is_some_and(|name| name == "new");
+                if let (Some(on), true) = (on, is_call || into.iter().any(fills)) {
                     let value = self.graph.made(nodes);
                     self.put_into_row(on, "*", value);
                 }

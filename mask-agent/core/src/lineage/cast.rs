@@ -54,6 +54,10 @@ impl Tracer<'_> {
             return casts || self.env.overlay.has_any();
         }
         let own = self.graph.own_type(node);
+        let reads_own_type = own == UNKNOWN && types.iter().all(|oid| *oid < FIRST_USER_OID);
+        if self.env.overlay.has_any() && !reads_own_type {
+            return true;
+        }
         let sources = types.iter().flat_map(|oid| catalog.casts_to(root(catalog, *oid)));
         let mut sources = sources.filter(|source| match **source {
             // From text.

@@ -88,3 +88,47 @@ fn a_cast_of_users_is_meant_where_the_value_may_be_of_the_type_it_takes() {
         "x <- customers.city ?UserCode; y <- customers.city; z <- customers.city ?UserCode",
     );
 }
+
+#[test]
+fn a_cast_made_in_this_transaction_may_be_any() {
+    check(
+        "begin; create cast (int as word) with function f; select id::word as x from customers",
+        "- | - | x <- customers.id ?UserCode",
+    );
+    check(
+        "begin; create cast (int as date) with function f; select id::date as x, '2020-01-01'::date as y from customers",
+        "- | - | x <- customers.id ?UserCode; y",
+    );
+    check(
+        "begin; create cast (int as date) with function f; select id::int as x, id as y from customers",
+        "- | - | x = customers.id; y = customers.id",
+    );
+    check("begin; create table t (); select id::text as x from customers", "- | - | x <- customers.id");
+}
+
+#[test]
+fn a_procedure_gives_its_outputs_to_the_variables_it_is_called_with() {
+    const TELLS: &str = "create procedure tells(inout a text) language plpgsql as \
+        $$ begin select email into a from customers; end $$; ";
+    let calls = |body: &str, expected: &str| {
+        let sql = format!(
+            "{TELLS} create procedure around(inout b text) language plpgsql as $$ begin {body} end $$; \
+             call around(null)"
+        );
+        check(&sql, &format!("- | - | {expected}"));
+    };
+    calls("call tells(b);", "* <- customers.email");
+    calls("CALL tells(b); b := 'x' || b;", "* <- customers.email");
+    calls("call p();", "*");
+    calls("perform 1;", "*");
+    let triggers = |body: &str, expected: &str| {
+        let sql = format!(
+            "{TELLS} create function f() returns trigger language plpgsql as $$ begin {body} return new; end $$; \
+             create trigger t before insert on orders for each row execute function f(); \
+             insert into orders (id) values (1)"
+        );
+        assert_eq!(each(&sql, Some(&["public"]), super::fixture::writes), expected, "{body}");
+    };
+    triggers("call tells(new.note);", " |  |  | orders.id; orders.* <- customers.email, orders.note");
+    triggers("call p();", " |  | orders.* | orders.id; orders.*");
+}

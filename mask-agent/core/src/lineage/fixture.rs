@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt::Write,
+    sync::LazyLock,
 };
 
 use super::{
@@ -311,7 +312,8 @@ pub(crate) fn statements_along(path: Option<&[&str]>, sql: &str) -> Result<Vec<S
 
 /// `relation.column`, with the schema where it is not `public`.
 pub(crate) fn name(column: ColumnId) -> String {
-    let name = crate::policy::column_name(&catalog(), column);
+    static CATALOG: LazyLock<Catalog> = LazyLock::new(catalog);
+    let name = crate::policy::column_name(&CATALOG, column);
     name.strip_prefix("public.").unwrap_or(&name).to_owned()
 }
 

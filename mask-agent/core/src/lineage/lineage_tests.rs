@@ -390,6 +390,16 @@ fn what_a_string_makes_is_known_to_the_rest_of_it() {
         "- | x = customers.email",
     );
     check("select email as x into t from customers; table t", "- | x = customers.email");
+    check(
+        "create table t (a text, b text generated always as (upper(a)) stored); \
+         insert into t (a) select email from customers; select b from t",
+        "- | - | b ?Uncommitted",
+    );
+    check(
+        "create table t (a text); alter table t add b text generated always as (upper(a)) stored; select b from t",
+        "- | - | b ?Uncommitted",
+    );
+    check("create table t (a int generated always as identity, b text unique); select a from t", "- | a");
     check("create table t (a text, b int); select a, b from t", "- | a; b");
     check(
         "create temp table t (a text); insert into t select email from customers; select a from t",

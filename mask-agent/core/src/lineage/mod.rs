@@ -438,6 +438,9 @@ mod tests;
 mod code_tests;
 
 #[cfg(test)]
+mod recorded_tests;
+
+#[cfg(test)]
 mod tell_tests;
 
 #[cfg(test)]
