@@ -20,8 +20,6 @@ const RENEW: &str = "`cargo xtask instructions --write`";
 
 /// How far a count may rise, in hundredths of what is on record.
 const RISE_MAX: u64 = 5;
-/// How often a case is run: what is done by chance evens out.
-const TIMES: u64 = 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -105,18 +103,22 @@ fn build() -> Result<PathBuf> {
 fn count(program: &Path) -> Result<BTreeMap<String, u64>> {
     let output = Command::new(program).arg("list").output()?;
     let cases = String::from_utf8(output.stdout)?;
-    let cases: Vec<&str> = cases.lines().collect();
+    let cases: Option<Vec<(u64, &str)>> = cases
+        .lines()
+        .map(|line| line.split_once(' ').and_then(|(times, case)| Some((times.parse().ok()?, case))))
+        .collect();
+    let cases = cases.context("the program lists no cases")?;
     let none = instructions(program, "", 0)?;
     let threads = thread::available_parallelism()?.get();
     let parts: Vec<Result<Vec<(String, u64)>>> = thread::scope(|scope| {
         let counters: Vec<_> = (0..threads)
             .map(|first| {
-                let mine: Vec<&str> = cases.iter().copied().skip(first).step_by(threads).collect();
+                let mine: Vec<(u64, &str)> = cases.iter().copied().skip(first).step_by(threads).collect();
                 scope.spawn(move || {
                     mine.into_iter()
-                        .map(|case| {
-                            let all = instructions(program, case, TIMES)?;
-                            Ok((case.to_owned(), all.saturating_sub(none) / TIMES))
+                        .map(|(times, case)| {
+                            let all = instructions(program, case, times)?;
+                            Ok((case.to_owned(), all.saturating_sub(none) / times))
                         })
                         .collect()
                 })
@@ -128,8 +130,8 @@ fn count(program: &Path) -> Result<BTreeMap<String, u64>> {
     for part in parts {
         counts.extend(part?);
     }
-    if counts.len() != cases.len() || cases.is_empty() {
-        bail!("{} of {} cases were counted", counts.len(), cases.len());
+    if counts.len() != cases.len() || cases.is_empty() || counts.values().any(|count| *count == 0) {
+        bail!("of {} cases these were counted: {counts:?}", cases.len());
     }
     Ok(counts)
 }

@@ -171,7 +171,7 @@ struct Gate {
     check: fn() -> Result<()>,
 }
 
-const GATES: [Gate; 9] = [
+const GATES: [Gate; 10] = [
     Gate { name: "fmt", check: || cargo(&["fmt", "--all", "--check"]) },
     Gate { name: "tidy", check: tidy::run },
     Gate { name: "core alone", check: || cargo(&["build", "--package", "mask-core"]) },
@@ -198,6 +198,7 @@ const GATES: [Gate; 9] = [
         },
     },
     Gate { name: "functions", check: || functions::run(functions::Mode::Check) },
+    Gate { name: "instructions", check: || instructions::run(instructions::Mode::Check) },
     Gate { name: "tests", check: test },
     Gate { name: "policies", check: policies },
     Gate { name: "fuzz", check: || fuzz::fuzz(30) },

@@ -1,6 +1,8 @@
-//! What `cargo xtask instructions` counts: `instructions CASE TIMES`, or `instructions list`.
+//! What `cargo xtask instructions` counts: `instructions CASE TIMES`, or `instructions list`, which says how often each
+//! is to be done.
 //!
 //! Everything is done once before, so that what is done once for all is in every count and falls out of a difference.
+//! That differs by some 100,000 from one run to the next, for hash maps are seeded by chance; what is short is done often.
 
 use std::{collections::HashMap, hint::black_box};
 
@@ -14,24 +16,31 @@ use self::{
 mod masks;
 mod statements;
 
-/// A case, and what it does.
-type Case = (String, Box<dyn FnMut() -> usize>);
+/// A case, how often it is done, and what it does.
+type Case = (String, u32, Box<dyn FnMut() -> usize>);
+
+/// How often a row is masked, or a decision found.
+const SHORT: u32 = 20_000;
+/// How often a short statement is read.
+const STATEMENT: u32 = 500;
+/// How often a join is read.
+const JOIN: u32 = 50;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let (name, times) = (arguments.next().unwrap_or_default(), arguments.next());
     let mut all = all();
     if name == "list" {
-        for (name, _) in &all {
-            println!("{name}");
+        for (name, times, _) in &all {
+            println!("{times} {name}");
         }
         return;
     }
-    for (_, work) in &mut all {
+    for (_, _, work) in &mut all {
         black_box(work());
     }
     let times: u32 = times.and_then(|times| times.parse().ok()).unwrap_or_default();
-    for (_, work) in all.iter_mut().filter(|(known, _)| *known == name) {
+    for (_, _, work) in all.iter_mut().filter(|(known, ..)| *known == name) {
         for _ in 0..times {
             black_box(work());
         }
@@ -49,11 +58,11 @@ const JOB: &str = "
 fn all() -> Vec<Case> {
     let mut all: Vec<Case> = Vec::new();
     for (number, sql) in PGBENCH.into_iter().enumerate() {
-        all.push((format!("read pgbench {number}"), Box::new(move || decide(black_box(sql)))));
+        all.push((format!("read pgbench {number}"), STATEMENT, Box::new(move || decide(black_box(sql)))));
     }
-    all.push(("read join of seven".to_owned(), Box::new(|| decide_job(black_box(JOB)))));
-    all.push(("read join of eight".to_owned(), Box::new(|| decide(black_box(EIGHT)))));
-    all.push(("read join of seventeen".to_owned(), Box::new(|| decide(black_box(SEVENTEEN)))));
+    all.push(("read join of seven".to_owned(), JOIN, Box::new(|| decide_job(black_box(JOB)))));
+    all.push(("read join of eight".to_owned(), JOIN, Box::new(|| decide(black_box(EIGHT)))));
+    all.push(("read join of seventeen".to_owned(), JOIN, Box::new(|| decide(black_box(SEVENTEEN)))));
     for (number, sql) in PGBENCH.into_iter().take(2).enumerate() {
         let mut key = Vec::new();
         assert!(lineage::template(sql, &mut key), "a statement of pgbench has a template");
@@ -62,11 +71,11 @@ fn all() -> Vec<Case> {
             lineage::template(black_box(sql), &mut key);
             known.get(key.as_slice()).copied().unwrap_or_default()
         };
-        all.push((format!("known pgbench {number}"), Box::new(find)));
+        all.push((format!("known pgbench {number}"), SHORT, Box::new(find)));
     }
     for (name, ..) in cases() {
         if let Some(mut rows) = Rows::of(name) {
-            all.push((format!("mask {name}"), Box::new(move || rows.mask())));
+            all.push((format!("mask {name}"), SHORT, Box::new(move || rows.mask())));
         }
     }
     all
