@@ -12,6 +12,9 @@ use mask_tests::{
 
 use crate::corpus::PolicyName;
 
+/// Whose statements are shown where no other is named.
+const PRINTED: u16 = 18;
+
 #[derive(Args)]
 pub(crate) struct Options {
     /// How many statements.
@@ -48,7 +51,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     println!("--seed {seed} --count {}", options.count);
     if options.print {
         for seed in (seed..).take(options.count as usize) {
-            println!("-- {seed}\n{};", program(seed).render());
+            println!("-- {seed}\n{};", program(seed, options.major.unwrap_or(PRINTED)).render());
         }
         return Ok(());
     }

@@ -1,6 +1,7 @@
 //! Expressions.
 
 use super::{
+    forms::{NEWER, NEWER_AGGREGATES, SETS},
     rng::Rng,
     tree::{Node, Sort},
     words::{AGGREGATES, FORMS, FRAMES, Form, Kind, ORDERED_AGGREGATES, ROW_FORMS, WINDOWS},
@@ -41,6 +42,8 @@ pub(super) struct Generator {
     pub(super) names: u32,
     /// Names that `with` gives, and their columns.
     pub(super) ctes: Vec<(String, Vec<Column>)>,
+    /// Of the server.
+    pub(super) major: u16,
 }
 
 impl Generator {
@@ -63,8 +66,29 @@ impl Generator {
                 let inner = self.expr(kind, scope, depth - 1);
                 Node::new(Sort::Expr(kind), &format!("({{}})::{}", kind.name()), [inner])
             }
-            _ => self.form(FORMS, kind, scope, depth),
+            _ => self.form(kind, scope, depth),
         }
+    }
+
+    /// A target of a list, which may give several rows.
+    pub(super) fn target(&mut self, kind: Kind, scope: &Scope, depth: u32) -> Node {
+        if scope.keys.is_none()
+            && depth > 0
+            && self.rng.chance(5)
+            && let Some((_, template, kinds)) = self.pick(SETS, kind)
+        {
+            let children = self.all(kinds, scope, depth);
+            return Node::new(Sort::Expr(kind), template, children);
+        }
+        self.expr(kind, scope, depth)
+    }
+
+    /// One of those that the server knows.
+    fn pick_newer(&mut self, lists: &[(u16, &'static [Form])], kind: Kind) -> Option<&'static Form> {
+        let known =
+            lists.iter().filter(|(since, _)| *since <= self.major).flat_map(|(_, forms)| forms.iter());
+        let fitting: Vec<&'static Form> = known.filter(|form| form.0 == kind).collect();
+        (!fitting.is_empty()).then(|| *self.rng.pick(&fitting))
     }
 
     fn pick(&mut self, forms: &'static [Form], kind: Kind) -> Option<&'static Form> {
@@ -72,8 +96,11 @@ impl Generator {
         (!fitting.is_empty()).then(|| *self.rng.pick(&fitting))
     }
 
-    fn form(&mut self, forms: &'static [Form], kind: Kind, scope: &Scope, depth: u32) -> Node {
-        let Some((_, template, kinds)) = self.pick(forms, kind) else { return self.leaf(kind, scope) };
+    fn form(&mut self, kind: Kind, scope: &Scope, depth: u32) -> Node {
+        let newer = if self.rng.chance(35) { self.pick_newer(NEWER, kind) } else { None };
+        let Some((_, template, kinds)) = newer.or_else(|| self.pick(FORMS, kind)) else {
+            return self.leaf(kind, scope);
+        };
         let children = self.all(kinds, scope, depth);
         Node::new(Sort::Expr(kind), template, children)
     }
@@ -92,7 +119,14 @@ impl Generator {
         let columns = if self.rng.chance(15) || near.is_empty() { &scope.outer } else { near };
         let fitting: Vec<_> = columns.iter().filter(|column| column.1 == kind).collect();
         if !fitting.is_empty() && self.rng.chance(90) {
-            return Node::text(sort, self.rng.pick(&fitting).0.clone());
+            let column = self.rng.pick(&fitting).0.clone();
+            let of_row = |row: &str| scope.rows.iter().any(|known| known == row);
+            return match column.split_once('.') {
+                Some((row, field)) if of_row(row) && self.rng.chance(8) => {
+                    Node::text(sort, format!("({row}).{field}"))
+                }
+                _ => Node::text(sort, column),
+            };
         }
         if !columns.is_empty() && self.rng.chance(85) {
             let column = self.rng.pick(columns).0.clone();
@@ -111,12 +145,20 @@ impl Generator {
         let plain = scope.plain();
         let ordered = self.rng.chance(25);
         let forms = if ordered { ORDERED_AGGREGATES } else { AGGREGATES };
-        let Some((_, template, kinds)) = self.pick(forms, kind) else {
+        if let (Kind::Int, Some(keys), true) = (kind, &scope.keys, self.rng.chance(15))
+            && !keys.is_empty()
+        {
+            return Node::text(Sort::Expr(kind), format!("grouping({})", self.rng.pick(keys).0));
+        }
+        let newer =
+            if ordered || self.rng.chance(65) { None } else { self.pick_newer(NEWER_AGGREGATES, kind) };
+        let Some((_, template, kinds)) = newer.or_else(|| self.pick(forms, kind)) else {
             return Node::text(Sort::Expr(kind), kind.literals()[0]);
         };
         let mut children = self.all(kinds, &plain, depth.min(2));
-        let distinct = !ordered && self.rng.chance(15) && kinds.len() == 1;
-        let template = if distinct { template.replace('(', "(distinct ") } else { (*template).to_owned() };
+        let distinct = newer.is_none() && !ordered && self.rng.chance(15) && kinds.len() == 1;
+        let template =
+            if distinct { template.replacen('(', "(distinct ", 1) } else { (*template).to_owned() };
         let filter = if self.rng.chance(20) && !template.ends_with("numeric") {
             let condition = self.expr(Kind::Bool, &plain, 1);
             Node::new(Sort::Optional, " filter (where {})", [condition])

@@ -5,14 +5,18 @@
 //! smaller as long as they do (`shrink`). A value may come out of a calculation that looks like a canary: what also
 //! shows where the classified columns hold other values is none.
 
+mod changes;
 mod expr;
+mod forms;
 mod program;
 mod query;
 mod rng;
 mod run;
+mod sources;
 mod told;
 mod tree;
 mod words;
+mod writes;
 
 pub use program::program;
 pub use run::{Leak, Search, Tally};

@@ -107,7 +107,7 @@ impl Generator {
         let mut items = vec![];
         for kind in kinds {
             let name = self.name("c");
-            let expr = self.expr(*kind, &scope, depth);
+            let expr = self.target(*kind, &scope, depth);
             items.push(Node::new(Sort::Fixed, &format!("{{}} as {name}"), [expr]));
             targets.push((name, *kind));
         }
@@ -134,11 +134,12 @@ impl Generator {
         let names: Vec<&str> = keys.iter().map(|key| key.0.as_str()).collect();
         let names = names.join(", ");
         scope.keys = Some(keys);
-        let by = match (names.is_empty(), self.rng.below(6)) {
+        let by = match (names.is_empty(), self.rng.below(7)) {
             (true, _) => String::new(),
             (false, 0) => format!(" group by rollup ({names})"),
             (false, 1) => format!(" group by cube ({names})"),
             (false, 2) => format!(" group by grouping sets (({names}), ())"),
+            (false, 3) => format!(" group by grouping sets ({names}, rollup ({names}), ())"),
             (false, _) => format!(" group by {names}"),
         };
         let having = if self.rng.chance(25) {
@@ -262,6 +263,7 @@ impl Generator {
                 column.0 = name;
             }
         }
+        text.push_str(self.sample(table));
         Source { node: Node::text(Sort::Item, text), name, columns }
     }
 
@@ -282,6 +284,10 @@ impl Generator {
 
     fn function(&mut self, left: &Scope, depth: u32) -> Source {
         let (name, column) = (self.name("t"), self.name("a"));
+        if self.rng.chance(40) {
+            let (node, columns) = self.made_table(&name, left, depth);
+            return Source { node, name, columns };
+        }
         let (template, kind, given) = *self.rng.pick(&[
             ("unnest({})", Kind::Texts, Kind::Text),
             ("regexp_split_to_table({}, '')", Kind::Text, Kind::Text),

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::{Node, program, shrink};
 use crate::{
@@ -121,6 +121,7 @@ pub struct Search {
     direct: Target,
     agents: Vec<(Policy, Target)>,
     canaries: Canaries,
+    major: u16,
 }
 
 impl Search {
@@ -129,11 +130,16 @@ impl Search {
         let mut operator = Client::connect(servers.port, &[])?;
         let answer = operator.say(&query("alter database postgres set statement_timeout = '3s'"), 1, b"")?;
         ensure!(succeeds(&answer), "cannot set a timeout: {answer:?}");
+        let version =
+            operator.say(&query("select current_setting('server_version_num')::int / 10000"), 1, b"")?;
+        let major = version.iter().find(|(kind, _)| *kind == b'D').and_then(|(_, body)| body.get(6..));
+        let major = str::from_utf8(major.context("a version")?)?.parse()?;
         let target = |port| Target { port, kept: None };
         Ok(Self {
             direct: target(servers.port),
             agents: servers.doors.iter().map(|(policy, port)| (*policy, target(*port))).collect(),
             canaries: Canaries::load(&mut operator)?,
+            major,
         })
     }
 
@@ -152,10 +158,12 @@ impl Search {
     }
 
     fn run_one(&mut self, seed: u64, tally: &mut Tally) -> Result<()> {
-        let tree = program(seed);
-        let form = match seed % 5 {
-            0..3 => Form::Simple,
-            3 => Form::ExtendedText,
+        let tree = program(seed, self.major);
+        let form = match seed % 10 {
+            0..4 => Form::Simple,
+            4 => Form::Batch,
+            5 | 6 => Form::ExtendedText,
+            7 if tree.statements().len() == 1 => Form::ExtendedLate,
             _ => Form::ExtendedBinary,
         };
         let said = Said::new(&tree, form);
@@ -236,7 +244,7 @@ fn say(target: &mut Target, said: &Said, before: &str) -> Result<Vec<Message>> {
         }
     }
     let mut ended = client.say(&query("rollback"), 1, b"")?;
-    if said.text.contains("prepare made") {
+    if said.form == Form::ExtendedLate || said.text.contains("prepare made") {
         ended = client.say(&query("deallocate all"), 1, b"")?;
     }
     if ended.last().is_some_and(|(kind, body)| (*kind, body.as_slice()) == (b'Z', b"I")) {

@@ -278,6 +278,9 @@ pub const ROW_FORMS: &[Form] = &[
     (Text, "row_to_json({})::text", &[]),
     (Text, "concat({})", &[]),
     (Text, "format('%s', {})", &[]),
+    (Text, "row({}.*)::text", &[]),
+    (Text, "json_build_array({})::text", &[]),
+    (Texts, "array[{}::text]", &[]),
     (Json, "to_jsonb({})", &[]),
     (Json, "row_to_json({})::jsonb", &[]),
     (Bool, "({} is not null)", &[]),
@@ -328,7 +331,12 @@ pub const WINDOWS: &[Form] = &[
     (Int, "row_number()", &[]),
     (Int, "rank()", &[]),
     (Int, "ntile(3)", &[]),
+    (Text, "app.f_cat({})", &[Text]),
+    (Int, "dense_rank()", &[]),
+    (Int, "count({})", &[Text]),
     (Int, "lag({})", &[Int]),
+    (Num, "cume_dist()", &[]),
+    (Num, "percent_rank()", &[]),
     (Num, "sum({})", &[Num]),
     (Date, "first_value({})", &[Date]),
     (Texts, "array_agg({})", &[Text]),
@@ -336,10 +344,14 @@ pub const WINDOWS: &[Form] = &[
 ];
 
 /// Frames of windows that are ordered.
-pub const FRAMES: [&str; 5] = [
+pub const FRAMES: [&str; 9] = [
     "",
     " rows between unbounded preceding and unbounded following",
     " rows 1 preceding",
     " groups between current row and 1 following",
     " range between unbounded preceding and current row exclude ties",
+    " range between 10 preceding and 10 following",
+    " rows between 2 preceding and 1 preceding exclude current row",
+    " rows between 1 following and unbounded following exclude group",
+    " groups between 1 preceding and 1 preceding exclude no others",
 ];

@@ -33,6 +33,7 @@ impl PostgresSession {
         let withholds = || {
             self.head_statement().is_some_and(|statement| statement.analysed.withholds)
                 || self.source().is_some_and(|source| source.analysed.withholds)
+                || self.runs_unsettled()
         };
         self.enforces() && (self.tainted || withholds())
     }

@@ -371,7 +371,7 @@ impl PostgresSession {
                 Source { analysed: statement.analysed.clone(), part: *part }
             }
             Reply::Execute { portal } | Reply::DescribePortal { portal, .. } => {
-                Self::source_of(&self.portals.get(portal)?.prepared)
+                self.settled(&self.portals.get(portal)?.prepared)?
             }
             _ => return None,
         };
@@ -381,7 +381,7 @@ impl PostgresSession {
             }
             source = match source.rows()? {
                 Ruling::Columns(_) | Ruling::Each(_) | Ruling::None => return Some(source),
-                Ruling::Cursor(name) => Self::source_of(&self.portals.get(name.as_bytes())?.prepared),
+                Ruling::Cursor(name) => self.settled(&self.portals.get(name.as_bytes())?.prepared)?,
                 Ruling::Prepared(name) => {
                     let prepared = self.prepared.get(name.as_bytes())?;
                     if prepared.epoch == self.epoch {
@@ -397,7 +397,7 @@ impl PostgresSession {
         None
     }
 
-    fn source_of(prepared: &Prepared) -> Source {
+    pub(super) fn source_of(prepared: &Prepared) -> Source {
         Source { analysed: prepared.statement.analysed.clone(), part: prepared.part }
     }
 

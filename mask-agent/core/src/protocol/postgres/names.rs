@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use super::{
     error::{Fault, REFUSED},
-    queue::{Analysed, Prepared, Statement},
+    outputs::Source,
+    queue::{Analysed, Prepared, Reply, Statement},
     session::PostgresSession,
     tokens::stale,
 };
 use crate::{
     lineage::Keeps,
-    policy::{ColumnRuling, Rows},
+    masking::CellRule,
+    policy::{ColumnRuling, Rows, Ruled},
     session::Outbox,
 };
 
@@ -50,6 +52,31 @@ impl PostgresSession {
             prepared.epoch = epoch;
         }
         prepared
+    }
+
+    /// The statement of a portal. Its names mean what they meant when it was opened, but what they call runs as it is
+    /// defined by now: none, where that shows other columns.
+    pub(super) fn settled(&self, prepared: &Prepared) -> Option<Source> {
+        let kept = Self::source_of(prepared);
+        if prepared.epoch == self.epoch || !prepared.statement.analysed.calls_user_code {
+            return Some(kept);
+        }
+        let now = self.anew(&prepared.statement.sql)?;
+        let is_same = shows_same(kept.rows()?, &now.parts.get(prepared.part)?.rows);
+        is_same.then_some(kept)
+    }
+
+    /// Whether rows are due of a portal whose statement is not as it was.
+    pub(super) fn runs_unsettled(&self) -> bool {
+        let name = match self.queue.head() {
+            Some(Reply::Execute { portal }) => portal.as_slice(),
+            Some(Reply::Simple { statement, part, .. }) => match statement.analysed.parts.get(*part) {
+                Some(Ruled { rows: Rows::Cursor(name), .. }) => name.as_bytes(),
+                _ => return false,
+            },
+            _ => return false,
+        };
+        self.portals.get(name).is_some_and(|portal| self.settled(&portal.prepared).is_none())
     }
 
     /// Statements that EXECUTE names.
@@ -127,6 +154,17 @@ impl PostgresSession {
             "the row of this cursor was chosen by values of masked columns",
             "Name the row by its key.",
         ))
+    }
+}
+
+/// Whether the same columns are clear by both.
+fn shows_same(one: &Rows, other: &Rows) -> bool {
+    let is_clear = |column: &ColumnRuling| matches!(column.cell, CellRule::Clear);
+    match (one, other) {
+        (Rows::Columns(one), Rows::Columns(other)) => one.iter().map(is_clear).eq(other.iter().map(is_clear)),
+        (Rows::Each(one), Rows::Each(other)) => is_clear(one) == is_clear(other),
+        (Rows::None, Rows::None) => true,
+        (Rows::Columns(_) | Rows::Cursor(_) | Rows::Each(_) | Rows::None | Rows::Prepared(_), _) => false,
     }
 }
 

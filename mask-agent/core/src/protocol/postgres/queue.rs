@@ -43,6 +43,8 @@ pub(super) struct Analysed {
     pub(super) changes_catalog: bool,
     /// Whether it may change what names mean.
     pub(super) changes_settings: bool,
+    /// It calls code of users, whose bodies may be others by the time a portal is run.
+    pub(super) calls_user_code: bool,
     /// It was ruled on after it had been sent: only columns that the server names are shown.
     pub(super) is_anew: bool,
     pub(super) refusal: Option<Fault>,
@@ -68,6 +70,7 @@ impl Analysed {
             sets_path: None,
             changes_catalog: false,
             changes_settings: false,
+            calls_user_code: false,
             is_anew: false,
             refusal: None,
             findings: None,

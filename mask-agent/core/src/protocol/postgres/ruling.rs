@@ -234,6 +234,7 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
         analysed.changes_catalog |= matches!(statement.effect, Effect::Catalog);
         analysed.changes_settings |= matches!(statement.effect, Effect::Settings);
         analysed.withholds |= ruled.withholds;
+        analysed.calls_user_code |= statement.calls_user_code;
         analysed.budgeted.extend_from_slice(&ruled.budgeted);
         analysed.executes.extend(ruled.executes.iter().map(|executes| executes.name.clone()));
         analysed.asks_by_data |= statement.command == "CopyStmt" && ruled.copy.is_none();
