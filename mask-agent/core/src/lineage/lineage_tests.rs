@@ -393,7 +393,7 @@ fn what_a_string_makes_is_known_to_the_rest_of_it() {
     check(
         "create table t (a text, b text generated always as (upper(a)) stored); \
          insert into t (a) select email from customers; select b from t",
-        "- | - | b ?Uncommitted",
+        "- | - | b <- customers.email",
     );
     check(
         "create table t (a text); alter table t add b text generated always as (upper(a)) stored; select b from t",
