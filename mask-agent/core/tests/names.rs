@@ -103,3 +103,38 @@ fn a_cursor_whose_rows_a_masked_value_chose_does_not_say_where_it_stands() {
         assert_eq!(contains(&peer.to_server, "mask_agent_refused"), is_refused, "{sql}");
     }
 }
+
+#[test]
+fn what_cannot_be_read_is_answered_in_the_servers_words_and_never_run() {
+    const MISTAKE: &str = "selec 1";
+    let place = b"SERROR\0VERROR\0C42601\0Msyntax error at or near \"selec\"\0P1\0\0";
+    let (own, later) = (message(b'E', place), error("42601", "syntax error at or near \"mask_agent\""));
+    let sent = |extended: bool| {
+        let said = if extended { [parse("s", MISTAKE), sync()].concat() } else { query(MISTAKE) };
+        let mut peer = Peer::ready();
+        peer.feed(From::Client, &said);
+        let kinds: Vec<u8> = frames(&peer.to_server).iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, b"PPS", "it is only parsed, and something that fails behind it");
+        let frames = frames(&peer.to_server);
+        assert!(frames[0].1.starts_with(b"\0selec 1\0") && contains(&frames[1].1, "mask_agent"));
+        peer
+    };
+    for extended in [false, true] {
+        let mut peer = sent(extended);
+        answered(&mut peer, &[own.clone(), ready(b'I')]);
+        assert_eq!(peer.to_client, [own.clone(), ready(b'I')].concat());
+
+        // The server can read it, and we cannot.
+        let mut peer = sent(extended);
+        answered(&mut peer, &[one(), later.clone(), ready(b'I')]);
+        assert!(!contains(&peer.to_client, "mask_agent") && contains(&peer.to_client, "mask-agent: "));
+        let kinds: Vec<u8> = frames(&peer.to_client).iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, b"EZ");
+    }
+
+    // What was sent before is not ended by a Sync of ours.
+    let mut peer = Peer::ready();
+    peer.feed(From::Client, &[parse("s", "select 1"), query(MISTAKE)].concat());
+    let kinds: Vec<u8> = frames(&peer.to_server).iter().map(|(kind, _)| *kind).collect();
+    assert_eq!(kinds, b"PQ");
+}

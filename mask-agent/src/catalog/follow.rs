@@ -149,6 +149,16 @@ impl Answers {
             || are_gone(Watched::Type, &|oid| old.type_shape(oid).is_some())
             || seen.replaced(Watched::Composite, earlier) != 0;
         let has_code = has_changed(&[Watched::Routine, Watched::Member]) || !changed.routines.is_empty();
+        let has_written = has_code
+            || has_changed(&[
+                Watched::Attribute,
+                Watched::Constraint,
+                Watched::Default,
+                Watched::DomainCheck,
+                Watched::ExpressionIndex,
+                Watched::Operator,
+                Watched::Type,
+            ]);
         // Which operators and casts run code of users, and of what types their operands are.
         let has_operators = has_code || has_changed(&[Watched::Cast, Watched::Operator, Watched::Type]);
 
@@ -190,7 +200,7 @@ impl Answers {
             held(client, &changed.held),
             optional(client, has_changed(&[Watched::Rule]).then_some(queries::RULES)),
             optional(client, has_changed(&[Watched::Inheritance]).then_some(queries::PARENTS)),
-            optional(client, (has_code || has_changed(&[Watched::Default])).then_some(&defaults)),
+            optional(client, has_written.then_some(&defaults)),
             optional(client, has_code.then_some(&routines)),
             optional(client, relations_gone.then_some(queries::RELATIONS_LEFT)),
             optional(client, types_gone.then_some(queries::TYPES_LEFT)),
@@ -306,7 +316,7 @@ impl Draft {
 
         change.user_names = rows::firsts(&answers.user_names)?;
         change.operators = answers.operators.as_deref().map(rows::operators).transpose()?;
-        change.casts = answers.casts.as_deref().map(rows::pairs).transpose()?;
+        change.casts = answers.casts.as_deref().map(rows::casts).transpose()?;
         change.routines = routines(old, answers.routines.as_deref(), &bodies)?;
         Ok(Self { change, facts, bodies })
     }

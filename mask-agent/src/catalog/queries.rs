@@ -35,6 +35,8 @@ pub(super) enum Watched {
     /// Checks of domains.
     DomainCheck,
     Enum,
+    /// Indexes that compute something.
+    ExpressionIndex,
     Extension,
     Inheritance,
     Language,
@@ -52,7 +54,7 @@ pub(super) enum Watched {
 }
 
 impl Watched {
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::Attribute,
         Self::Cast,
         Self::Class,
@@ -61,6 +63,7 @@ impl Watched {
         Self::Default,
         Self::DomainCheck,
         Self::Enum,
+        Self::ExpressionIndex,
         Self::Extension,
         Self::Inheritance,
         Self::Language,
@@ -85,6 +88,11 @@ impl Watched {
             Self::Default => ("pg_attrdef", "adrelid", "true"),
             Self::DomainCheck => ("pg_constraint", "contypid", "contypid > 0"),
             Self::Enum => ("pg_enum", "enumtypid", "true"),
+            Self::ExpressionIndex => (
+                "pg_index",
+                "indrelid",
+                "(indexprs is not null or indpred is not null) and indrelid >= 16384",
+            ),
             Self::Extension => ("pg_extension", "oid", "true"),
             Self::Inheritance => ("pg_inherits", "inhrelid", "true"),
             Self::Language => ("pg_language", "oid", "true"),
@@ -232,13 +240,27 @@ pub(super) const RULES: &str = "select r.ev_class, r.oid from pg_catalog.pg_rewr
 pub(super) const PARENTS: &str =
     "select i.inhrelid, i.inhparent from pg_catalog.pg_inherits i order by i.inhrelid, i.inhseqno";
 
-/// Relations with a default that calls a function of users.
+/// Relations where what is written runs functions or operators of users: by a default, an index, a check, or the
+/// check of a column's domain.
 pub(super) fn defaults() -> String {
     format!(
-        "select distinct d.adrelid from pg_catalog.pg_attrdef d join pg_catalog.pg_depend p
-            on p.classid = 'pg_catalog.pg_attrdef'::regclass and p.objid = d.oid
-            and p.refclassid = 'pg_catalog.pg_proc'::regclass and p.refobjid >= 16384
-        where p.refobjid not in ({HARMLESS})"
+        "with harmless as ({HARMLESS}),
+        code as materialized (select 'pg_catalog.pg_proc'::regclass as class, p.oid from pg_catalog.pg_proc p
+                where p.oid >= 16384 and p.oid not in (select h.oid from harmless h)
+            union all select 'pg_catalog.pg_operator'::regclass, o.oid from pg_catalog.pg_operator o
+                where o.oprcode::oid >= 16384 and o.oprcode::oid not in (select h.oid from harmless h)),
+        dependent as materialized (select d.classid, d.objid from code
+            join pg_catalog.pg_depend d on d.refclassid = code.class and d.refobjid = code.oid)
+        select a.adrelid from dependent d join pg_catalog.pg_attrdef a on a.oid = d.objid
+            where d.classid = 'pg_catalog.pg_attrdef'::regclass
+        union select i.indrelid from dependent d join pg_catalog.pg_index i on i.indexrelid = d.objid
+            where d.classid = 'pg_catalog.pg_class'::regclass
+        union select k.conrelid from dependent d join pg_catalog.pg_constraint k on k.oid = d.objid
+            where d.classid = 'pg_catalog.pg_constraint'::regclass and k.conrelid > 0
+        union select a.attrelid from dependent d join pg_catalog.pg_constraint k on k.oid = d.objid
+            join pg_catalog.pg_type t on t.oid = k.contypid or t.typelem = k.contypid or t.typbasetype = k.contypid
+            join pg_catalog.pg_attribute a on a.atttypid = t.oid and not a.attisdropped
+            where d.classid = 'pg_catalog.pg_constraint'::regclass and k.contypid > 0"
     )
 }
 
@@ -248,7 +270,16 @@ pub(super) fn routines() -> String {
         "with harmless as ({HARMLESS})
         select p.oid, n.nspname::text, p.proname::text, p.prokind::text, l.lanname::text, p.prosecdef,
             p.provolatile::text, p.pronargs, p.proargnames, p.proargmodes::text[], p.prorettype, p.proretset,
-            p.proconfig, p.oid in (select h.oid from harmless h)
+            p.proconfig, p.oid in (select h.oid from harmless h),
+            case when p.prokind = 'a' then (select array_agg(named.part order by f.at, named.at)
+                from pg_catalog.pg_aggregate a
+                cross join unnest(array[a.aggtransfn::oid, a.aggfinalfn::oid, a.aggcombinefn::oid,
+                    a.aggserialfn::oid, a.aggdeserialfn::oid, a.aggmtransfn::oid, a.aggminvtransfn::oid,
+                    a.aggmfinalfn::oid]) with ordinality f (oid, at)
+                join pg_catalog.pg_proc q on q.oid = f.oid
+                join pg_catalog.pg_namespace m on m.oid = q.pronamespace
+                cross join unnest(array[m.nspname::text, q.proname::text]) with ordinality named (part, at)
+                where a.aggfnoid = p.oid) end
         from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
             join pg_catalog.pg_language l on l.oid = p.prolang
         where p.oid >= 16384 or n.nspname not in ('pg_catalog', 'information_schema') order by p.oid"
@@ -279,8 +310,11 @@ pub(super) fn user_names() -> String {
 pub(super) fn casts() -> String {
     format!(
         "with users as (select p.oid from pg_catalog.pg_proc p where p.oid >= 16384 and p.oid not in ({HARMLESS}))
-        select c.casttarget, c.castsource from pg_catalog.pg_cast c where c.castfunc in (select u.oid from users u)
-        union select t.oid, 0::oid from pg_catalog.pg_type t where t.typinput::oid in (select u.oid from users u)
+        select c.casttarget, c.castsource, n.nspname::text, p.proname::text from pg_catalog.pg_cast c
+            join pg_catalog.pg_proc p on p.oid = c.castfunc join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+            where c.castfunc in (select u.oid from users u)
+        union select t.oid, 0::oid, '', '' from pg_catalog.pg_type t
+            where t.typinput::oid in (select u.oid from users u)
         order by 1, 2"
     )
 }
@@ -311,10 +345,11 @@ pub(super) fn operators() -> String {
             union all select o.oprright from pg_catalog.pg_operator o where o.oprcode::oid >= 16384)";
     format!(
         "with types as materialized ({types})
-        select distinct o.oprname::text, {}, {} from pg_catalog.pg_operator o join pg_catalog.pg_proc p
-            on p.oid = o.oprcode and p.oid >= 16384
+        select distinct o.oprname::text, {}, {}, n.nspname::text, p.proname::text
+        from pg_catalog.pg_operator o join pg_catalog.pg_proc p on p.oid = o.oprcode and p.oid >= 16384
+            join pg_catalog.pg_namespace n on n.oid = p.pronamespace
             left join types l on l.operand = o.oprleft left join types r on r.operand = o.oprright
-        where p.oid not in ({HARMLESS}) order by 1, 2, 3",
+        where p.oid not in ({HARMLESS}) order by 1, 2, 3, 4, 5",
         side("oprleft", "l"),
         side("oprright", "r")
     )

@@ -165,7 +165,7 @@ async fn everything(client: &Client, major: u16, mut mark: Mark) -> Result<Known
     rows::add_arrays(&mut contents.types, &arrays)?;
     contents.user_names = rows::firsts(&user_names)?;
     contents.operators = rows::operators(&operators)?;
-    contents.casts = rows::pairs(&casts)?;
+    contents.casts = rows::casts(&casts)?;
     let facts = Facts {
         triggers: rows::pairs(&triggers)?,
         constraints: rows::constraints(&constraints)?,

@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use mask_core::catalog::{
-    Column, Constraint, ConstraintKind, FIRST_USER_OID, Operand, Operator, Relation, RelationKind, Routine,
-    RoutineKind, Symbols, TypeShape, Volatility,
+    Called, Cast, Column, Constraint, ConstraintKind, FIRST_USER_OID, Operand, Operator, Relation,
+    RelationKind, Routine, RoutineKind, Symbols, TypeShape, Volatility,
 };
 use tokio_postgres::{Row, types::FromSqlOwned};
 
@@ -132,7 +132,8 @@ pub(super) fn add_types(
 pub(super) fn operators(rows: &[Row]) -> Result<HashMap<String, Vec<Operator>>> {
     let mut operators: HashMap<String, Vec<Operator>> = HashMap::new();
     for row in rows {
-        let operator = Operator { left: operand(row.try_get(1)?), right: operand(row.try_get(2)?) };
+        let function = Called { schema: row.try_get(3)?, name: row.try_get(4)? };
+        let operator = Operator { left: operand(row.try_get(1)?), right: operand(row.try_get(2)?), function };
         operators.entry(row.try_get(0)?).or_default().push(operator);
     }
     Ok(operators)
@@ -181,6 +182,7 @@ pub(super) fn routine(row: &Row) -> Result<Routine> {
         returns_set: row.try_get(11)?,
         search_path: settings.iter().find_map(|set| set.strip_prefix("search_path=")).map(str::to_owned),
         harmless: row.try_get(13)?,
+        parts: called(&list::<String>(row, 14)?),
     })
 }
 
@@ -214,6 +216,22 @@ pub(super) fn pairs(rows: &[Row]) -> Result<HashMap<u32, Vec<u32>>> {
         pairs.entry(row.try_get(0)?).or_default().push(row.try_get(1)?);
     }
     Ok(pairs)
+}
+
+/// Casts of users by the type they are to.
+pub(super) fn casts(rows: &[Row]) -> Result<HashMap<u32, Vec<Cast>>> {
+    let mut casts: HashMap<u32, Vec<Cast>> = HashMap::new();
+    for row in rows {
+        let function = Called { schema: row.try_get(2)?, name: row.try_get(3)? };
+        casts.entry(row.try_get(0)?).or_default().push(Cast { source: row.try_get(1)?, function });
+    }
+    Ok(casts)
+}
+
+/// Functions by schema and name, one after the other.
+fn called(names: &[String]) -> Vec<Called> {
+    let pairs = names.chunks_exact(2);
+    pairs.map(|pair| Called { schema: pair[0].clone(), name: pair[1].clone() }).collect()
 }
 
 impl Facts {

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Catalog, FIRST_USER_OID, Operator, Relation, Routine, Routines, TypeShape};
+use super::{Cast, Catalog, FIRST_USER_OID, Operator, Relation, Routine, Routines, TypeShape};
 
 /// What became of a database since a snapshot.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ pub struct Change {
     /// As in [`super::Contents::operators`], all of them; none where they are as they were.
     pub operators: Option<HashMap<String, Vec<Operator>>>,
     /// As in [`super::Contents::casts`], all of them; none where they are as they were.
-    pub casts: Option<HashMap<u32, Vec<u32>>>,
+    pub casts: Option<HashMap<u32, Vec<Cast>>>,
     /// As in [`super::Contents::search_path`].
     pub search_path: Option<Vec<String>>,
 }

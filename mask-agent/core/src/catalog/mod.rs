@@ -172,6 +172,16 @@ pub enum RoutineKind {
     Window,
 }
 
+/// A function by its name, which stands for all that have it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
+pub struct Called {
+    /// Its schema; empty where none is known.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+}
+
 /// One function that is not the server's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(serde::Deserialize))]
@@ -206,6 +216,8 @@ pub struct Routine {
     /// Whether it is known to return nothing but what is made of its arguments: a function in C of a
     /// well-known extension.
     pub harmless: bool,
+    /// Of an aggregate, the functions it is computed by.
+    pub parts: Vec<Called>,
 }
 
 /// What a type is built from, for those masking must know by structure.
@@ -245,20 +257,32 @@ pub enum Operand {
 }
 
 /// An operator that runs code of users.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(serde::Deserialize))]
 pub struct Operator {
     /// Before it.
     pub left: Operand,
     /// After it.
     pub right: Operand,
+    /// The function it is.
+    pub function: Called,
 }
 
 impl Operator {
     /// Whether one of its operands is of a type of users.
-    pub fn is_of_users(self) -> bool {
+    pub fn is_of_users(&self) -> bool {
         [self.left, self.right].iter().any(|operand| matches!(operand, Operand::Type(_)))
     }
+}
+
+/// A cast to a type that runs code of users.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
+pub struct Cast {
+    /// The type it is from; 0 where it is text that the type's input function reads.
+    pub source: u32,
+    /// The function it is.
+    pub function: Called,
 }
 
 /// What a snapshot is made of.
@@ -276,7 +300,7 @@ pub struct Contents {
     /// Operators of users by name.
     pub operators: HashMap<String, Vec<Operator>>,
     /// Types that code of users makes values of, and the types it makes them from; 0 is text that is read.
-    pub casts: HashMap<u32, Vec<u32>>,
+    pub casts: HashMap<u32, Vec<Cast>>,
     /// Types that are not built in.
     pub types: HashMap<u32, TypeShape>,
     /// Names of types, without schema, and their OIDs; without arrays and rows of tables.
@@ -312,7 +336,7 @@ pub struct Catalog {
     routines: Arc<Routines>,
     user_names: HashSet<String>,
     operators: HashMap<String, Vec<Operator>>,
-    casts: HashMap<u32, Vec<u32>>,
+    casts: HashMap<u32, Vec<Cast>>,
     types: HashMap<u32, TypeShape>,
     type_names: HashMap<String, Vec<u32>>,
     search_path: Option<Vec<String>>,
@@ -429,7 +453,7 @@ impl Catalog {
     }
 
     /// Types from which code of users makes values of this one; 0 is text that is read.
-    pub fn casts_to(&self, type_oid: u32) -> &[u32] {
+    pub fn casts_to(&self, type_oid: u32) -> &[Cast] {
         self.casts.get(&type_oid).map_or(&[], Vec::as_slice)
     }
 

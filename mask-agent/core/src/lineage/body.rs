@@ -13,6 +13,7 @@ use pg_query::{
 
 use super::{
     Untraceable,
+    call::ARGUMENTS_MAX,
     graph::{NodeId, Usage},
     names::{strings, text},
     parse,
@@ -99,6 +100,9 @@ impl<'a> Tracer<'a> {
         self.varies |= routine.volatility == Volatility::Volatile;
         let arguments = &*self.inputs(routine, arguments);
         let deep = self.calling.len() >= CALL_DEPTH_MAX || self.calling.contains(&routine.oid);
+        if routine.kind == RoutineKind::Aggregate && !deep && !routine.parts.is_empty() {
+            return self.aggregate(routine, arguments);
+        }
         let plain = matches!(routine.kind, RoutineKind::Function | RoutineKind::Procedure);
         if deep || !plain {
             return self.opaque(routine, arguments, Untraceable::OpaqueFunction);
@@ -137,7 +141,9 @@ impl<'a> Tracer<'a> {
             inputs.truncate(count - 1);
             inputs.push(rest);
         }
-        let defaults = self.argument_defaults(routine);
+        // Where arguments are named, it is not known which are given.
+        let are_all_given = arguments.len() >= count && arguments.len() != ARGUMENTS_MAX;
+        let defaults = if are_all_given { Vec::new() } else { self.argument_defaults(routine) };
         inputs.resize_with(count.max(inputs.len()), || self.graph.made(Vec::new()));
         if !defaults.is_empty() {
             // By name, arguments are given in any order.
@@ -190,7 +196,7 @@ impl<'a> Tracer<'a> {
     }
 
     /// The columns of a function's result, each made of `all` where it is not known by itself.
-    fn named_outputs(
+    pub(super) fn named_outputs(
         &mut self,
         routine: &'a Routine,
         columns: &[(Cow<'a, str>, NodeId)],

@@ -19,15 +19,18 @@ use super::{
     setting,
     trace::Tracer,
 };
-use crate::catalog::{FIRST_USER_OID, Routine};
+use crate::catalog::{Called, FIRST_USER_OID, Routine};
 
 /// PostgreSQL's own limit (`FUNC_MAX_ARGS`).
-const ARGUMENTS_MAX: usize = 100;
+pub(super) const ARGUMENTS_MAX: usize = 100;
 
 impl<'a> Tracer<'a> {
     /// The result of a call and, where it is a row of known columns, these.
     pub(super) fn call(&mut self, call: &protobuf::FuncCall) -> (NodeId, Option<Columns<'a>>) {
         let (schema, name) = qualified(&call.funcname);
+        if let Some(node) = self.call_with_text(&name, &call.args) {
+            return (node, Some(Columns::unknown(node)));
+        }
         let outer = std::mem::take(&mut self.refs);
         let mut arguments = self.arguments(&call.args);
         let named = std::mem::replace(&mut self.refs, outer);
@@ -143,6 +146,20 @@ impl<'a> Tracer<'a> {
         }
         let columns = self.any_row(&results, rows);
         (self.graph.made(results), columns)
+    }
+
+    /// The result of a function that is called without being named, as by an operator.
+    pub(super) fn call_behind(&mut self, function: &Called, arguments: &[NodeId]) -> NodeId {
+        let major = self.env.catalog.major();
+        let builtin = builtins::builtin(major, &function.name).filter(|_| function.schema == "pg_catalog");
+        if builtin.is_some_and(|builtin| matches!(builtin.class, Class::Dangerous | Class::Channel)) {
+            self.facts.calls_user_code = true;
+            self.facts.calls_opaque_code = true;
+            let unknown = self.graph.unknown(Untraceable::OpaqueFunction);
+            self.facts.called.push(unknown);
+            return self.graph.made([arguments, &[unknown]].concat());
+        }
+        self.call_named(&function.schema, &function.name, arguments.to_vec()).0
     }
 
     /// Whether it is a type of the server's own, which may be called like a function.

@@ -1,6 +1,6 @@
 //! Casts: which of them leave a value what it is, and which run code of users.
 
-use pg_query::protobuf;
+use pg_query::{NodeEnum, protobuf};
 
 use super::{
     Untraceable,
@@ -9,7 +9,17 @@ use super::{
     operator::{ANY, Family, UNKNOWN, family},
     trace::Tracer,
 };
-use crate::catalog::{Catalog, FIRST_USER_OID, TypeShape};
+use crate::catalog::{Called, Catalog, FIRST_USER_OID, TypeShape};
+
+/// Code of users that a cast runs.
+enum Code {
+    /// Nothing but what the server has.
+    None,
+    /// One of these functions, or none.
+    Functions(Vec<Called>),
+    /// It cannot be told what.
+    Unknown,
+}
 
 impl Tracer<'_> {
     /// A cast to the type the value has already is the value; to another, it is made of it.
@@ -26,10 +36,19 @@ impl Tracer<'_> {
             return node;
         }
         let mut from = vec![node];
-        if self.runs_code(node, &name) {
-            let unknown = self.graph.unknown(Untraceable::UserCode);
-            self.facts.called.push(unknown);
-            from.push(unknown);
+        let is_row = matches!(argument.node, Some(NodeEnum::RowExpr(_)));
+        let own = if is_row { RECORD } else { self.graph.own_type(node) };
+        match self.code(node, own, &name) {
+            Code::None => {}
+            Code::Functions(functions) => {
+                let made = functions.iter().map(|function| self.call_behind(function, &[node]));
+                from.extend(made.collect::<Vec<_>>());
+            }
+            Code::Unknown => {
+                let unknown = self.graph.unknown(Untraceable::UserCode);
+                self.facts.called.push(unknown);
+                from.push(unknown);
+            }
         }
         if self.env.catalog.has_user_name(&name) && self.is_domain(&name) {
             // A check changes no value, but may do anything else.
@@ -43,23 +62,22 @@ impl Tracer<'_> {
         value
     }
 
-    /// Whether a cast to a type of this name, or the input function of that type, is code of users.
-    fn runs_code(&self, node: NodeId, name: &str) -> bool {
+    /// What code of users a cast to a type of this name runs, or the input function of that type.
+    fn code(&self, node: NodeId, own: u32, name: &str) -> Code {
         let catalog = self.env.catalog;
         let types = self.types_named(name);
         if types.is_empty() {
             // Rows of tables are types without names of their own.
             let is_row = catalog.named(None, name).next().is_some();
             let casts = if is_row { catalog.has_casts_to_rows() } else { catalog.has_casts() };
-            return casts || self.env.overlay.has_any();
+            return if casts || self.env.overlay.has_any() { Code::Unknown } else { Code::None };
         }
-        let own = self.graph.own_type(node);
         let reads_own_type = own == UNKNOWN && types.iter().all(|oid| *oid < FIRST_USER_OID);
         if self.env.overlay.has_any() && !reads_own_type {
-            return true;
+            return Code::Unknown;
         }
-        let sources = types.iter().flat_map(|oid| catalog.casts_to(root(catalog, *oid)));
-        let mut sources = sources.filter(|source| match **source {
+        let casts = types.iter().flat_map(|oid| catalog.casts_to(root(catalog, *oid)));
+        let casts = casts.filter(|cast| match cast.source {
             // From text.
             0 => true,
             _ if own == UNKNOWN => false,
@@ -71,7 +89,14 @@ impl Tracer<'_> {
                     || families.contains(&family(catalog, source))
             }
         });
-        sources.next().is_some()
+        let mut functions: Vec<Called> = Vec::new();
+        for cast in casts {
+            if cast.function.name.is_empty() {
+                return Code::Unknown;
+            }
+            functions.push(cast.function.clone());
+        }
+        if functions.is_empty() { Code::None } else { Code::Functions(functions) }
     }
 
     /// The types that a name may mean.
@@ -114,6 +139,7 @@ fn root(catalog: &Catalog, oid: u32) -> u32 {
 }
 
 pub(super) const INT4: u32 = 23;
+const RECORD: u32 = 2249;
 const TEXT: u32 = 25;
 const VARCHAR: u32 = 1043;
 

@@ -24,7 +24,7 @@ fn functions_of_users_are_read_where_they_can_be() {
     check("select endless(1)", "endless ?OpaqueFunction");
     check("select nobody_knows(1)", "nobody_knows ?UnknownFunction");
     check("select other.lower('a'), pg_catalog.lower('a')", "lower ?UnknownFunction; lower");
-    check("select 1 === 2 as x, 1 = 2 as y, 'a'::odd as z", "x ?UserCode; y; z ?UserCode");
+    check("select 1 === 2 as x, 1 = 2 as y, 'a'::odd as z", "x ?OpaqueFunction; y; z ?UserCode");
     check_writes("select kept(1)", "orders.note <- customers.email");
 }
 
@@ -56,33 +56,39 @@ fn an_operator_of_users_is_meant_where_its_operands_may_be_of_their_type() {
         "select id between 1 and 2 as x, id in (1, 2) as y, nullif(id, 1) from customers",
         "x <- customers.id; y <- customers.id; nullif <- customers.id",
     );
-    check("select id = $1 as x, $1 = $2 as y from customers", "x <- customers.id; y ?UserCode");
+    check("select id = $1 as x, $1 = $2 as y from customers", "x <- customers.id; y ?OpaqueFunction");
     check(
         "select odd = 'a' as x, 'a' = odd as y, odd in ('a') as z from odds",
-        "x <- odds.odd ?UserCode; y <- odds.odd ?UserCode; z <- odds.odd ?UserCode",
+        "x <- odds.odd ?OpaqueFunction; y <- odds.odd ?OpaqueFunction; z <- odds.odd ?OpaqueFunction",
     );
     check(
         "select odd between 'a' and 'b' as x, case odd when 'a' then 1 end as y from odds",
-        "x <- odds.odd ?UserCode; y <- odds.odd ?UserCode",
+        "x <- odds.odd ?OpaqueFunction; y <- odds.odd ?OpaqueFunction",
     );
     check(
         "select array[odd] = '{}' as x, id = 1 as y, odd + 1 as z, id + 1 as w from odds",
-        "x <- odds.odd ?UserCode; y <- odds.id; z <- odds.odd ?UserCode; w <- odds.id",
+        "x <- odds.odd ?OpaqueFunction; y <- odds.id; z <- odds.odd ?OpaqueFunction; w <- odds.id",
     );
-    check("select (o).odd = 'a' as x, 'a' <-> 'b' as y from odds o", "x <- odds.odd ?UserCode; y ?UserCode");
+    check(
+        "select (o).odd = 'a' as x, 'a' <-> 'b' as y from odds o",
+        "x <- odds.odd ?OpaqueFunction; y ?OpaqueFunction",
+    );
     check(
         "select odd = any (select odd from odds) as x, id = any (select id from odds) as y from odds",
-        "x <- odds.odd ?UserCode; y <- odds.id",
+        "x <- odds.odd ?OpaqueFunction; y <- odds.id",
     );
-    check("select 'a'::odd = 'b' as x, id::text = 'b' as y from odds", "x ?UserCode; y <- odds.id");
+    check("select 'a'::odd = 'b' as x, id::text = 'b' as y from odds", "x ?OpaqueFunction; y <- odds.id");
     check("begin; create type t; select 1 = 2 as x", "- | - | x ?UserCode");
 }
 
 #[test]
 fn a_cast_of_users_is_meant_where_the_value_may_be_of_the_type_it_takes() {
     check("select '2020-01-01'::date as x, city::date as y from customers", "x; y <- customers.city");
-    check("select id::date as x, 5::date as y from customers", "x <- customers.id ?UserCode; y ?UserCode");
-    check("select length(city)::date as x from customers", "x <- customers.city ?UserCode");
+    check(
+        "select id::date as x, 5::date as y from customers",
+        "x <- customers.id ?OpaqueFunction; y ?OpaqueFunction",
+    );
+    check("select length(city)::date as x from customers", "x <- customers.city ?OpaqueFunction");
     check(
         "select city::odd as x, city::word as y, city::nobody as z from customers",
         "x <- customers.city ?UserCode; y <- customers.city; z <- customers.city ?UserCode",
@@ -131,4 +137,22 @@ fn a_procedure_gives_its_outputs_to_the_variables_it_is_called_with() {
     };
     triggers("call tells(new.note);", " |  |  | orders.id; orders.* <- customers.email, orders.note");
     triggers("call p();", " |  | orders.* | orders.id; orders.*");
+}
+
+#[test]
+fn aggregates_and_operators_of_a_transaction_are_what_their_functions_are() {
+    let made = "create aggregate every_one(text) (sfunc = textcat, stype = text);";
+    check(&format!("{made} select every_one(email) as x from customers"), "- | x <- customers.email");
+    check(&format!("{made} select every_one(city) as x from customers"), "- | x <- customers.city");
+    let reads = "create aggregate looked(int) (sfunc = look_up, stype = text);";
+    check(&format!("{reads} select looked(id) as x from orders"), "- | x <- customers.ssn, orders.id");
+    let opaque = "create aggregate dark(int) (sfunc = opaque, stype = text);";
+    check(&format!("{opaque} select dark(1) as x"), "- | x ?OpaqueFunction");
+    let operator = "create operator @@@@ (leftarg = text, rightarg = text, function = textcat);";
+    check(
+        &format!("{operator} select city @@@@ email as x, city || 'a' as y from customers"),
+        "- | x <- customers.city, customers.email; y <- customers.city",
+    );
+    let reader = "create operator !!!! (rightarg = int, function = look_up);";
+    check(&format!("{reader} select !!!! id as x from orders"), "- | x <- customers.ssn, orders.id");
 }

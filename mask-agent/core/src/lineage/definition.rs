@@ -8,7 +8,7 @@ use pg_query::{
 };
 
 use super::{
-    Made, Masked, Origins, Refusal,
+    Made, Masked, Origins, Refusal, define,
     facts::Name,
     names::{literal, qualified},
     overlay::Trigger,
@@ -94,8 +94,11 @@ impl Reader<'_> {
             NodeEnum::CreateCastStmt(_)
             | NodeEnum::CreateExtensionStmt(_)
             | NodeEnum::AlterExtensionStmt(_)
-            | NodeEnum::ImportForeignSchemaStmt(_)
-            | NodeEnum::DefineStmt(_) => Made::Anything,
+            | NodeEnum::ImportForeignSchemaStmt(_) => Made::Anything,
+            NodeEnum::DefineStmt(define) => {
+                let oid = self.tracer.env.overlay.next_oid();
+                define::made(define, oid).unwrap_or(Made::Anything)
+            }
             _ => return,
         };
         self.statement.made.push(made);

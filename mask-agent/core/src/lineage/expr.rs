@@ -395,6 +395,8 @@ impl<'a> Tracer<'a> {
         let given: Vec<NodeId> = operands.iter().flatten().copied().collect();
         self.compares(expression, &given);
         let operator = self.operators(expression, &operands[0], &operands[1]);
+        // What users wrote compares as it likes.
+        plain &= operator.is_empty();
         let mut nodes = std::mem::replace(&mut self.refs, outer);
         nodes.extend(operator);
         // A function may bring a value that no column of the statement names.

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     catalog::{
-        Catalog, Column, Constraint, ConstraintKind, Contents, Operand, Operator, Relation, RelationKind,
-        Routine, RoutineKind, TypeShape, Volatility,
+        Called, Cast, Catalog, Column, Constraint, ConstraintKind, Contents, Operand, Operator, Relation,
+        RelationKind, Routine, RoutineKind, TypeShape, Volatility,
     },
     lineage::ColumnId,
     policy::{Classification, Policy},
@@ -171,6 +171,7 @@ fn routine(oid: u32, name: &str, language: &str, inputs: &[&str], outputs: &[&st
         returns_set: !outputs.is_empty(),
         search_path: None,
         harmless: language == "c",
+        parts: Vec::new(),
     }
 }
 
@@ -265,7 +266,12 @@ fn routines() -> Vec<Routine> {
 
 pub(crate) fn catalog() -> Catalog {
     let user_names = HashSet::from(["===".to_owned(), "odd".to_owned()]);
-    let of = |left, right| vec![Operator { left, right }];
+    let function = Called { schema: "public".to_owned(), name: "opaque".to_owned() };
+    let of = |left, right| vec![Operator { left, right, function: function.clone() }];
+    let from = |source, name: &str| Cast {
+        source,
+        function: Called { schema: "public".to_owned(), name: name.to_owned() },
+    };
     let odd = Operand::Type(40_002);
     let operators = HashMap::from([
         ("===".to_owned(), of(Operand::Any, Operand::Any)),
@@ -279,7 +285,7 @@ pub(crate) fn catalog() -> Catalog {
         routines: routines(),
         user_names,
         operators,
-        casts: HashMap::from([(40_002, vec![0]), (1082, vec![INT4])]),
+        casts: HashMap::from([(40_002, vec![from(0, "")]), (1082, vec![from(INT4, "opaque")])]),
         ..Contents::default()
     };
     let types =

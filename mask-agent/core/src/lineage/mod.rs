@@ -18,6 +18,8 @@ mod cast;
 mod common;
 /// COPY.
 mod copy;
+/// Aggregates and operators.
+mod define;
 /// Statements that change what names mean.
 mod definition;
 /// Statements that write.
@@ -66,6 +68,8 @@ mod spelling;
 mod statement;
 /// A statement's text without its literals.
 mod template;
+/// Constant texts that functions run.
+mod texts;
 /// Queries.
 mod trace;
 /// The serialised parse tree, walked node by node.

@@ -9,7 +9,7 @@ use pg_query::{
 };
 
 use super::{Untraceable, graph::NodeId, names::qualified, trace::Tracer};
-use crate::catalog::{Catalog, FIRST_USER_OID, Operand, Operator, TypeShape};
+use crate::catalog::{Called, Catalog, FIRST_USER_OID, Operand, Operator, TypeShape};
 
 /// A value of any type: `any` in `pg_type`.
 pub(super) const ANY: u32 = 2276;
@@ -39,26 +39,36 @@ impl Tracer<'_> {
         let catalog = self.env.catalog;
         let is_unknown = self.env.overlay.has_any();
         let candidates = catalog.operators(name);
-        if candidates.is_empty() && !is_unknown {
+        if candidates.is_empty() && !is_unknown && self.env.overlay.operators(name).next().is_none() {
             return Vec::new();
         }
-        let [left, right] = [left, right].map(|operand| self.families(operand));
-        let all = left.iter().chain(&right);
+        let families = [left, right].map(|operand| self.families(operand));
+        let all = families.iter().flatten();
         let is_text = OF_TEXT.contains(&name)
             && all.clone().any(|family| *family == Family::Literal)
             && all.clone().all(|family| matches!(family, Family::BuiltIn | Family::Literal));
-        let fits = |candidate: &Operator| {
-            fits(candidate.left, &left)
-                && fits(candidate.right, &right)
+        let fits = |candidate: &&Operator| {
+            fits(candidate.left, &families[0])
+                && fits(candidate.right, &families[1])
                 && !(is_text && candidate.is_of_users())
         };
-        if !is_unknown && !candidates.iter().any(fits) {
+        let mut functions: Vec<&Called> =
+            candidates.iter().filter(fits).map(|candidate| &candidate.function).collect();
+        functions.dedup();
+        let made: Vec<Called> = self.env.overlay.operators(name).cloned().collect();
+        functions.extend(&made);
+        if functions.is_empty() && !is_unknown {
             return Vec::new();
         }
         self.facts.calls_user_code = true;
-        let unknown = self.graph.unknown(Untraceable::UserCode);
-        self.facts.called.push(unknown);
-        vec![unknown]
+        if is_unknown {
+            let unknown = self.graph.unknown(Untraceable::UserCode);
+            self.facts.called.push(unknown);
+            return vec![unknown];
+        }
+        let operands = [left, right].into_iter().filter(|operand| !operand.is_empty());
+        let operands: Vec<NodeId> = operands.map(|operand| self.graph.made(operand.to_vec())).collect();
+        functions.into_iter().map(|function| self.call_behind(function, &operands)).collect()
     }
 
     /// The same for every operator that an expression stands for.

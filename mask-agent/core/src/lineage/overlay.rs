@@ -13,7 +13,7 @@ use super::{
     scope::Columns,
     trace::Tracer,
 };
-use crate::catalog::{Catalog, Routine};
+use crate::catalog::{Called, Catalog, Routine};
 
 /// What a statement makes or changes by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +63,13 @@ pub enum Made {
         /// The relations of the catalog it may be.
         relations: Vec<u32>,
     },
+    /// An operator.
+    Operator {
+        /// Its name, without schema.
+        name: String,
+        /// The function it is.
+        function: Called,
+    },
     /// Another name for anything but a relation, such as a function.
     Renamed,
     /// A relation with these columns, which hold what others held.
@@ -102,6 +109,7 @@ pub struct Overlay {
     relations: HashMap<String, Vec<Vec<(String, Origins)>>>,
     unknown: HashSet<String>,
     functions: HashMap<String, Vec<Option<Arc<Routine>>>>,
+    operators: Vec<(String, Called)>,
     triggers: Vec<Trigger>,
     /// Relations, and one whose rows they are as well.
     parents: Vec<(String, String)>,
@@ -137,7 +145,7 @@ impl Overlay {
 
     /// Whether there are functions or triggers the snapshot does not know.
     pub(super) fn has_code(&self) -> bool {
-        !self.functions.is_empty() || !self.triggers.is_empty()
+        !self.functions.is_empty() || !self.operators.is_empty() || !self.triggers.is_empty()
     }
 
     /// Takes note of a statement that is sent. Nothing is taken back before the transaction ends, because a part
@@ -169,6 +177,7 @@ impl Overlay {
                 self.generated.insert((relation.clone(), column.clone()));
             }
             Made::Moved { from, name, relations } => self.moves(from, name, relations),
+            Made::Operator { name, function } => self.operators.push((name.clone(), function.clone())),
             Made::Renamed => (self.is_all, self.has_renamed) = (true, true),
             Made::Relation { name, columns } => {
                 self.relations.entry(name.clone()).or_default().push(columns.clone());
@@ -332,6 +341,11 @@ impl Overlay {
     /// Whether anything may be there, of whatever name.
     pub(super) fn has_any(&self) -> bool {
         self.is_all
+    }
+
+    /// Functions of the operators that were made under this name.
+    pub(super) fn operators(&self, name: &str) -> impl Iterator<Item = &Called> {
+        self.operators.iter().filter(move |(known, _)| known == name).map(|(_, function)| function)
     }
 
     pub(super) fn has_function(&self, name: &str) -> bool {

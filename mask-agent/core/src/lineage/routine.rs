@@ -155,6 +155,7 @@ pub(super) fn made(create: &CreateFunctionStmt, oid: u32) -> Option<Routine> {
         returns_set: create.return_type.as_ref().is_some_and(|result| result.setof),
         search_path,
         harmless: false,
+        parts: Vec::new(),
     })
 }
 

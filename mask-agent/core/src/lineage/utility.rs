@@ -56,6 +56,8 @@ pub(super) fn judge(facts: &Facts, followed: Followed, env: &Env<'_>, classes: &
     let is_plain = !reads.sensitive && !reads.unknown;
     let refusal = refusal(facts, followed, is_plain, &reads, catalog, classes);
     let effect = match effect(facts) {
+        // Rows that are written run it from now on.
+        Effect::None if facts.command == "IndexStmt" && reads.calls_user_code => Effect::Catalog,
         // What users wrote may set the search path, as it does where each tenant has a schema.
         Effect::None if reads.runs_user_code(facts) => Effect::Settings,
         effect @ (Effect::Catalog | Effect::None | Effect::Settings) => effect,

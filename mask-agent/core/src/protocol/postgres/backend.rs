@@ -9,6 +9,7 @@ use super::{
     error::{LIMIT, is_about_session, sqlstate, write_scrubbed},
     frame::{Fields, HEADER_BYTES, header},
     outputs::{Shape, Source},
+    probe,
     queue::{Asker, Portal, Prepared, Reply, Statement},
     record::Rows,
     session::{Phase, PostgresSession},
@@ -114,6 +115,9 @@ impl PostgresSession {
             b'S' => self.parameter_status(range, body, out)?,
             b'K' => self.backend_key(body, out)?,
             b'A' => self.notification(range, body, out)?,
+            b'1' if matches!(self.queue.head(), Some(Reply::Probe { .. })) => {
+                self.queue.pop();
+            }
             b'1' => {
                 let Some(Reply::Parse { name, statement, epoch }) = self.queue.pop() else {
                     return Err(SessionError::Server("unexpected ParseComplete"));
@@ -167,7 +171,9 @@ impl PostgresSession {
     /// The statement the head of the queue belongs to.
     pub(super) fn head_statement(&self) -> Option<&Statement> {
         match self.queue.head()? {
-            Reply::Simple { statement, .. } | Reply::Parse { statement, .. } => Some(statement),
+            Reply::Parse { statement, .. }
+            | Reply::Probe { statement, .. }
+            | Reply::Simple { statement, .. } => Some(statement),
             Reply::Execute { portal } | Reply::DescribePortal { portal, .. } => {
                 self.portals.get(portal).map(|portal| &portal.prepared.statement)
             }
@@ -190,9 +196,11 @@ impl PostgresSession {
                     Ruling::Columns(_) | Ruling::Each(_) | Ruling::None => None,
                 };
             }
-            Reply::Parse { .. } | Reply::Refused { .. } | Reply::RefusedQuery { .. } | Reply::Sync => {
-                return None;
-            }
+            Reply::Parse { .. }
+            | Reply::Probe { .. }
+            | Reply::Refused { .. }
+            | Reply::RefusedQuery { .. }
+            | Reply::Sync => return None,
         };
         Some(String::from_utf8_lossy(name))
     }
@@ -531,6 +539,10 @@ impl PostgresSession {
         let withholds = self.withholds();
         let turned = self.head_statement().and_then(|statement| statement.turned.clone());
         let mut state = sqlstate(body).filter(|state| !withholds || is_known(state));
+        let probed = match self.queue.head() {
+            Some(Reply::Probe { fault, .. }) => Some(fault.clone()),
+            _ => None,
+        };
         let fault = match self.queue.head_mut() {
             Some(Reply::Refused { fault, .. }) => Some(fault.clone()),
             Some(Reply::RefusedQuery { fault, told, .. }) if !*told => {
@@ -539,7 +551,9 @@ impl PostgresSession {
             }
             _ => self.copy_refused.take(),
         };
-        if let Some(fault) = &fault {
+        if let Some(fault) = &probed {
+            state = probe::answer(fault, body, state, out);
+        } else if let Some(fault) = &fault {
             state = Some(fault.sqlstate.to_owned());
             out.client.message(|out| fault.write(out));
         } else if (withholds || turned.is_some()) && !is_about_session(body, self.said().as_deref()) {

@@ -170,7 +170,7 @@ pub(super) fn write_scrubbed(out: &mut Vec<u8>, kind: u8, body: &[u8], turned: O
 
 /// Whether an error was raised while the client's own text was analysed: only then does it say where in that text,
 /// and quotes names and constants from there. What runs has no place in it, and functions add a context.
-fn is_about_text(kind: u8, body: &[u8]) -> bool {
+pub(super) fn is_about_text(kind: u8, body: &[u8]) -> bool {
     let mut fields = Fields::new(body);
     let mut position = false;
     while let Some(field) = fields.byte().filter(|field| *field != 0) {

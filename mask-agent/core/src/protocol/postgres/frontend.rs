@@ -179,7 +179,7 @@ impl PostgresSession {
         out.server.0.scratch(|out| put(out, b'Q', |out| put_string(out, FAILING_SQL)));
     }
 
-    fn put_parse(out: &mut Outbox) {
+    pub(super) fn put_parse(out: &mut Outbox) {
         out.server.0.scratch(|out| {
             put(out, b'P', |out| {
                 put_string(out, b"");
@@ -199,8 +199,7 @@ impl PostgresSession {
         self.forget(b"");
         self.undescribed.remove(&b""[..]);
         if let Some(fault) = statement.analysed.refusal.clone().filter(|_| self.enforces()) {
-            Self::put_query(out);
-            self.queue.push(Reply::RefusedQuery { fault, statement: Some(statement), told: false });
+            self.refuse_query(fault, statement, sql, out);
             return Ok(true);
         }
         let turned = match self.turn_text(&statement, sql, SentAs::Query) {
@@ -282,8 +281,7 @@ impl PostgresSession {
         let mut statement = Statement { sql: self.encodings.text(sql).into(), turned: None, analysed };
         if let Some(fault) = statement.analysed.refusal.clone().filter(|_| self.enforces()) {
             self.forget(name);
-            Self::put_parse(out);
-            self.queue.push(Reply::Refused { fault, statement: Some(statement) });
+            self.refuse_parse(fault, statement, sql, &body[body.len() - types.len() - 2..], out);
             return Ok(true);
         }
         let bytes = self.statements_bytes + statement.sql.len();

@@ -32,6 +32,7 @@ mod names;
 /// `RowDescription` to a plan for its rows.
 mod outputs;
 /// The queue of replies the server owes.
+mod probe;
 mod queue;
 /// What the audit trail is told of the statement whose reply is arriving.
 mod record;

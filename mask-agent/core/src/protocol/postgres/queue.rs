@@ -48,6 +48,8 @@ pub(super) struct Analysed {
     /// It was ruled on after it had been sent: only columns that the server names are shown.
     pub(super) is_anew: bool,
     pub(super) refusal: Option<Fault>,
+    /// It is refused for what may be a mistake, of which the server has better words.
+    pub(super) may_be_wrong: bool,
     /// What was found in it that concerns masked columns, as its records have it.
     pub(super) findings: Option<Arc<RawValue>>,
 }
@@ -73,6 +75,7 @@ impl Analysed {
             calls_user_code: false,
             is_anew: false,
             refusal: None,
+            may_be_wrong: false,
             findings: None,
         }
     }
@@ -160,6 +163,11 @@ pub(super) enum Reply {
         statement: Statement,
         epoch: u64,
     },
+    /// A text the server is asked to parse before it is refused, which the client does not see the answer of.
+    Probe {
+        fault: Fault,
+        statement: Statement,
+    },
     /// A message that was replaced by one that fails; the server's error is replaced by this one.
     Refused {
         fault: Fault,
@@ -224,11 +232,17 @@ impl Queue {
             | Reply::DescribeStatement { .. }
             | Reply::Execute { .. }
             | Reply::Parse { .. }
+            | Reply::Probe { .. }
             | Reply::Refused { .. }
             | Reply::RefusedQuery { .. }
             | Reply::Simple { .. }
             | Reply::Sync => None,
         })
+    }
+
+    /// Whether nothing is owed, nor skipped.
+    pub(super) fn is_settled(&self) -> bool {
+        self.entries.is_empty() && !self.skipping
     }
 
     pub(super) fn len(&self) -> usize {

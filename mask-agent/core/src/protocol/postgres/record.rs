@@ -55,7 +55,9 @@ impl PostgresSession {
             return;
         }
         let refused = match self.queue.head() {
-            Some(Reply::Refused { fault, .. } | Reply::RefusedQuery { fault, .. }) => Some(fault.code),
+            Some(
+                Reply::Probe { fault, .. } | Reply::Refused { fault, .. } | Reply::RefusedQuery { fault, .. },
+            ) => Some(fault.code),
             Some(_) => None,
             None => return,
         };

@@ -23,10 +23,9 @@ use crate::{
 const DECISIONS_MAX: usize = 256;
 /// Longer statements are analysed each time they come.
 const DECISION_SQL_BYTES_MAX: usize = 16 << 10;
-/// How long a snapshot is believed when a statement names a relation that is not in it.
-const STRANGER_SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(1);
-/// The same for a column, which one that was added just now may be.
-const COLUMN_SNAPSHOT_AGE_MAX: Duration = Duration::from_millis(100);
+/// How long a snapshot is believed when a statement names what is not in it, and may have been made just now. Who names
+/// nothing that is there asks as often as this; where nothing has changed that is one query.
+const STRANGER_SNAPSHOT_AGE_MAX: Duration = Duration::from_millis(20);
 /// How old a snapshot grows before a new statement asks for a newer one.
 const SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(5);
 /// How old a snapshot may be at all: where none newer can be had, statements wait for it or fail.
@@ -99,9 +98,8 @@ impl PostgresSession {
                     name.rsplit_once('.').map_or((None, &**name), |(schema, name)| (Some(schema), name));
                 snapshot.catalog.named(schema, name).next().is_none()
             });
-        let is_old = stranger && age > STRANGER_SNAPSHOT_AGE_MAX
-            || self.overlay.is_empty() && age > COLUMN_SNAPSHOT_AGE_MAX && names_unknown_column(&analysed);
-        if is_old && !self.in_transaction {
+        let is_stranger = stranger || self.overlay.is_empty() && names_unknown(&analysed);
+        if is_stranger && age > STRANGER_SNAPSHOT_AGE_MAX {
             self.waiting = true;
             self.ask_snapshot(Freshness::Fresh, out);
             return None;
@@ -139,7 +137,7 @@ impl PostgresSession {
     ///
     /// The server may have read it by what was defined before, so only columns it names itself are shown.
     pub(super) fn ruled_anew(&mut self) {
-        let Some(before) = self.head_statement().cloned() else { return };
+        let Some(before) = self.described().cloned() else { return };
         let Some(snapshot) = self.snapshot.as_ref() else { return };
         let (mut analysed, _) = ruled(&before.sql, snapshot, self.path.clone(), &self.overlay);
         if analysed.refusal.is_some() || !analysed.taints.is_empty() {
@@ -155,8 +153,28 @@ impl PostgresSession {
         for statement in kept.filter(|statement| same(statement)) {
             statement.analysed = now.clone();
         }
-        if let Some(Reply::Simple { statement, .. }) = self.queue.head_mut() {
+        if let Some(Reply::Simple { statement, .. }) = self.queue.head_mut()
+            && same(statement)
+        {
             statement.analysed = now;
+        }
+    }
+
+    /// The statement whose description is arriving: a cursor's, where the head only names it.
+    fn described(&self) -> Option<&Statement> {
+        let statement = self.head_statement()?;
+        let part = if let Some(Reply::Simple { part, .. }) = self.queue.head() { *part } else { 0 };
+        match statement.analysed.parts.get(part).map(|part| &part.rows) {
+            Some(policy::Rows::Cursor(name)) => {
+                self.portals.get(name.as_bytes()).map(|portal| &portal.prepared.statement)
+            }
+            Some(
+                policy::Rows::Columns(_)
+                | policy::Rows::Each(_)
+                | policy::Rows::None
+                | policy::Rows::Prepared(_),
+            )
+            | None => Some(statement),
         }
     }
 
@@ -183,15 +201,18 @@ impl PostgresSession {
     }
 }
 
-/// Whether an output is made of a column that is not in the snapshot.
-fn names_unknown_column(analysed: &Analysed) -> bool {
+/// Whether an output is made of a column, relation or function that is not in the snapshot.
+fn names_unknown(analysed: &Analysed) -> bool {
+    let is_unknown = |column: &policy::ColumnRuling| {
+        matches!(
+            column.origins.untraceable,
+            Some(Untraceable::UnknownColumn | Untraceable::UnknownFunction | Untraceable::UnknownRelation)
+        )
+    };
     analysed.parts.iter().any(|part| match &part.rows {
-        policy::Rows::Columns(columns) => {
-            columns.iter().any(|column| column.origins.untraceable == Some(Untraceable::UnknownColumn))
-        }
-        policy::Rows::Cursor(_) | policy::Rows::Each(_) | policy::Rows::None | policy::Rows::Prepared(_) => {
-            false
-        }
+        policy::Rows::Columns(columns) => columns.iter().any(is_unknown),
+        policy::Rows::Each(column) => is_unknown(column),
+        policy::Rows::Cursor(_) | policy::Rows::None | policy::Rows::Prepared(_) => false,
     })
 }
 
@@ -251,6 +272,8 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
         }
         analysed.parts.push(ruled);
     }
+    analysed.may_be_wrong =
+        analysed.refusal.as_ref().is_some_and(|fault| fault.code == "derived") && names_unknown(&analysed);
     if analysed.parts.len() > 1 && analysed.sets_path.is_some() {
         // It may fail halfway, and what it set is taken back.
         analysed.sets_path = Some(None);
@@ -261,13 +284,14 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
 }
 
 fn unreadable(error: &lineage::LineageError) -> Analysed {
+    let may_be_wrong = matches!(error, lineage::LineageError::Syntax(_));
     let refusal = Fault::refusal(
         SYNTAX,
         "syntax",
         &error.to_string(),
         "The statement was not sent, because what cannot be read cannot be masked.",
     );
-    refused(refusal)
+    Analysed { may_be_wrong, ..refused(refusal) }
 }
 
 fn unsafe_lexer() -> Analysed {

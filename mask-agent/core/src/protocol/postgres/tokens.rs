@@ -295,6 +295,7 @@ impl PostgresSession {
                 | Reply::DescribePortal { .. }
                 | Reply::DescribeStatement { .. }
                 | Reply::Parse { .. }
+                | Reply::Probe { .. }
                 | Reply::Refused { .. }
                 | Reply::RefusedQuery { .. }
                 | Reply::Simple { .. } => {}
