@@ -303,9 +303,57 @@ fn a_denial_tells_its_rule_the_columns_and_what_is_allowed() {
             r#"{"code":"side-channel","columns":["public.customers.email","public.customers.ssn","public.customers.salary"],"rule":"builtin:side-channel"}"#,
         ),
         ("select pg_read_file('a')", r#"{"code":"dangerous-function","rule":"builtin:dangerous-function"}"#),
+        (
+            "select pg_notify('a', city || ssn) from customers",
+            r#"{"code":"side-channel","columns":["public.customers.ssn"],"rule":"builtin:side-channel"}"#,
+        ),
+        (
+            "select most_common_vals from pg_stats",
+            r#"{"code":"system-values","columns":["pg_catalog.pg_stats.most_common_vals"],"rule":"rules.derived"}"#,
+        ),
     ] {
         assert_eq!(detail(STRICT, sql), expected, "{sql}");
     }
+    check(
+        "select most_common_vals, tablename from pg_stats",
+        "most_common_vals mask system:values; tablename clear",
+    );
+}
+
+#[test]
+fn a_spent_budget_tells_what_costs_nothing() {
+    let column = ColumnId { relation: 20_001, number: 3 };
+    let spent = |more: &str| Denial::spent(column, &catalog(), policy(more).usage_rules()).detail(&catalog());
+    assert_eq!(
+        spent(STRICT),
+        r#"{"allowed":["equality","grouping"],"code":"predicate-budget","columns":["public.customers.email"],"rule":"limits.predicates"}"#
+    );
+    assert_eq!(
+        spent(""),
+        r#"{"allowed":["equality","grouping","ordering"],"code":"predicate-budget","columns":["public.customers.email"],"rule":"limits.predicates"}"#
+    );
+}
+
+#[test]
+fn all_that_a_policy_has_against_a_statement_is_told() {
+    let all = |more: &str, sql: &str| {
+        let catalog = catalog();
+        let policy = policy(more);
+        let classes = policy.classify(&catalog, &[]);
+        let statement = statements(sql).unwrap().remove(0);
+        let ruled = rule(&statement, &catalog, &classes, policy.usage_rules());
+        let denials = super::super::denials(&statement, &ruled, &catalog, &classes, policy.usage_rules());
+        let codes = denials.iter().map(|denial| denial.refusal.code);
+        codes.collect::<Vec<_>>().join(", ")
+    };
+    let everything = "select pg_notify('a', email), lower(ssn) from customers where salary > 1";
+    assert_eq!(all(STRICT, everything), "side-channel, predicate, derived");
+    assert_eq!(all("", everything), "side-channel");
+    assert_eq!(
+        all(STRICT, "create table t as select lower(email) from customers"),
+        "definition, write-from-sensitive"
+    );
+    assert_eq!(all(STRICT, "select id from customers where email = 'a'"), "");
 }
 
 #[test]
