@@ -209,6 +209,7 @@ impl Tracer<'_> {
             && matches!(&*name, "=" | "<>")
             && !self.env.catalog.has_user_name(&name)
             && !self.env.overlay.has_function(&name)
+            && self.env.overlay.operators(&name).next().is_none()
     }
 
     /// What stands below casts to plain text, or arrays of it.

@@ -86,6 +86,10 @@ fn what_stands_anywhere_else_is_not() {
         // A constant may stand among what is compared, and say in which of its places the value is.
         ("select 1 from (select email e from customers union all select 'g') t where e = $1", "$1 elsewhere"),
         ("select 1 from customers where email operator(public.=) $1", "$1 elsewhere"),
+        (
+            "create operator = (leftarg = text, rightarg = text, function = f); select 1 from customers where email = $1",
+            " | $1 elsewhere",
+        ),
         ("select 1 from people where handle = $1", "$1 elsewhere"),
         ("explain select 1 from customers where email = $1", "$1 elsewhere"),
         (

@@ -397,7 +397,7 @@ fn what_a_string_makes_is_known_to_the_rest_of_it() {
     );
     check(
         "create table t (a text); alter table t add b text generated always as (upper(a)) stored; select b from t",
-        "- | - | b ?Uncommitted",
+        "- | - | b",
     );
     check("create table t (a int generated always as identity, b text unique); select a from t", "- | a");
     check("create table t (a text, b int); select a, b from t", "- | a; b");
