@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use mask_core::catalog::{Catalog, Contents, Symbols};
 use serde::Serialize;
-use tokio_postgres::{Client, error::SqlState};
+use tokio_postgres::{Client, SimpleQueryMessage, error::SqlState};
 
 use super::{
     definitions::{Missing, define},
@@ -115,7 +115,12 @@ impl Known {
 }
 
 async fn everything(client: &Client, major: u16, mut mark: Mark) -> Result<Known> {
-    client.batch_execute(BEGIN).await?;
+    let opened = client.simple_query(&format!("{BEGIN}; {}", queries::ANY_ROUTINE)).await?;
+    let code = if opened.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_))) {
+        Code::OfUsers
+    } else {
+        Code::BuiltIn
+    };
     let (defaults, routines, user_names) = (queries::defaults(), queries::routines(), queries::user_names());
     let (relations, columns) = (queries::relations(Scope::All), queries::columns(Scope::All));
     let (types, arrays) = (queries::types(Scope::All), queries::arrays(Scope::All));
@@ -143,11 +148,11 @@ async fn everything(client: &Client, major: u16, mut mark: Mark) -> Result<Known
         query(client, &constraints),
         query(client, queries::RULES),
         query(client, queries::PARENTS),
-        query(client, &defaults),
+        query_code(client, code, &defaults),
         query(client, &routines),
-        query(client, &user_names),
-        query(client, &operators),
-        query(client, &casts),
+        query_code(client, code, &user_names),
+        query_code(client, code, &operators),
+        query_code(client, code, &casts),
         query(client, &types),
         query(client, &arrays),
         Seen::read(client, &counts),
@@ -186,6 +191,21 @@ async fn everything(client: &Client, major: u16, mut mark: Mark) -> Result<Known
     let missing = define(client, relations, routines, |_| true, &facts).await?;
     let Facts { defaults, rules, .. } = facts;
     Ok(Known { catalog: Arc::new(Catalog::new(contents)), mark, defaults, rules, missing })
+}
+
+/// Whether a database has code of users.
+#[derive(Clone, Copy)]
+enum Code {
+    BuiltIn,
+    OfUsers,
+}
+
+/// What depends on code of users: nothing, where there is none.
+async fn query_code(client: &Client, code: Code, sql: &str) -> Result<Vec<tokio_postgres::Row>> {
+    match code {
+        Code::BuiltIn => Ok(Vec::new()),
+        Code::OfUsers => query(client, sql).await,
+    }
 }
 
 pub(super) async fn query(client: &Client, query: &str) -> Result<Vec<tokio_postgres::Row>> {
