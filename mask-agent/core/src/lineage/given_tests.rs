@@ -182,3 +182,25 @@ fn a_definition_reads_the_statement_however_it_spells_that() {
         assert!(!reads_statement(body), "{body}");
     }
 }
+
+#[test]
+fn statements_are_watched_where_a_trigger_may_tell_their_text() {
+    use crate::catalog::{Contents, Relation, RelationKind, Routine};
+
+    let watched = |triggers: &[u32], definition: Option<&str>, harmless: bool| {
+        let table = Relation::new(1, "public", "t", RelationKind::Table, Vec::new());
+        let table = Relation { triggers: triggers.to_vec(), ..table };
+        let known = crate::lineage::fixture::catalog().all_routines()[0].clone();
+        let routine = Routine { oid: 9, definition: definition.map(str::to_owned), harmless, ..known };
+        let contents = Contents { relations: vec![table], routines: vec![routine], ..Contents::default() };
+        super::is_watched(&Catalog::new(contents))
+    };
+    assert!(watched(&[9], None, false), "code nobody reads");
+    assert!(!watched(&[9], None, true), "an extension's");
+    assert!(!watched(&[], None, false), "no trigger calls it");
+    assert!(watched(&[9], Some("select Current_Query()"), false));
+    assert!(watched(&[8], Some("select current_query()"), false), "what a trigger calls may call it");
+    assert!(watched(&[8], Some("select U&\"\\0063urrent_query\"()"), false));
+    assert!(!watched(&[], Some("select current_query()"), false));
+    assert!(!watched(&[9], Some("select 1"), false));
+}

@@ -62,12 +62,42 @@ fn quoted_name(text: &str) -> (String, &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::schemas;
+    use super::{is_unsafe, is_unsafe_unnamed, schemas};
 
     #[test]
     fn a_search_path_is_split_where_the_server_splits_it() {
         assert_eq!(schemas(r#""$user", public"#), ["$user", "public"]);
         assert_eq!(schemas(r#"App, "a "",b" ,c"#), ["app", "a \",b", "c"]);
         assert_eq!(schemas(""), [""; 0]);
+    }
+
+    #[test]
+    fn text_is_read_alike_in_encodings_of_one_byte_and_utf8() {
+        for safe in ["UTF8", "utf-8", "Unicode", "SQL_ASCII", "LATIN1", "latin-9"] {
+            assert!(!is_unsafe("Client_Encoding", Some(safe)), "{safe}");
+            assert!(crate::lineage::is_safe_encoding(safe), "{safe}");
+        }
+        for unsafe_ in ["SJIS", "BIG5", "GBK", ""] {
+            assert!(is_unsafe("client_encoding", Some(unsafe_)), "{unsafe_}");
+            assert!(!crate::lineage::is_safe_encoding(unsafe_), "{unsafe_}");
+        }
+        assert!(is_unsafe("client_encoding", None) && !is_unsafe("work_mem", None));
+    }
+
+    #[test]
+    fn a_backslash_stays_one() {
+        for on in ["on", "TRUE", "yes", "1"] {
+            assert!(!is_unsafe("standard_conforming_strings", Some(on)), "{on}");
+        }
+        assert!(is_unsafe("standard_conforming_strings", Some("off")));
+        assert!(is_unsafe("standard_conforming_strings", None));
+    }
+
+    #[test]
+    fn a_setting_without_a_name_may_be_any_but_for_its_value() {
+        assert!(!is_unsafe_unnamed(Some("view")) && !is_unsafe_unnamed(Some("view, foreign-table")));
+        assert!(
+            is_unsafe_unnamed(Some("off")) && is_unsafe_unnamed(Some("view,off")) && is_unsafe_unnamed(None)
+        );
     }
 }

@@ -82,11 +82,13 @@ mod tests {
 
     #[test]
     fn a_server_of_one_byte_a_letter_folds_and_cuts() {
-        let long = format!("select \"{}\" from t", "é".repeat(40));
+        let quoted = |name: &str| format!("select \"{}{name}\" from t", "é".repeat(30));
+        let (longest, long) = (quoted("a"), quoted("ab"));
         for (sql, letters, bytes) in [
             ("select é from t", false, true),
             ("select É from t", true, true),
             ("select \"É\" from t", false, false),
+            (&*longest, false, false),
             (&*long, true, true),
         ] {
             assert_eq!(doubtful(sql, Doubt::Letters).is_some(), letters, "{sql}");

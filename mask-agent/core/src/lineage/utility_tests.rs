@@ -490,6 +490,7 @@ fn what_cannot_be_read_is_an_error() {
     assert!(ruled("selec 1").starts_with("Syntax"));
     assert!(ruled("select 1\0").starts_with("Syntax"));
     assert_eq!(ruled(&" ".repeat(SQL_BYTES_MAX + 1)), "TooLong");
+    assert_eq!(ruled(&" ".repeat(SQL_BYTES_MAX)), "");
 }
 
 /// A chain of a few dozen operators was refused as too deep.

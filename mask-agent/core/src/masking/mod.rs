@@ -131,3 +131,6 @@ pub enum MaskError {
     #[error("row ends inside a cell")]
     Truncated,
 }
+
+#[cfg(test)]
+mod recorded_tests;
