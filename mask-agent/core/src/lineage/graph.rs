@@ -169,12 +169,6 @@ pub(super) struct Graph {
 const BUILT_IN: u32 = 16;
 
 impl Graph {
-    /// An empty one, with room for the values of a short statement.
-    pub(super) fn new() -> Self {
-        const NODES: usize = 32;
-        Self { nodes: Vec::with_capacity(NODES), ..Self::default() }
-    }
-
     fn push(&mut self, node: Node) -> NodeId {
         let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
         self.nodes.push(node);

@@ -77,7 +77,7 @@ impl<'a> Tracer<'a> {
     pub(super) fn new(env: &'a Env<'a>) -> Self {
         Self {
             env,
-            graph: Graph::new(),
+            graph: Graph::default(),
             path: env.path.clone(),
             levels: Vec::new(),
             common: Vec::new(),
