@@ -46,7 +46,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         (false, Some(PolicyName::Zero)) => &[Policy::Zero],
         (false, Some(PolicyName::Strict)) => &[Policy::Strict],
     };
-    let cases = load()?;
+    let (cases, known) = (load()?, Known::load()?);
     let is_wanted =
         |id: &str| options.only.is_empty() || options.only.iter().any(|only| id.starts_with(only));
     let mut stand = Stand::start(policies, options.major)?;
@@ -56,7 +56,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         report.add(if options.direct { stand.prove(case) } else { stand.run(case) });
     }
     let (faults, major) = (report.keys(), stand.major());
-    let known = Known::load()?;
     let text = format!("{}\n{}", report.tables(), known.reasons(&faults, major));
     println!("{}\n{text}", report.fault_list());
     if let Some(file) = &options.report {
