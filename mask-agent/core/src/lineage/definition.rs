@@ -10,8 +10,8 @@ use pg_query::{
 use super::{
     Made, Origins, Refusal,
     facts::Name,
-    names::{literal, qualified},
-    overlay::Trigger,
+    names::{literal, qualified, strings},
+    overlay::{Trigger, ViewQuery},
     routine,
     statement::Reader,
     utility,
@@ -72,7 +72,11 @@ impl Reader<'_> {
                 self.tracer.make(&relation, &view.aliases, &query);
                 // A view keeps nothing; only what it shows matters, and that while nobody else knows it.
                 self.views = self.tracer.puts.split_off(before);
-                self.statement.made.push(Made::View(relation.name.clone()));
+                if let Some(query) = view.query.as_deref() {
+                    let (query, names) = (query.clone(), strings(&view.aliases));
+                    let shows = Arc::new(ViewQuery { query, names, path: self.tracer.path.clone() });
+                    self.statement.made.push(Made::View { name: relation.name.clone(), shows });
+                }
                 Made::Relation { name: relation.name, columns: Vec::new() }
             }
             NodeEnum::CreateSchemaStmt(create) => {

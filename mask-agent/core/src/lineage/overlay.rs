@@ -6,11 +6,13 @@ use std::{
     sync::Arc,
 };
 
+use pg_query::protobuf::Node;
+
 use super::{
     ColumnId, Origins, Untraceable, Write, WriteTarget,
     graph::{EntryId, NodeId},
     operator::ANY,
-    scope::Columns,
+    scope::{Columns, VIEW_DEPTH_MAX},
     trace::Tracer,
 };
 use crate::catalog::{Catalog, Routine};
@@ -50,8 +52,32 @@ pub enum Made {
     /// A relation of which nothing is known.
     Unknown(String),
     /// What was made under this name is a view.
-    View(String),
+    View {
+        /// Its name, without schema.
+        name: String,
+        /// What it shows, whatever becomes of what it reads.
+        shows: Arc<ViewQuery>,
+    },
 }
+
+/// What a view shows, to be read anew wherever it is named: what it reads may be filled or replaced later.
+#[derive(Debug)]
+pub struct ViewQuery {
+    pub(super) query: Node,
+    /// Names of its columns, where they are given.
+    pub(super) names: Vec<String>,
+    /// Where its names are looked up.
+    pub(super) path: Option<Vec<String>>,
+}
+
+/// Each stands in a statement of its own.
+impl PartialEq for ViewQuery {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for ViewQuery {}
 
 /// A trigger no snapshot knows yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +99,7 @@ pub struct Overlay {
     triggers: Vec<Trigger>,
     /// Relations, and one whose rows they are as well.
     parents: Vec<(String, String)>,
-    views: HashSet<String>,
+    views: HashMap<String, Vec<Arc<ViewQuery>>>,
     dropped: HashSet<String>,
     is_any_dropped: bool,
     is_all: bool,
@@ -115,7 +141,7 @@ impl Overlay {
             }
             Made::Trigger(trigger) => self.triggers.push(trigger.clone()),
             Made::Unknown(name) => drop(self.unknown.insert(name.clone())),
-            Made::View(name) => drop(self.views.insert(name.clone())),
+            Made::View { name, shows } => self.views.entry(name.clone()).or_default().push(shows.clone()),
         }
     }
 
@@ -138,7 +164,7 @@ impl Overlay {
     }
 
     pub(super) fn is_view(&self, name: &str) -> bool {
-        self.views.contains(name)
+        self.views.contains_key(name)
     }
 
     /// What is in the columns of a relation this transaction has made.
@@ -249,8 +275,13 @@ impl<'a> Tracer<'a> {
             return Some(Columns::unknown(node));
         }
         let lists = overlay.relations.get(name)?;
-        let mut columns = Columns::default();
-        let mut any = Vec::new();
+        let views = self.views_now(name, entry);
+        // What a view showed when it was made is what it shows now, or less.
+        let lists = if views.len() == lists.len() { &[][..] } else { lists };
+        let mut columns = self.shown(views, entry);
+        let mut any: Vec<NodeId> = columns.open.take().into_iter().collect();
+        wholes.extend(columns.nodes());
+        wholes.extend(&any);
         for (name, origins) in lists.iter().flatten() {
             let node = self.node_of(entry, origins);
             wholes.push(node);
@@ -275,6 +306,50 @@ impl<'a> Tracer<'a> {
             columns.open = Some(self.graph.made(any));
         }
         Some(columns)
+    }
+
+    /// What views of this name show by now; a view in its own query is another relation.
+    fn views_now(&mut self, name: &str, entry: EntryId) -> Vec<Columns<'a>> {
+        let overlay = self.env.overlay;
+        let known = overlay.views.get(name).map_or(&[][..], Vec::as_slice);
+        if self.viewing.iter().any(|viewing| viewing == name) {
+            return Vec::new();
+        }
+        if self.depth >= VIEW_DEPTH_MAX {
+            return vec![Columns::unknown(self.graph.unknown(Untraceable::TooDeep)); known.len()];
+        }
+        self.viewing.push(name.to_owned());
+        let mut views = Vec::new();
+        for shows in known {
+            let read = |tracer: &mut Self| tracer.any_query(Some(&shows.query));
+            let (mut query, _) = self.apart(None, shows.path.clone(), read);
+            self.rename(&mut query.columns, &shows.names);
+            let rows = self.graph.rows(entry);
+            self.graph.imply(rows, &[query.rows]);
+            views.push(query.columns);
+        }
+        self.viewing.pop();
+        views
+    }
+
+    /// Columns of any of several views.
+    fn shown(&mut self, views: Vec<Columns<'a>>, entry: EntryId) -> Columns<'a> {
+        let mut shown = Columns::default();
+        for view in views {
+            for (name, node) in view.list {
+                match shown.list.iter().find(|(known, _)| *known == name) {
+                    Some((_, known)) => self.graph.add(*known, &[node]),
+                    None => shown.list.push((name, self.graph.column(entry, vec![node]))),
+                }
+            }
+            if let Some(open) = view.open {
+                shown.open = Some(match shown.open {
+                    Some(known) => self.graph.made(vec![known, open]),
+                    None => open,
+                });
+            }
+        }
+        shown
     }
 
     /// A value that was traced before.
