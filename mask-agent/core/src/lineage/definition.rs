@@ -10,8 +10,8 @@ use pg_query::{
 use super::{
     Made, Masked, Origins, Refusal, define,
     facts::Name,
-    names::{literal, qualified},
-    overlay::Trigger,
+    names::{literal, qualified, strings},
+    overlay::{Trigger, ViewQuery},
     routine,
     statement::Reader,
     utility,
@@ -52,6 +52,11 @@ impl Reader<'_> {
                 // A view keeps nothing; only what it shows matters, and that while nobody else knows it.
                 self.views = self.tracer.puts.split_off(before);
                 self.reads_later(view.view.as_ref());
+                if let Some(query) = view.query.as_deref() {
+                    let (query, names) = (query.clone(), strings(&view.aliases));
+                    let shows = Arc::new(ViewQuery { query, names, path: self.tracer.path.clone() });
+                    self.statement.made.push(Made::Shows { name: relation.name.clone(), shows });
+                }
                 Made::Relation { name: relation.name, columns: Vec::new() }
             }
             NodeEnum::CreateSchemaStmt(create) => {

@@ -82,7 +82,7 @@ use crate::catalog::Catalog;
 pub use given::{Executes, Extent, Given, Place, Shows, Value, is_watched};
 pub use graph::{Origins, Usage};
 pub use guesses::{GUESSES_MAX, Guesses};
-pub use overlay::{Made, Overlay, Trigger};
+pub use overlay::{Made, Overlay, Trigger, ViewQuery};
 pub use spelling::{Doubt, doubtful};
 pub use template::{constants, differ_in_constants, template};
 

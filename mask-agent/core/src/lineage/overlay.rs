@@ -6,11 +6,13 @@ use std::{
     sync::Arc,
 };
 
+use pg_query::protobuf::Node;
+
 use super::{
     ColumnId, Origins, Untraceable, Write, WriteTarget,
     graph::{EntryId, NodeId},
     operator::ANY,
-    scope::Columns,
+    scope::{Columns, VIEW_DEPTH_MAX},
     trace::Tracer,
 };
 use crate::catalog::{Called, Catalog, Routine};
@@ -90,7 +92,33 @@ pub enum Made {
         /// Relations it reads.
         reads: Vec<String>,
     },
+    /// What a view of this name shows.
+    Shows {
+        /// Its name, without schema.
+        name: String,
+        /// To be read anew, whatever becomes of what it reads.
+        shows: Arc<ViewQuery>,
+    },
 }
+
+/// What a view shows, to be read anew wherever it is named: what it reads may be filled or replaced later.
+#[derive(Debug)]
+pub struct ViewQuery {
+    pub(super) query: Node,
+    /// Names of its columns, where they are given.
+    pub(super) names: Vec<String>,
+    /// Where its names are looked up.
+    pub(super) path: Option<Vec<String>>,
+}
+
+/// Each stands in a statement of its own.
+impl PartialEq for ViewQuery {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for ViewQuery {}
 
 /// A trigger no snapshot knows yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +150,7 @@ pub struct Overlay {
     others: HashMap<String, Vec<u32>>,
     /// Other names of columns, by their relation's OID.
     renamed: HashMap<u32, Vec<(i16, String)>>,
+    queries: HashMap<String, Vec<Arc<ViewQuery>>>,
     dropped: HashSet<String>,
     is_any_dropped: bool,
     is_all: bool,
@@ -189,6 +218,7 @@ impl Overlay {
                 let reads: Vec<_> = reads.iter().map(|name| (name.clone(), filled(name))).collect();
                 self.views.entry(name.clone()).or_default().extend(reads);
             }
+            Made::Shows { name, shows } => self.queries.entry(name.clone()).or_default().push(shows.clone()),
         }
     }
 
@@ -204,6 +234,9 @@ impl Overlay {
         }
         if let Some(reads) = self.views.get(from).cloned() {
             self.views.entry(name.to_owned()).or_default().extend(reads);
+        }
+        if let Some(queries) = self.queries.get(from).cloned() {
+            self.queries.entry(name.to_owned()).or_default().extend(queries);
         }
         let generated: Vec<_> =
             self.generated.iter().filter(|(relation, _)| relation == from).cloned().collect();
@@ -412,8 +445,13 @@ impl<'a> Tracer<'a> {
             return Some(Columns::unknown(node));
         }
         let lists = overlay.relations.get(name)?;
-        let mut columns = Columns::default();
-        let mut any = Vec::new();
+        let views = self.views_now(name, entry);
+        // What a view showed when it was made is what it shows now, or less.
+        let lists = if views.len() == lists.len() { &[][..] } else { lists };
+        let mut columns = self.shown(views, entry);
+        let mut any: Vec<NodeId> = columns.open.take().into_iter().collect();
+        wholes.extend(columns.nodes());
+        wholes.extend(&any);
         for (name, origins) in lists.iter().flatten() {
             let node = self.node_of(entry, origins);
             wholes.push(node);
@@ -448,6 +486,50 @@ impl<'a> Tracer<'a> {
             columns.open = Some(self.graph.made(any));
         }
         Some(columns)
+    }
+
+    /// What views of this name show by now; a view in its own query is another relation.
+    fn views_now(&mut self, name: &str, entry: EntryId) -> Vec<Columns<'a>> {
+        let overlay = self.env.overlay;
+        let known = overlay.queries.get(name).map_or(&[][..], Vec::as_slice);
+        if self.viewing.iter().any(|viewing| viewing == name) {
+            return Vec::new();
+        }
+        if self.depth >= VIEW_DEPTH_MAX {
+            return vec![Columns::unknown(self.graph.unknown(Untraceable::TooDeep)); known.len()];
+        }
+        self.viewing.push(name.to_owned());
+        let mut views = Vec::new();
+        for shows in known {
+            let read = |tracer: &mut Self| tracer.any_query(Some(&shows.query));
+            let (mut query, _) = self.apart(None, shows.path.clone(), read);
+            self.rename(&mut query.columns, &shows.names);
+            let rows = self.graph.rows(entry);
+            self.graph.imply(rows, &[query.rows]);
+            views.push(query.columns);
+        }
+        self.viewing.pop();
+        views
+    }
+
+    /// Columns of any of several views.
+    fn shown(&mut self, views: Vec<Columns<'a>>, entry: EntryId) -> Columns<'a> {
+        let mut shown = Columns::default();
+        for view in views {
+            for (name, node) in view.list {
+                match shown.list.iter().find(|(known, _)| *known == name) {
+                    Some((_, known)) => self.graph.add(*known, &[node]),
+                    None => shown.list.push((name, self.graph.column(entry, vec![node]))),
+                }
+            }
+            if let Some(open) = view.open {
+                shown.open = Some(match shown.open {
+                    Some(known) => self.graph.made(vec![known, open]),
+                    None => open,
+                });
+            }
+        }
+        shown
     }
 
     /// A value that was traced before.

@@ -69,6 +69,8 @@ pub(super) struct Tracer<'a> {
     pub(super) depth: usize,
     /// Functions whose bodies are being read.
     pub(super) calling: Vec<u32>,
+    /// Views of this transaction that are being read.
+    pub(super) viewing: Vec<String>,
     /// Relations whose rules are being read, and what they are fired by.
     pub(super) firing: Vec<(u32, protobuf::CmdType)>,
 }
@@ -91,6 +93,7 @@ impl<'a> Tracer<'a> {
             facts: Facts::default(),
             depth: 0,
             calling: Vec::new(),
+            viewing: Vec::new(),
             firing: Vec::new(),
         }
     }

@@ -6,7 +6,7 @@
 use std::{fmt::Write as _, fs, path::PathBuf, sync::Arc};
 
 use super::{CellPlan, CellRule, Format, MaskKey, RowPlan, mask_row};
-use crate::policy::{ColumnRule, DateUnit, FpeShape, Generalise, MaskKind};
+use crate::masking::{ColumnRule, DateUnit, FpeShape, Generalise, MaskKind};
 
 fn kinds() -> Vec<(&'static str, CellRule)> {
     let coarse = |date, bucket| MaskKind::Generalise(Generalise { date, bucket, prefix4: 24, prefix6: 48 });
