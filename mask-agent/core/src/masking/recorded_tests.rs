@@ -1,7 +1,8 @@
 //! What each kind of mask makes of values of each type, as recorded in `recorded/`: a change to any of it is a change to
 //! what clients see. `MASK_RECORD=1 cargo test -p mask-core recorded` writes it.
 //!
-//! A line is a type's OID, its modifier, `text` or `binary`, and a value: in binary its bytes in hexadecimal digits.
+//! A line is a type's OID, its modifier, `text` or `binary`, and a value: in binary its bytes in hexadecimal
+//! digits, as text in brackets.
 
 use std::{fmt::Write as _, fs, path::PathBuf, sync::Arc};
 
@@ -59,7 +60,7 @@ fn told(text: &mut String, line: &str) {
     let mut word = || words.next().unwrap();
     let (type_oid, type_modifier) = (word().parse().unwrap(), word().parse().unwrap());
     let (format, value) = match word() {
-        "text" => (Format::Text, word().as_bytes().to_vec()),
+        "text" => (Format::Text, word().strip_prefix('[').unwrap().strip_suffix(']').unwrap().into()),
         _ => (Format::Binary, bytes(word())),
     };
     let mut last = String::new();
@@ -70,9 +71,9 @@ fn told(text: &mut String, line: &str) {
         mask_row(&MaskKey::new([7; 32]), &plan, &row, &mut out).unwrap();
         let shown = match (out[7..11].iter().all(|byte| *byte == 0xff), format) {
             (true, _) => "NULL".to_owned(),
-            (false, Format::Text) => String::from_utf8(out[11..].to_vec()).unwrap(),
+            (false, Format::Text) => format!("[{}]", String::from_utf8(out[11..].to_vec()).unwrap()),
             (false, Format::Binary) => {
-                out[11..].iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+                out[11..].iter().fold("0x".to_owned(), |text, byte| format!("{text}{byte:02x}"))
             }
         };
         // Most kinds make the same of a value of another type.
