@@ -149,11 +149,14 @@ impl Form {
             }
             Self::Uuid(Format::Text, opaque, scope) => {
                 let Some(value) = read_uuid(value) else { return false };
-                for (index, byte) in opaque.uuid(key, scope, &value).into_iter().enumerate() {
-                    if matches!(index, 4 | 6 | 8 | 10) {
+                let uuid = opaque.uuid(key, scope, &value);
+                for (index, part) in
+                    [&uuid[..4], &uuid[4..6], &uuid[6..8], &uuid[8..10], &uuid[10..]].iter().enumerate()
+                {
+                    if index > 0 {
                         out.push(b'-');
                     }
-                    push_hex(byte, out);
+                    put_hex(part, out);
                 }
                 true
             }
@@ -232,9 +235,7 @@ fn bytes(format: Format, key: &MaskKey, scope: &str, value: &[u8], out: &mut Vec
             let token = key.token(scope, 0, &out[start..]);
             out.truncate(start);
             out.extend_from_slice(b"\\x");
-            for byte in &token[..HASH_BYTES] {
-                push_hex(*byte, out);
-            }
+            put_hex(&token[..HASH_BYTES], out);
         }
     }
     true
@@ -244,9 +245,7 @@ fn hash(key: &MaskKey, rule: &str, text: &str, width: &Width, out: &mut Vec<u8>)
     let start = out.len();
     for round in 0..HASH_ROUNDS_MAX {
         out.truncate(start);
-        for byte in &key.hash(rule, round, text.as_bytes())[..HASH_BYTES] {
-            push_hex(*byte, out);
-        }
+        put_hex(&key.hash(rule, round, text.as_bytes())[..HASH_BYTES], out);
         out.truncate(start + width.bytes.min(width.characters).min(2 * HASH_BYTES));
         if !contains(&out[start..], text.as_bytes()) {
             return true;
@@ -257,12 +256,18 @@ fn hash(key: &MaskKey, rule: &str, text: &str, width: &Width, out: &mut Vec<u8>)
 
 /// Whether what is shown holds the value. Hiding a single character would need another alphabet.
 pub(super) fn contains(shown: &[u8], value: &[u8]) -> bool {
-    value.len() > 1 && value.len() <= shown.len() && shown.windows(value.len()).any(|part| part == value)
+    // Most places are ruled out by their first byte, without a call.
+    let is_here = |part: &[u8]| part.first() == value.first() && part == value;
+    value.len() > 1 && value.len() <= shown.len() && shown.windows(value.len()).any(is_here)
 }
 
-fn push_hex(byte: u8, out: &mut Vec<u8>) {
+fn put_hex(bytes: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    let start = out.len();
+    out.resize(start + 2 * bytes.len(), 0);
+    for (digits, byte) in out[start..].chunks_exact_mut(2).zip(bytes) {
+        digits.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
 }
 
 /// Keeps the ends and puts one `*` for each other character. Where that would hide less than a third of the
