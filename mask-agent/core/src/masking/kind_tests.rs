@@ -217,9 +217,7 @@ fn bytes_and_uuids_have_tokens_of_their_type_in_both_formats() {
         |type_oid, format, value: &[u8]| run(&key(), rule("tag", &token(false)), type_oid, -1, format, value);
     let hex = |bytes: &[u8]| {
         let mut text = Vec::new();
-        for byte in bytes {
-            push_hex(*byte, &mut text);
-        }
+        put_hex(bytes, &mut text);
         String::from_utf8(text).unwrap()
     };
     let binary = of(BYTEA, Format::Binary, b"canary");
