@@ -20,6 +20,8 @@ const RENEW: &str = "`cargo xtask instructions --write`";
 
 /// How far a count may rise, in hundredths of what is on record.
 const RISE_MAX: u64 = 5;
+/// The same where another compiler made the program than what is on record: what it does better or worse is no fault.
+const RISE_MAX_ELSEWHERE: u64 = 25;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -42,16 +44,16 @@ pub(crate) fn run(mode: Mode) -> Result<()> {
     let record: Value =
         serde_json::from_str(&text).with_context(|| format!("{RECORD}; {RENEW} renews it"))?;
     let recorded = record["compiler"].as_str().unwrap_or_default();
+    let rise_max = if recorded == compiler { RISE_MAX } else { RISE_MAX_ELSEWHERE };
     if recorded != compiler {
-        bail!(
-            "not compared: on record are the counts of {recorded}, this is {compiler}; {RENEW} on a commit whose \
-             speed is known renews the record"
+        println!(
+            "on record are the counts of {recorded}, this is {compiler}: a rise by {rise_max} % is let pass"
         );
     }
-    compare(&count(&build()?)?, &record["counts"])
+    compare(&count(&build()?)?, &record["counts"], rise_max)
 }
 
-fn compare(counts: &BTreeMap<String, u64>, record: &Value) -> Result<()> {
+fn compare(counts: &BTreeMap<String, u64>, record: &Value, rise_max: u64) -> Result<()> {
     let mut faults = Vec::new();
     for (name, count) in counts {
         let Some(before) = record[name].as_u64() else {
@@ -59,7 +61,7 @@ fn compare(counts: &BTreeMap<String, u64>, record: &Value) -> Result<()> {
             continue;
         };
         println!("{name:<28} {count:>9} instructions, {before:>9} on record");
-        if *count * 100 > before * (100 + RISE_MAX) {
+        if *count * 100 > before * (100 + rise_max) {
             faults.push(format!("{name}: {count} instructions, {before} on record"));
         }
     }
@@ -69,7 +71,7 @@ fn compare(counts: &BTreeMap<String, u64>, record: &Value) -> Result<()> {
     );
     if !faults.is_empty() {
         bail!(
-            "more than {RISE_MAX} % above what is on record, or not to be compared; where it is meant, {RENEW}:\n{}",
+            "more than {rise_max} % above what is on record, or not to be compared; where it is meant, {RENEW}:\n{}",
             faults.join("\n")
         );
     }
@@ -160,7 +162,7 @@ mod tests {
             pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
         };
         let record = json!({ "a": 100, "b": 200 });
-        let check = |pairs| compare(&counts(pairs), &record).map_err(|error| error.to_string());
+        let check = |pairs| compare(&counts(pairs), &record, RISE_MAX).map_err(|error| error.to_string());
         assert_eq!(check(&[("a", 105), ("b", 10)]), Ok(()));
         for (pairs, fault) in [
             (&[("a", 106), ("b", 200)][..], "a: 106"),
