@@ -197,12 +197,21 @@ fn a_child_cgroup_is_protected_and_a_new_network_namespace_leaks_nothing() -> Re
     let to = SocketAddr::from(([127, 0, 0, 1], database.port));
     let seen = agent.probe_in("clients/inner", &["plain", "127.0.0.1", &port])?;
     assert_eq!(seen["peer"], to.to_string());
+    // One that stays: of a process that has ended, no cgroup is found.
+    let script = format!("exec 3<>/dev/tcp/127.0.0.1/{port}; read -r line <&3");
+    let mut staying = agent.client_in("clients/inner", "bash");
+    let mut staying = staying.args(["-c", &script]).spawn()?;
     let of_inner = |record: &Value| {
-        record["caller"]["cgroup"].as_str().is_some_and(|path| path.ends_with("clients/inner"))
+        let caller = &record["caller"];
+        caller["pid"] == staying.id()
+            && caller["cgroup"].as_str().is_some_and(|path| path.ends_with("clients/inner"))
     };
-    wait_for("the record of the child cgroup", || {
+    let recorded_inner = wait_for("the record of the child cgroup", || {
         agent.trail().is_ok_and(|trail| trail.iter().any(of_inner))
-    })?;
+    });
+    staying.kill()?;
+    staying.wait()?;
+    recorded_inner?;
     // The daemon does not listen in a new namespace, whatever the caller makes of its loopback.
     for loopback in ["down", "up"] {
         let mut probe = agent.client("unshare");
@@ -212,7 +221,7 @@ fn a_child_cgroup_is_protected_and_a_new_network_namespace_leaks_nothing() -> Re
         assert!(refused(&seen), "loopback {loopback}: {seen}");
     }
     assert_eq!(arrived(&database)?, []);
-    assert_eq!(recorded(&agent, 1)?, [to]);
+    assert_eq!(recorded(&agent, 2)?, [to, to]);
     Ok(())
 }
 
