@@ -201,6 +201,9 @@ create function app.c_fill() returns trigger language plpgsql as $$ begin
 create trigger filling before insert on app.c_filled for each row execute function app.c_fill();
 create function app.p_read() returns text language sql stable as
     'select code from app.parts order by id limit 1';
+-- One that cases replace: nothing else calls it.
+create function app.p_later() returns text language sql stable as
+    'select code from app.parts order by id limit 1';
 create function app.p_all() returns setof text language sql stable as 'select code from app.parts';
 create function app.p_tab() returns table (num int, contact text) language sql stable as
     'select id, code from app.parts';
