@@ -214,7 +214,10 @@ fn a_client_that_breaks_the_protocol_is_closed_alone_and_the_server_sees_none_of
         assert!(ok && text.trim_end().ends_with("closed"), "{name}: {text}\n{}", agent.log());
         let reason = ending(&agent, ends)?;
         assert!(reason.starts_with("client protocol violation: "), "{name}: {reason}");
-        for received in mangler.received_since(connections) {
+        // One of which nothing has come yet is the agent's own, which is opened at any time.
+        for received in
+            mangler.received_since(connections).into_iter().filter(|received| !received.is_empty())
+        {
             let after = received.get(4..8).filter(|version| **version == VERSION.to_be_bytes());
             assert!(after.is_some(), "{name}: half a start-up reached the server: {received:02x?}");
             let length = received.first_chunk::<4>().map_or(0, |length| u32::from_be_bytes(*length) as usize);
