@@ -7,6 +7,8 @@ use pg_query::{
     protobuf::{self, ObjectType},
 };
 
+use prost::Message;
+
 use super::{
     Made, Masked, Origins, Refusal, define,
     facts::Name,
@@ -54,10 +56,12 @@ impl Reader<'_> {
                 self.reads_later(view.view.as_ref());
                 if let Some(query) = view.query.as_deref() {
                     let (query, names) = (query.clone(), strings(&view.aliases));
-                    let shows = Arc::new(ViewQuery { query, names, path: self.tracer.path.clone() });
-                    self.statement.made.push(Made::Shows { name: relation.name.clone(), shows });
+                    let (bytes, path) = (query.encoded_len(), self.tracer.path.clone());
+                    let shows = Arc::new(ViewQuery { query, bytes, names, path });
+                    Made::Shows { name: relation.name, shows, columns: Vec::new() }
+                } else {
+                    Made::Unknown(relation.name)
                 }
-                Made::Relation { name: relation.name, columns: Vec::new() }
             }
             NodeEnum::CreateSchemaStmt(create) => {
                 for element in create.schema_elts.iter().filter_map(|element| element.node.as_ref()) {

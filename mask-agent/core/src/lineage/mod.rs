@@ -77,6 +77,8 @@ mod tree;
 /// Statements that are no query.
 mod utility;
 
+use std::borrow::Cow;
+
 use crate::catalog::Catalog;
 
 pub use given::{Executes, Extent, Given, Place, Shows, Value, is_watched};
@@ -388,15 +390,15 @@ pub fn analyse(sql: &str, env: &Env<'_>, classes: &dyn Masked) -> Result<Vec<Sta
     }
     stacker::maybe_grow(sql.len().saturating_mul(STACK_PER_BYTE).min(STACK_BYTES), STACK_BYTES, || {
         let parsed = parse::statements(sql)?;
-        let mut overlay = env.overlay.clone();
+        let mut overlay = Cow::Borrowed(env.overlay);
         let mut path = env.path.clone();
         let mut statements = Vec::with_capacity(parsed.len());
-        for raw in &parsed {
+        for (raw, left) in parsed.iter().zip((0..parsed.len()).rev()) {
             let Some(node) = raw.stmt.as_deref() else { continue };
             let env = Env { catalog: env.catalog, path: path.clone(), overlay: &overlay };
             let statement = statement::read(node, &env, classes)?;
-            for made in &statement.made {
-                overlay.learn(made);
+            for made in statement.made.iter().filter(|_| left > 0) {
+                overlay.to_mut().learn(made);
             }
             if let Some(set) = &statement.sets_path {
                 path.clone_from(set);
@@ -440,6 +442,9 @@ mod tests;
 
 #[cfg(test)]
 mod code_tests;
+
+#[cfg(test)]
+mod effort_tests;
 
 #[cfg(test)]
 mod recorded_tests;

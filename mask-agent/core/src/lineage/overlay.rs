@@ -98,6 +98,8 @@ pub enum Made {
         name: String,
         /// To be read anew, whatever becomes of what it reads.
         shows: Arc<ViewQuery>,
+        /// Its columns, and what was in each when it was made.
+        columns: Vec<(String, Origins)>,
     },
 }
 
@@ -105,6 +107,8 @@ pub enum Made {
 #[derive(Debug)]
 pub struct ViewQuery {
     pub(super) query: Node,
+    /// How long it is, as bytes of a definition.
+    pub(super) bytes: usize,
     /// Names of its columns, where they are given.
     pub(super) names: Vec<String>,
     /// Where its names are looked up.
@@ -150,12 +154,33 @@ pub struct Overlay {
     others: HashMap<String, Vec<u32>>,
     /// Other names of columns, by their relation's OID.
     renamed: HashMap<u32, Vec<(i16, String)>>,
-    queries: HashMap<String, Vec<Arc<ViewQuery>>>,
+    /// Views: what they show, and did when they were made.
+    queries: HashMap<String, Vec<Shown>>,
     dropped: HashSet<String>,
     is_any_dropped: bool,
     is_all: bool,
     /// Functions may have others' names.
     has_renamed: bool,
+    /// How many of all these there are.
+    size: usize,
+}
+
+/// What a view shows, and what was in its columns when it was made.
+type Shown = (Arc<ViewQuery>, Vec<(String, Origins)>);
+
+/// Gives what stands under one name to another as well.
+fn also<T: Clone + PartialEq>(lists: &mut HashMap<String, Vec<T>>, from: &str, name: &str, size: &mut usize) {
+    for item in lists.get(from).cloned().unwrap_or_default() {
+        add(lists.entry(name.to_owned()).or_default(), item, size);
+    }
+}
+
+/// Adds what is not in a list yet, and counts it: what is done again, or renamed to and fro, is known once.
+fn add<T: PartialEq>(list: &mut Vec<T>, item: T, size: &mut usize) {
+    if !list.contains(&item) {
+        list.push(item);
+        *size += 1;
+    }
 }
 
 impl Overlay {
@@ -163,6 +188,7 @@ impl Overlay {
     pub fn is_empty(&self) -> bool {
         self.relations.is_empty()
             && self.unknown.is_empty()
+            && self.queries.is_empty()
             && self.parents.is_empty()
             && self.dropped.is_empty()
             && self.others.is_empty()
@@ -170,6 +196,11 @@ impl Overlay {
             && !self.is_any_dropped
             && !self.has_code()
             && !self.is_all
+    }
+
+    /// How much there is to be kept in mind.
+    pub fn size(&self) -> usize {
+        self.size
     }
 
     /// Whether there are functions or triggers the snapshot does not know.
@@ -180,83 +211,86 @@ impl Overlay {
     /// Takes note of a statement that is sent. Nothing is taken back before the transaction ends, because a part
     /// of it may be: a name then means what it meant or what it was given.
     pub fn learn(&mut self, made: &Made) {
+        let size = &mut self.size;
         match made {
             Made::Anything => self.is_all = true,
-            Made::Child { relation, parent } => self.parents.push((relation.clone(), parent.clone())),
+            Made::Child { relation, parent } => {
+                add(&mut self.parents, (relation.clone(), parent.clone()), size);
+            }
             Made::Column { relation, from, name, columns } => {
                 for column in columns {
-                    self.renamed.entry(column.relation).or_default().push((column.number, name.clone()));
+                    let renamed = self.renamed.entry(column.relation).or_default();
+                    add(renamed, (column.number, name.clone()), size);
                 }
                 let lists = self.relations.get(relation).into_iter().flatten().flatten();
                 let held = lists.filter(|(known, _)| known == from);
                 let held: Vec<_> = held.map(|(_, origins)| (name.clone(), origins.clone())).collect();
                 if !held.is_empty() {
-                    self.relations.entry(relation.clone()).or_default().push(held);
+                    add(self.relations.entry(relation.clone()).or_default(), held, size);
                 }
                 if self.is_generated(relation, from) {
                     self.generated.insert((relation.clone(), name.clone()));
                 }
             }
-            Made::Dropped(Some(name)) => drop(self.dropped.insert(name.clone())),
+            Made::Dropped(Some(name)) => *size += usize::from(self.dropped.insert(name.clone())),
             Made::Dropped(None) => self.is_any_dropped = true,
             Made::Function { name, body } => {
                 self.functions.entry(name.clone()).or_default().push(body.clone());
+                *size += 1;
             }
             Made::Generated { relation, column } => {
-                self.generated.insert((relation.clone(), column.clone()));
+                *size += usize::from(self.generated.insert((relation.clone(), column.clone())));
             }
             Made::Moved { from, name, relations } => self.moves(from, name, relations),
-            Made::Operator { name, function } => self.operators.push((name.clone(), function.clone())),
+            Made::Operator { name, function } => {
+                add(&mut self.operators, (name.clone(), function.clone()), size);
+            }
             Made::Renamed => (self.is_all, self.has_renamed) = (true, true),
             Made::Relation { name, columns } => {
-                self.relations.entry(name.clone()).or_default().push(columns.clone());
+                add(self.relations.entry(name.clone()).or_default(), columns.clone(), size);
             }
-            Made::Trigger(trigger) => self.triggers.push(trigger.clone()),
-            Made::Unknown(name) => drop(self.unknown.insert(name.clone())),
+            Made::Trigger(trigger) => add(&mut self.triggers, trigger.clone(), size),
+            Made::Unknown(name) => *size += usize::from(self.unknown.insert(name.clone())),
             Made::View { name, reads } => {
-                let filled = |name: &String| self.relations.get(name).map_or(0, Vec::len);
-                let reads: Vec<_> = reads.iter().map(|name| (name.clone(), filled(name))).collect();
-                self.views.entry(name.clone()).or_default().extend(reads);
+                for read in reads {
+                    let filled = self.relations.get(read).map_or(0, Vec::len);
+                    add(self.views.entry(name.clone()).or_default(), (read.clone(), filled), size);
+                }
             }
-            Made::Shows { name, shows } => self.queries.entry(name.clone()).or_default().push(shows.clone()),
+            Made::Shows { name, shows, columns } => {
+                let shown = (shows.clone(), columns.clone());
+                add(self.queries.entry(name.clone()).or_default(), shown, size);
+            }
         }
     }
 
     /// What is known of a relation under its old name is so under its new one.
     fn moves(&mut self, from: &str, name: &str, relations: &[u32]) {
-        self.others.entry(name.to_owned()).or_default().extend(relations);
+        let size = &mut self.size;
+        for relation in relations {
+            add(self.others.entry(name.to_owned()).or_default(), *relation, size);
+        }
         if from == name {
             return;
         }
-        self.moved.push((from.to_owned(), name.to_owned()));
-        if let Some(lists) = self.relations.get(from).cloned() {
-            self.relations.entry(name.to_owned()).or_default().extend(lists);
-        }
-        if let Some(reads) = self.views.get(from).cloned() {
-            self.views.entry(name.to_owned()).or_default().extend(reads);
-        }
-        if let Some(queries) = self.queries.get(from).cloned() {
-            self.queries.entry(name.to_owned()).or_default().extend(queries);
-        }
+        add(&mut self.moved, (from.to_owned(), name.to_owned()), size);
+        also(&mut self.relations, from, name, size);
+        also(&mut self.views, from, name, size);
+        also(&mut self.queries, from, name, size);
         let generated: Vec<_> =
             self.generated.iter().filter(|(relation, _)| relation == from).cloned().collect();
         self.generated.extend(generated.into_iter().map(|(_, column)| (name.to_owned(), column)));
-        let mut parents = self.parents.clone();
-        for (child, parent) in &mut parents {
-            for end in [child, parent] {
-                if end == from {
-                    name.clone_into(end);
-                }
-            }
+        for (child, parent) in self.parents.clone() {
+            let renamed = |end: String| if end == from { name.to_owned() } else { end };
+            add(&mut self.parents, (renamed(child), renamed(parent)), size);
         }
-        self.parents.extend(parents);
     }
 
     /// What is put into relations this transaction has made: they hold it from then on.
     pub(super) fn filled(&self, writes: &[Write]) -> Vec<Made> {
         let fills = writes.iter().filter(|write| write.origins != Origins::constant());
         let fills = fills.filter_map(|write| match &write.target {
-            WriteTarget::New { relation, column, .. } if self.relations.contains_key(relation) => {
+            WriteTarget::New { relation, column, .. } if self.is_made(relation) => {
                 let columns = vec![(column.clone(), write.origins.clone())];
                 Some(Made::Relation { name: relation.clone(), columns })
             }
@@ -316,7 +350,7 @@ impl Overlay {
     /// column.
     pub(super) fn holds_nothing(&self, name: &str, is_masked: impl Fn(ColumnId) -> bool) -> bool {
         let held = self.held(name).chain(self.filled_since(name));
-        self.relations.contains_key(name)
+        self.is_made(name)
             && !self.unknown.contains(name)
             && !self.others.contains_key(name)
             && held.into_iter().all(|origins| origins.untraceable.is_none() && !origins.all().any(&is_masked))
@@ -329,7 +363,14 @@ impl Overlay {
 
     /// What is in the columns of a relation this transaction has made.
     pub(super) fn held(&self, name: &str) -> impl Iterator<Item = &Origins> {
-        self.relations.get(name).into_iter().flatten().flatten().map(|(_, origins)| origins)
+        let stored = self.relations.get(name).into_iter().flatten();
+        let shown = self.queries.get(name).into_iter().flatten().map(|(_, columns)| columns);
+        stored.chain(shown).flatten().map(|(_, origins)| origins)
+    }
+
+    /// Whether this transaction has made a table or a view of this name.
+    fn is_made(&self, name: &str) -> bool {
+        self.relations.contains_key(name) || self.queries.contains_key(name)
     }
 
     /// What is put into children is in their parents.
@@ -426,7 +467,7 @@ impl Overlay {
     }
 
     pub(super) fn has_relation(&self, name: &str) -> bool {
-        self.relations.contains_key(name) || self.unknown.contains(name) || self.others.contains_key(name)
+        self.is_made(name) || self.unknown.contains(name) || self.others.contains_key(name)
     }
 }
 
@@ -444,10 +485,13 @@ impl<'a> Tracer<'a> {
             wholes.push(node);
             return Some(Columns::unknown(node));
         }
-        let lists = overlay.relations.get(name)?;
-        let views = self.views_now(name, entry);
-        // What a view showed when it was made is what it shows now, or less.
-        let lists = if views.len() == lists.len() { &[][..] } else { lists };
+        let is_viewed = self.viewing.iter().any(|viewing| viewing == name);
+        let queries = overlay.queries.get(name).filter(|_| !is_viewed).map_or(&[][..], Vec::as_slice);
+        let lists = overlay.relations.get(name).map_or(&[][..], Vec::as_slice);
+        if queries.is_empty() && lists.is_empty() {
+            return None;
+        }
+        let views = self.views_now(name, queries, entry);
         let mut columns = self.shown(views, entry);
         let mut any: Vec<NodeId> = columns.open.take().into_iter().collect();
         wholes.extend(columns.nodes());
@@ -489,18 +533,14 @@ impl<'a> Tracer<'a> {
     }
 
     /// What views of this name show by now; a view in its own query is another relation.
-    fn views_now(&mut self, name: &str, entry: EntryId) -> Vec<Columns<'a>> {
-        let overlay = self.env.overlay;
-        let known = overlay.queries.get(name).map_or(&[][..], Vec::as_slice);
-        if self.viewing.iter().any(|viewing| viewing == name) {
-            return Vec::new();
-        }
-        if self.depth >= VIEW_DEPTH_MAX {
-            return vec![Columns::unknown(self.graph.unknown(Untraceable::TooDeep)); known.len()];
-        }
+    fn views_now(&mut self, name: &str, queries: &'a [Shown], entry: EntryId) -> Vec<Columns<'a>> {
         self.viewing.push(name.to_owned());
         let mut views = Vec::new();
-        for shows in known {
+        for (shows, _) in queries {
+            if self.depth >= VIEW_DEPTH_MAX || !self.expands(shows.bytes) {
+                views.push(self.unread(Untraceable::TooDeep, entry));
+                continue;
+            }
             let read = |tracer: &mut Self| tracer.any_query(Some(&shows.query));
             let (mut query, _) = self.apart(None, shows.path.clone(), read);
             self.rename(&mut query.columns, &shows.names);

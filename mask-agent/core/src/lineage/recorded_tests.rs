@@ -243,10 +243,11 @@ impl Judge {
                 let (inputs, outputs) = (body.inputs.join(", "), body.outputs.join(", "));
                 format!("{} function {name}({inputs}) -> ({outputs}) {}{set}", body.language, body.returns)
             }
-            Made::Relation { name, columns } => {
+            Made::Relation { name, columns } | Made::Shows { name, columns, .. } => {
+                let kind = if matches!(made, Made::Shows { .. }) { "view" } else { "relation" };
                 let columns =
                     columns.iter().map(|(name, made_of)| format!("{name}{}", self.origins(made_of)));
-                format!("relation {name} ({})", columns.collect::<Vec<_>>().join(", "))
+                format!("{kind} {name} ({})", columns.collect::<Vec<_>>().join(", "))
             }
             other => format!("{other:?}"),
         }

@@ -297,7 +297,7 @@ impl<'a> Tracer<'a> {
 
     /// An expression of a definition; an empty one could not be read.
     pub(super) fn expression_of(&mut self, expression: &str, items: Vec<Item<'a>>) -> NodeId {
-        if expression.is_empty() {
+        if expression.is_empty() || !self.expands(expression.len()) {
             return self.graph.unknown(Untraceable::UnreadableView);
         }
         let (from, _) = self.apart(None, Some(Vec::new()), |tracer| {
@@ -312,8 +312,9 @@ impl<'a> Tracer<'a> {
 
     /// What the columns of a view are made of.
     fn view_columns(&mut self, relation: &'a Relation, entry: EntryId) -> Columns<'a> {
-        if self.depth >= VIEW_DEPTH_MAX {
-            return Columns::unknown(self.graph.unknown(Untraceable::TooDeep));
+        let bytes = relation.definition.as_deref().map_or(0, str::len);
+        if self.depth >= VIEW_DEPTH_MAX || !self.expands(bytes) {
+            return self.unread(Untraceable::TooDeep, entry);
         }
         match relation.definition.as_deref().and_then(|text| self.foreign_query(text)) {
             Some(query) => {
@@ -321,8 +322,16 @@ impl<'a> Tracer<'a> {
                 self.graph.imply(rows, &[query.rows]);
                 query.columns
             }
-            None => Columns::unknown(self.graph.unknown(Untraceable::UnreadableView)),
+            None => self.unread(Untraceable::UnreadableView, entry),
         }
+    }
+
+    /// A view whose query is not read: its rows may be there for any reason, and tell it.
+    pub(super) fn unread(&mut self, why: Untraceable, entry: EntryId) -> Columns<'a> {
+        let unknown = self.graph.unknown(why);
+        let rows = self.graph.rows(entry);
+        self.graph.imply(rows, &[unknown]);
+        Columns::unknown(unknown)
     }
 
     /// A column by the names it is written with.

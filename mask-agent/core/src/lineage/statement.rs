@@ -407,7 +407,9 @@ impl<'a> Reader<'a> {
             .map(|carried| Channel { by: carried.by.clone(), origins: graph.origins(carried.value) })
             .collect();
         for made in &mut statement.made {
-            let Made::Relation { name, columns } = made else { continue };
+            let (Made::Relation { name, columns } | Made::Shows { name, columns, .. }) = made else {
+                continue;
+            };
             for write in &statement.writes {
                 if let WriteTarget::New { relation, column, .. } = &write.target
                     && relation == name

@@ -44,6 +44,11 @@ pub(super) enum Target {
     New { relation: Name, column: String },
 }
 
+/// Bytes of definitions that are read for one statement, each as often as it is named.
+const EXPANDED_BYTES_MAX: usize = 1 << 20;
+/// What each reading counts for besides its length.
+const EXPANSION_BYTES: usize = 64;
+
 /// Reads one statement.
 pub(super) struct Tracer<'a> {
     pub(super) env: &'a Env<'a>,
@@ -67,6 +72,8 @@ pub(super) struct Tracer<'a> {
     pub(super) facts: Facts,
     /// Views, functions and queries that were named ahead, being read at this moment, one inside the other.
     pub(super) depth: usize,
+    /// Bytes of definitions read so far, each as often as it was.
+    expanded: usize,
     /// Functions whose bodies are being read.
     pub(super) calling: Vec<u32>,
     /// Views of this transaction that are being read.
@@ -92,6 +99,7 @@ impl<'a> Tracer<'a> {
             givens: Givens::default(),
             facts: Facts::default(),
             depth: 0,
+            expanded: 0,
             calling: Vec::new(),
             viewing: Vec::new(),
             firing: Vec::new(),
@@ -120,6 +128,13 @@ impl<'a> Tracer<'a> {
         self.levels = levels;
         self.path = path;
         Some(query)
+    }
+
+    /// Whether a definition of this many bytes is read, here too: two views over two views over … are a text of any
+    /// length.
+    pub(super) fn expands(&mut self, bytes: usize) -> bool {
+        self.expanded = self.expanded.saturating_add(bytes).saturating_add(EXPANSION_BYTES);
+        self.expanded <= EXPANDED_BYTES_MAX
     }
 
     /// Runs with nothing of the statement around in scope but the variables given.

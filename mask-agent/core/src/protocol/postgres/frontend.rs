@@ -198,7 +198,7 @@ impl PostgresSession {
         // A simple query ends the unnamed statement and portal.
         self.forget(b"");
         self.undescribed.remove(&b""[..]);
-        if let Some(fault) = statement.analysed.refusal.clone().filter(|_| self.enforces()) {
+        if let Some(fault) = self.refusal(&statement.analysed) {
             self.refuse_query(fault, statement, sql, out);
             return Ok(true);
         }
@@ -279,7 +279,7 @@ impl PostgresSession {
         let types = fields.bytes(types * 4).filter(|_| fields.is_empty()).ok_or_else(malformed)?;
         let Some(analysed) = self.analysed(sql, out) else { return Ok(false) };
         let mut statement = Statement { sql: self.encodings.text(sql).into(), turned: None, analysed };
-        if let Some(fault) = statement.analysed.refusal.clone().filter(|_| self.enforces()) {
+        if let Some(fault) = self.refusal(&statement.analysed) {
             self.forget(name);
             self.refuse_parse(fault, statement, sql, &body[body.len() - types.len() - 2..], out);
             return Ok(true);
@@ -430,7 +430,7 @@ impl PostgresSession {
     fn again(&mut self, name: &[u8], out: &mut Outbox) -> Option<Result<(), Reply>> {
         let before = self.sent.get(name)?.statement.clone();
         let analysed = self.analysed_text(&before.sql, out)?;
-        if let Some(fault) = analysed.refusal.clone().filter(|_| self.enforces()) {
+        if let Some(fault) = self.refusal(&analysed) {
             let statement = Some(Statement { analysed, ..before });
             return Some(Err(Reply::Refused { fault, statement }));
         }

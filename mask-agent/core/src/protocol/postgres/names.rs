@@ -112,7 +112,7 @@ impl PostgresSession {
         out: &mut Outbox,
     ) -> Result<(), Fault> {
         for statement in statements {
-            if let Some(fault) = statement.analysed.refusal.clone().filter(|_| self.enforces()) {
+            if let Some(fault) = self.refusal(&statement.analysed) {
                 return Err(fault);
             }
             let still_turns =

@@ -31,7 +31,18 @@ const SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(5);
 /// How old a snapshot may be at all: where none newer can be had, statements wait for it or fail.
 const SNAPSHOT_AGE_LIMIT: Duration = Duration::from_mins(1);
 
+/// What a transaction may define and fill before it is committed; a dump of some thousand tables fits in.
+const OVERLAY_MAX: usize = 100_000;
+
 impl PostgresSession {
+    /// Why a statement is not sent: what is ruled on it, or that its transaction has made more than is kept in mind.
+    pub(super) fn refusal(&self, analysed: &Analysed) -> Option<Fault> {
+        let is_full = || !analysed.made.is_empty() && self.overlay.size() >= OVERLAY_MAX;
+        let full =
+            || is_full().then(|| Fault::limit("this transaction defines too much", "Commit in between."));
+        analysed.refusal.clone().or_else(full).filter(|_| self.enforces())
+    }
+
     /// What the statement means, or `None` while a newer snapshot is awaited.
     pub(super) fn analysed(&mut self, sql: &[u8], out: &mut Outbox) -> Option<Arc<Analysed>> {
         let text = self.encodings.text(sql);

@@ -1,0 +1,104 @@
+//! Statements whose reading would not end if what they name were read through as often as it is named. That these tests
+//! end is half of what they say.
+
+use super::{
+    Made, Overlay,
+    fixture::{each, outputs},
+};
+
+fn last(sql: &str) -> String {
+    each(sql, Some(&["public"]), outputs).rsplit(" | ").next().unwrap().to_owned()
+}
+
+#[test]
+fn views_over_views_are_read_up_to_a_bound() {
+    let doubled = |levels: usize| {
+        let mut sql = "create view v0 as select email, city from customers; ".to_owned();
+        for level in 1..=levels {
+            let below = level - 1;
+            sql += &format!("create view v{level} as select a.* from v{below} a, v{below} b; ");
+        }
+        last(&format!("{sql} select city from v{levels}"))
+    };
+    assert!(doubled(3).starts_with("city = customers.city"), "{}", doubled(3));
+    let shown = doubled(16);
+    assert!(shown.ends_with("?TooDeep"), "{shown}");
+}
+
+#[test]
+fn the_rows_of_a_view_that_is_not_read_through_tell_who_knows_what() {
+    let mut sql = "create view v0 as select city from customers where salary > 5000; ".to_owned();
+    for level in 1..=40 {
+        sql += &format!("create view v{level} as select * from v{}; ", level - 1);
+    }
+    assert_eq!(last(&format!("{sql} select count(*) from v40")), "count ?TooDeep");
+    assert_eq!(last(&format!("{sql} select count(*) from v5")), "count");
+}
+
+#[test]
+fn functions_over_functions_are_read_up_to_a_bound() {
+    let called = |times: usize| {
+        let mut sql = "create function f0(a text) returns text language sql as 'select a'; ".to_owned();
+        for level in 1..6 {
+            let below = format!("f{}(a)", level - 1);
+            let calls = vec![below; times].join(" || ");
+            sql +=
+                &format!("create function f{level}(a text) returns text language sql as 'select {calls}'; ");
+        }
+        last(&format!("{sql} select f5(city) as x from customers"))
+    };
+    assert_eq!(called(2), "x <- customers.city");
+    let shown = called(30);
+    assert!(shown.contains('?'), "{shown}");
+}
+
+#[test]
+fn renaming_to_and_fro_does_not_multiply_what_is_known() {
+    let mut sql =
+        "create table a as select city, email from customers; create table b () inherits (a); ".to_owned();
+    for _ in 0..60 {
+        sql += "alter table a rename to c; alter table c rename to a; alter view w rename to x; alter view x rename to w; ";
+    }
+    assert_eq!(
+        last(&format!("{sql} select city, email from a")),
+        "city = customers.city; email = customers.email"
+    );
+}
+
+#[test]
+fn what_is_done_again_is_known_once() {
+    let mut sql = "create table a (x text); create view v as select x from a; ".to_owned();
+    for _ in 0..2_000 {
+        sql += "insert into a select email from customers; ";
+    }
+    assert_eq!(last(&format!("{sql} select x from v")), "x <- customers.email");
+}
+
+#[test]
+fn a_view_that_became_a_table_holds_what_is_put_there() {
+    let made = "create view v as select city as x from customers; drop view v; create table v (x text); \
+                insert into v select email from customers; ";
+    for again in ["", "create or replace view v as select city as x from customers; "] {
+        let shown = last(&format!("{made}{}select x from v", again.repeat(3)));
+        assert!(shown.contains("customers.email"), "{again}: {shown}");
+    }
+}
+
+#[test]
+fn what_is_kept_in_mind_is_counted_once() {
+    let mut overlay = Overlay::default();
+    let child = |relation: &str| Made::Child { relation: relation.into(), parent: "a".into() };
+    let moved =
+        |from: &str, name: &str| Made::Moved { from: from.into(), name: name.into(), relations: vec![1] };
+    for made in [child("b"), moved("a", "c"), moved("c", "a")] {
+        overlay.learn(&made);
+    }
+    let size = overlay.size();
+    assert!(size > 0);
+    for made in [child("b"), moved("a", "c"), moved("c", "a"), child("b")] {
+        overlay.learn(&made);
+    }
+    assert_eq!(overlay.size(), size);
+    overlay.learn(&child("other"));
+    assert_eq!(overlay.size(), size + 1);
+}
