@@ -13,12 +13,12 @@ fn last(sql: &str) -> String {
 #[test]
 fn views_over_views_are_read_up_to_a_bound() {
     let doubled = |levels: usize| {
-        let mut sql = "create view v0 as select email, city from customers; ".to_owned();
-        for level in 1..=levels {
-            let below = level - 1;
-            sql += &format!("create view v{level} as select a.* from v{below} a, v{below} b; ");
-        }
-        last(&format!("{sql} select city from v{levels}"))
+        let over =
+            |level: usize| format!("create view v{level} as select a.* from v{0} a, v{0} b; ", level - 1);
+        let views: String = (1..=levels).map(over).collect();
+        last(&format!(
+            "create view v0 as select email, city from customers; {views} select city from v{levels}"
+        ))
     };
     assert!(doubled(3).starts_with("city = customers.city"), "{}", doubled(3));
     let shown = doubled(16);
@@ -27,10 +27,9 @@ fn views_over_views_are_read_up_to_a_bound() {
 
 #[test]
 fn the_rows_of_a_view_that_is_not_read_through_tell_who_knows_what() {
-    let mut sql = "create view v0 as select city from customers where salary > 5000; ".to_owned();
-    for level in 1..=40 {
-        sql += &format!("create view v{level} as select * from v{}; ", level - 1);
-    }
+    let over = |level: usize| format!("create view v{level} as select * from v{}; ", level - 1);
+    let views: String = (1..=40).map(over).collect();
+    let sql = format!("create view v0 as select city from customers where salary > 5000; {views}");
     assert_eq!(last(&format!("{sql} select count(*) from v40")), "count ?TooDeep");
     assert_eq!(last(&format!("{sql} select count(*) from v5")), "count");
 }
@@ -38,14 +37,13 @@ fn the_rows_of_a_view_that_is_not_read_through_tell_who_knows_what() {
 #[test]
 fn functions_over_functions_are_read_up_to_a_bound() {
     let called = |times: usize| {
-        let mut sql = "create function f0(a text) returns text language sql as 'select a'; ".to_owned();
-        for level in 1..6 {
-            let below = format!("f{}(a)", level - 1);
-            let calls = vec![below; times].join(" || ");
-            sql +=
-                &format!("create function f{level}(a text) returns text language sql as 'select {calls}'; ");
-        }
-        last(&format!("{sql} select f5(city) as x from customers"))
+        let over = |level: usize| {
+            let calls = vec![format!("f{}(a)", level - 1); times].join(" || ");
+            format!("create function f{level}(a text) returns text language sql as 'select {calls}'; ")
+        };
+        let functions: String = (1..6).map(over).collect();
+        let first = "create function f0(a text) returns text language sql as 'select a'; ";
+        last(&format!("{first} {functions} select f5(city) as x from customers"))
     };
     assert_eq!(called(2), "x <- customers.city");
     let shown = called(30);
