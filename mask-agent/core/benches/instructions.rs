@@ -23,6 +23,8 @@ type Case = (String, u32, Box<dyn FnMut() -> usize>);
 const SHORT: u32 = 20_000;
 /// How often a short statement is read.
 const STATEMENT: u32 = 500;
+/// Terms or rows of a long statement.
+const LONG: u32 = 20_000;
 /// How often a join is read.
 const JOIN: u32 = 50;
 
@@ -63,6 +65,13 @@ fn all() -> Vec<Case> {
     all.push(("read join of seven".to_owned(), JOIN, Box::new(|| decide_job(black_box(JOB)))));
     all.push(("read join of eight".to_owned(), JOIN, Box::new(|| decide(black_box(EIGHT)))));
     all.push(("read join of seventeen".to_owned(), JOIN, Box::new(|| decide(black_box(SEVENTEEN)))));
+    // Whose effort is to grow with their length, and no faster.
+    let terms: Vec<String> = (0..LONG).map(|number| format!("aid = {number}")).collect();
+    let choice = format!("select abalance from pgbench_accounts where {}", terms.join(" or "));
+    all.push(("read long choice".to_owned(), 1, Box::new(move || decide(black_box(&choice)))));
+    let rows: Vec<String> = (0..LONG).map(|number| format!("({number}, '')")).collect();
+    let load = format!("insert into city (id, name) values {}", rows.join(", "));
+    all.push(("read long load".to_owned(), 1, Box::new(move || decide(black_box(&load)))));
     for (number, sql) in PGBENCH.into_iter().take(2).enumerate() {
         let mut key = Vec::new();
         assert!(lineage::template(sql, &mut key), "a statement of pgbench has a template");

@@ -245,10 +245,10 @@ impl Tracer<'_> {
         Executes { name: execute.name.clone(), arguments: arguments.collect(), shows }
     }
 
-    /// Values that may be this one as it is.
-    fn may_be_given(&self, id: NodeId) -> Vec<(Value, Extent)> {
+    /// Values that may be this one as it is; `leaves` are all that there are.
+    fn may_be_given(&self, id: NodeId, leaves: &HashMap<NodeId, Vec<&Value>>) -> Vec<(Value, Extent)> {
         let mut found = Vec::new();
-        if self.givens.leaves.is_empty() {
+        if leaves.is_empty() {
             return found;
         }
         let mut seen = HashSet::new();
@@ -257,8 +257,8 @@ impl Tracer<'_> {
             if !seen.insert(id) {
                 continue;
             }
-            let leaves = self.givens.leaves.iter().filter(|(leaf, _)| *leaf == id);
-            found.extend(leaves.map(|(_, value)| (value.clone(), extent)));
+            let values = leaves.get(&id).into_iter().flatten();
+            found.extend(values.map(|value| ((*value).clone(), extent)));
             let extent = if self.givens.unnested.contains(&id) { Extent::Elements } else { extent };
             let others = self.givens.choices.get(&id).into_iter().flatten().chain(self.graph.copied(id));
             open.extend(others.map(|other| (*other, extent)));
@@ -278,9 +278,15 @@ impl Tracer<'_> {
             };
             given.push(Given { value: value.clone(), place });
         }
+        let mut leaves: HashMap<NodeId, Vec<&Value>> = HashMap::new();
+        if !self.puts.is_empty() {
+            for (leaf, value) in &self.givens.leaves {
+                leaves.entry(*leaf).or_default().push(value);
+            }
+        }
         for put in &self.puts {
             let Target::Column(column) = put.target else { continue };
-            for (value, extent) in self.may_be_given(put.value) {
+            for (value, extent) in self.may_be_given(put.value, &leaves) {
                 let target = WriteTarget::Column(column);
                 given.push(Given { value, place: Place::Put { target, extent } });
             }

@@ -10,7 +10,12 @@
 
 /// What values that meet tell about each other.
 mod spread;
+/// Walks.
+mod walk;
 
+use std::{cell::RefCell, ops::ControlFlow};
+
+use self::walk::Seen;
 use super::{ColumnId, Untraceable, guesses::Guesses};
 
 /// One value of the graph.
@@ -163,6 +168,8 @@ pub(super) struct Graph {
     /// Those of temporary relations, which clients fill.
     temporary: Vec<EntryId>,
     pub(super) meetings: Vec<Meeting>,
+    /// Room for the marks of the next walk.
+    seen: RefCell<Seen>,
 }
 
 /// A type of the server's own, whichever: `bool`.
@@ -280,17 +287,11 @@ impl Graph {
     /// What says which rows a value stands in.
     pub(super) fn rows_behind(&self, id: NodeId) -> Vec<NodeId> {
         let mut rows = Vec::new();
-        let mut seen = vec![false; self.nodes.len()];
-        let mut open = vec![id];
-        while let Some(id) = open.pop() {
-            if std::mem::replace(&mut seen[id.0 as usize], true) {
-                continue;
-            }
-            let node = self.node(id);
+        self.walk_all(id, |_, node, open| {
             rows.extend(node.entry.map(|entry| self.rows(entry)));
             rows.extend_from_slice(&node.implied);
             open.extend_from_slice(&node.from);
-        }
+        });
         rows
     }
 
@@ -327,11 +328,12 @@ impl Graph {
     /// Everything a value was made from.
     pub(super) fn origins(&self, id: NodeId) -> Origins {
         let mut origins = Origins { is_identity: true, ..Origins::default() };
-        let mut seen = vec![false; self.nodes.len()];
+        let mut seen = self.seen.take();
+        seen.begin(self.nodes.len());
         let mut implied = Vec::new();
         let mut open = vec![id];
         while let Some(id) = open.pop() {
-            if std::mem::replace(&mut seen[id.0 as usize], true) {
+            if !seen.is_first(id) {
                 continue;
             }
             let node = self.node(id);
@@ -349,6 +351,7 @@ impl Graph {
             open.extend_from_slice(&node.from);
         }
         self.implied(implied, &mut seen, &mut origins);
+        self.seen.replace(seen);
         let Origins { columns, views, implied, .. } = &mut origins;
         for list in [columns, views, implied] {
             list.sort_unstable();
@@ -358,9 +361,9 @@ impl Graph {
         origins
     }
 
-    fn implied(&self, mut open: Vec<NodeId>, seen: &mut [bool], origins: &mut Origins) {
+    fn implied(&self, mut open: Vec<NodeId>, seen: &mut Seen, origins: &mut Origins) {
         while let Some(id) = open.pop() {
-            if std::mem::replace(&mut seen[id.0 as usize], true) {
+            if !seen.is_first(id) {
                 continue;
             }
             let node = self.node(id);
@@ -386,20 +389,15 @@ impl Graph {
 
     /// Whether a value is a stored one as it is, and never a constant.
     pub(super) fn is_stored(&self, id: NodeId) -> bool {
-        let mut seen = vec![false; self.nodes.len()];
-        let mut open = vec![id];
-        while let Some(id) = open.pop() {
-            if std::mem::replace(&mut seen[id.0 as usize], true) {
-                continue;
-            }
-            let node = self.node(id);
+        let walked = self.walk(id, |_, node, open| {
             let stored = node.base.is_some() && !node.is_view;
             if node.untraceable.is_some() || !stored && (!node.is_copy || node.from.is_empty()) {
-                return false;
+                return ControlFlow::Break(());
             }
             open.extend_from_slice(&node.from);
-        }
-        true
+            ControlFlow::Continue(())
+        });
+        walked.is_continue()
     }
 
     /// Whether a value is a stored one as it is.
@@ -410,54 +408,40 @@ impl Graph {
     /// The types of what a value is made of; none where one is not known.
     pub(super) fn leaf_types(&self, id: NodeId) -> Vec<Option<u32>> {
         let mut types = Vec::new();
-        let mut seen = vec![false; self.nodes.len()];
-        let mut open = vec![id];
-        while let Some(id) = open.pop() {
-            if std::mem::replace(&mut seen[id.0 as usize], true) {
-                continue;
-            }
-            let node = self.node(id);
+        self.walk_all(id, |_, node, open| {
             let is_row = node.base.is_some_and(|column| column.number >= 0) && node.type_oid == 0;
             let found = match node.type_oid {
                 _ if node.untraceable.is_some() || is_row => None,
                 0 if node.from.is_empty() => Some(BUILT_IN),
                 oid if oid == 0 || node.is_copy && node.base.is_none() => {
                     open.extend_from_slice(&node.from);
-                    continue;
+                    return;
                 }
                 oid => Some(oid),
             };
             if !types.contains(&found) {
                 types.push(found);
             }
-        }
+        });
         types
     }
 
     /// What masked values are with in a value by which rows are sorted or grouped.
     pub(super) fn among(&self, id: NodeId, is_sensitive: &dyn Fn(ColumnId) -> bool) -> Among {
         let (mut masked, mut others, mut constants) = (false, false, false);
-        let mut seen = vec![false; self.nodes.len()];
-        let mut open = vec![id];
-        while let Some(id) = open.pop() {
-            if std::mem::replace(&mut seen[id.0 as usize], true) {
-                continue;
+        self.walk_all(id, |id, node, open| match node.base {
+            Some(column) if is_sensitive(column) => masked = true,
+            None if node.is_copy && !node.from.is_empty() => open.extend_from_slice(&node.from),
+            Some(_) if node.is_view => open.extend_from_slice(&node.from),
+            Some(_) => others = true,
+            None => {
+                let columns = self.origins(id).columns;
+                let is_masked = columns.into_iter().any(is_sensitive);
+                masked |= is_masked;
+                others |= !is_masked;
+                constants |= is_masked && self.has_constant(id);
             }
-            let node = self.node(id);
-            match node.base {
-                Some(column) if is_sensitive(column) => masked = true,
-                None if node.is_copy && !node.from.is_empty() => open.extend_from_slice(&node.from),
-                Some(_) if node.is_view => open.extend_from_slice(&node.from),
-                Some(_) => others = true,
-                None => {
-                    let columns = self.origins(id).columns;
-                    let is_masked = columns.into_iter().any(is_sensitive);
-                    masked |= is_masked;
-                    others |= !is_masked;
-                    constants |= is_masked && self.has_constant(id);
-                }
-            }
-        }
+        });
         match (masked, others, constants) {
             (true, true, _) => Among::Others,
             (true, false, true) => Among::Constants,
@@ -466,19 +450,14 @@ impl Graph {
     }
 
     fn has_constant(&self, id: NodeId) -> bool {
-        let mut seen = vec![false; self.nodes.len()];
-        let mut open = vec![id];
-        while let Some(id) = open.pop() {
-            if std::mem::replace(&mut seen[id.0 as usize], true) {
-                continue;
-            }
-            let node = self.node(id);
+        let walked = self.walk(id, |_, node, open| {
             if node.base.is_none() && node.is_constant() {
-                return true;
+                return ControlFlow::Break(());
             }
             open.extend_from_slice(&node.from);
-        }
-        false
+            ControlFlow::Continue(())
+        });
+        walked.is_break()
     }
 
     /// The relations in FROM that a value's leaves belong to, those leaves that fit. Where the leaves are constants, as
@@ -486,13 +465,7 @@ impl Graph {
     fn leaves(&self, id: NodeId, ties: Ties, fits: &dyn Fn(Option<ColumnId>) -> bool) -> Vec<EntryId> {
         let mut leaves = Vec::new();
         let mut lists = Vec::new();
-        let mut seen = vec![false; self.nodes.len()];
-        let mut open = vec![id];
-        while let Some(id) = open.pop() {
-            if std::mem::replace(&mut seen[id.0 as usize], true) {
-                continue;
-            }
-            let node = self.node(id);
+        self.walk_all(id, |_, node, open| {
             if (node.from.is_empty() || node.is_view) && fits(node.base) {
                 leaves.extend(node.entry);
             } else if node.base.is_none() && fits(None) {
@@ -502,7 +475,7 @@ impl Graph {
             if ties == Ties::Followed {
                 open.extend_from_slice(&node.tied);
             }
-        }
+        });
         let mut leaves = if leaves.is_empty() { lists } else { leaves };
         leaves.sort_unstable();
         leaves.dedup();
