@@ -328,3 +328,11 @@ create view app.p_keeps as select id, val as x from app.p_kept;
 create schema shade;
 create table shade.c_view (id int, contact text, tax text, city text);
 create table shade.p_view (id int, contact text, tax text, city text);
+
+-- Parents that name no class.
+create table app.c_grand (a text);
+create table app.c_mid () inherits (app.c_grand);
+create view app.c_grand_view as select a as x from app.c_grand;
+create table app.p_grand (a text);
+create table app.p_mid () inherits (app.p_grand);
+create view app.p_grand_view as select a as x from app.p_grand;

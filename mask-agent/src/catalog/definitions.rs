@@ -1,4 +1,4 @@
-//! What the server writes out: queries of views, rules, bodies of functions, expressions of columns.
+//! What the server writes out: queries of views, rules, policies, bodies of functions, expressions of columns.
 //!
 //! A few at a time, because the server locks what they name until the transaction ends and has room for few thousand
 //! locks. Where one cannot be written out, it is missing, and asked for again next time.
@@ -35,7 +35,7 @@ pub(super) async fn define(
     is_wanted: impl Fn(u32) -> bool,
     facts: &Facts,
 ) -> Result<Missing> {
-    let Facts { defaults, rules, .. } = facts;
+    let Facts { defaults, rules, policies, .. } = facts;
     let is_system = |schema: &str| matches!(schema, "pg_catalog" | "information_schema");
     let view = |kind| matches!(kind, RelationKind::View | RelationKind::MaterializedView);
     let of_users = |relation: &&Relation| relation.oid >= FIRST_USER_OID || !is_system(&relation.schema);
@@ -51,19 +51,21 @@ pub(super) async fn define(
     };
     let bodies = routines.iter().filter(|routine| has_body(routine) && is_wanted(routine.oid));
     let bodies: Vec<u32> = bodies.map(|routine| routine.oid).collect();
-    let rules_of = |relation: &Relation| rules.get(&relation.oid).map_or(&[][..], Vec::as_slice);
-    let written: Vec<u32> = relations.iter().flat_map(rules_of).copied().collect();
+    let written: Vec<u32> = relations.iter().flat_map(|relation| of(rules, relation)).copied().collect();
+    let held: Vec<u32> = relations.iter().flat_map(|relation| of(policies, relation)).copied().collect();
 
     let mut views = Definitions::read(client, &queries::views(), &views).await?;
     let mut written = Definitions::read(client, &queries::rules(), &written).await?;
+    let mut held = Definitions::read(client, &queries::policies(), &held).await?;
     let mut bodies = Definitions::read(client, &queries::bodies(), &bodies).await?;
     let mut expressions = Definitions::read(client, &queries::expressions(), &generated).await?;
     let mut missing: HashSet<u32> = views.missing.union(&expressions.missing).copied().collect();
     for relation in relations {
         relation.definition = views.take(relation.oid, 0);
-        let own = rules_of(relation);
-        relation.rules = own.iter().map(|rule| written.take(*rule, 0).unwrap_or_default()).collect();
-        if own.iter().any(|rule| written.missing.contains(rule)) {
+        let (own_rules, own_policies) = (of(rules, relation), of(policies, relation));
+        relation.rules = written.take_all(own_rules);
+        relation.policies = held.take_all(own_policies);
+        if written.is_missing(own_rules) || held.is_missing(own_policies) {
             missing.insert(relation.oid);
         }
         for column in &mut relation.columns {
@@ -79,6 +81,10 @@ pub(super) async fn define(
         routine.definition = bodies.take(routine.oid, 0);
     }
     Ok(Missing { relations: missing, routines: bodies.missing })
+}
+
+fn of<'a>(all: &'a HashMap<u32, Vec<u32>>, relation: &Relation) -> &'a [u32] {
+    all.get(&relation.oid).map_or(&[], Vec::as_slice)
 }
 
 /// What the server wrote out, by OID and, for columns, number.
@@ -104,6 +110,15 @@ impl Definitions {
             read.missing.extend(locked);
         }
         Ok(read)
+    }
+
+    /// All of these, empty where one is missing.
+    fn take_all(&mut self, oids: &[u32]) -> Vec<String> {
+        oids.iter().map(|oid| self.take(*oid, 0).unwrap_or_default()).collect()
+    }
+
+    fn is_missing(&self, oids: &[u32]) -> bool {
+        oids.iter().any(|oid| self.missing.contains(oid))
     }
 
     fn take(&mut self, oid: u32, number: i16) -> Option<String> {

@@ -65,8 +65,8 @@ pub(super) async fn follow(
     let routines = change.routines.as_deref_mut().unwrap_or_default();
     let is_wanted = |oid| bodies.contains(&oid);
     let missing = define(client, &mut change.relations, routines, is_wanted, &facts).await?;
-    let Facts { defaults, rules, .. } = facts;
-    let mut read = Known { catalog: Arc::new(old.changed(change)), mark, defaults, rules, missing };
+    let Facts { defaults, rules, policies, .. } = facts;
+    let mut read = Known { catalog: Arc::new(old.changed(change)), mark, defaults, rules, policies, missing };
     read.share(known);
     Ok(Some(read))
 }
@@ -84,8 +84,14 @@ impl Changed {
         let all = |catalogs: &[Watched]| -> HashSet<u32> {
             catalogs.iter().flat_map(|watched| seen.fresh(*watched)).copied().collect()
         };
-        let mut relations =
-            all(&[Watched::Attribute, Watched::Class, Watched::Composite, Watched::Default, Watched::Rule]);
+        let mut relations = all(&[
+            Watched::Attribute,
+            Watched::Class,
+            Watched::Composite,
+            Watched::Default,
+            Watched::Policy,
+            Watched::Rule,
+        ]);
         relations.extend(&missing.relations);
         let types = all(&[Watched::Enum, Watched::Type]);
         let mut routines = all(&[Watched::Routine]);
@@ -123,6 +129,7 @@ struct Answers {
     triggers: Option<Vec<Row>>,
     constraints: Vec<Row>,
     rules: Option<Vec<Row>>,
+    policies: Option<Vec<Row>>,
     parents: Option<Vec<Row>>,
     defaults: Option<Vec<Row>>,
     routines: Option<Vec<Row>>,
@@ -182,6 +189,7 @@ impl Answers {
             triggers,
             constraints,
             rules,
+            policies,
             parents,
             defaults,
             routines,
@@ -199,6 +207,7 @@ impl Answers {
             optional(client, has_changed(&[Watched::Trigger]).then_some(queries::TRIGGERS)),
             held(client, &changed.held),
             optional(client, has_changed(&[Watched::Rule]).then_some(queries::RULES)),
+            optional(client, has_changed(&[Watched::Policy]).then_some(queries::POLICIES)),
             optional(client, has_changed(&[Watched::Inheritance]).then_some(queries::PARENTS)),
             optional(client, has_written.then_some(&defaults)),
             optional(client, has_code.then_some(&routines)),
@@ -217,6 +226,7 @@ impl Answers {
             triggers,
             constraints,
             rules,
+            policies,
             parents,
             defaults,
             routines,
@@ -260,7 +270,7 @@ struct Draft {
 
 impl Draft {
     fn new(known: &Known, changed: &Changed, answers: Answers) -> Result<Self> {
-        let Known { catalog: old, defaults, rules, .. } = known;
+        let Known { catalog: old, defaults, rules, policies, .. } = known;
         let mut change = Change::default();
         let (mut relations_defined, mut bodies) = (HashSet::new(), changed.routines.clone());
         for row in &answers.dependents {
@@ -279,6 +289,10 @@ impl Draft {
             rules: match &answers.rules {
                 Some(rows) => rows::pairs(rows)?,
                 None => rules.clone(),
+            },
+            policies: match &answers.policies {
+                Some(rows) => rows::pairs(rows)?,
+                None => policies.clone(),
             },
             defaults: match &answers.defaults {
                 Some(rows) => rows::firsts(rows)?,
@@ -307,6 +321,7 @@ impl Draft {
             relations_defined.contains(&relation.oid)
                 || defaults.contains(&relation.oid) != facts.defaults.contains(&relation.oid)
                 || rules.get(&relation.oid) != facts.rules.get(&relation.oid)
+                || policies.get(&relation.oid) != facts.policies.get(&relation.oid)
                 || !facts.agree(relation)
         };
         let others = old.relations().filter(is_other);

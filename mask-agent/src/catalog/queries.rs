@@ -44,6 +44,8 @@ pub(super) enum Watched {
     Member,
     Namespace,
     Operator,
+    /// Row-level security.
+    Policy,
     Routine,
     Rule,
     Trigger,
@@ -54,7 +56,7 @@ pub(super) enum Watched {
 }
 
 impl Watched {
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::Attribute,
         Self::Cast,
         Self::Class,
@@ -70,6 +72,7 @@ impl Watched {
         Self::Member,
         Self::Namespace,
         Self::Operator,
+        Self::Policy,
         Self::Routine,
         Self::Rule,
         Self::Trigger,
@@ -99,6 +102,7 @@ impl Watched {
             Self::Member => ("pg_depend", "objid", "refclassid = 'pg_catalog.pg_extension'::regclass"),
             Self::Namespace => ("pg_namespace", "oid", "true"),
             Self::Operator => ("pg_operator", "oid", "true"),
+            Self::Policy => ("pg_policy", "polrelid", "true"),
             Self::Routine => ("pg_proc", "oid", "true"),
             Self::Rule => ("pg_rewrite", "ev_class", "true"),
             Self::Trigger => ("pg_trigger", "tgrelid", "not tgisinternal"),
@@ -236,6 +240,10 @@ pub(super) fn constraints(scope: Scope) -> String {
 /// Rules but those of views, which are their definitions, and those that are turned off.
 pub(super) const RULES: &str = "select r.ev_class, r.oid from pg_catalog.pg_rewrite r
     where r.rulename <> '_RETURN' and r.ev_enabled <> 'D' order by r.ev_class, r.rulename";
+
+/// Policies of row-level security.
+pub(super) const POLICIES: &str =
+    "select p.polrelid, p.oid from pg_catalog.pg_policy p order by p.polrelid, p.polname";
 
 pub(super) const PARENTS: &str =
     "select i.inhrelid, i.inhparent from pg_catalog.pg_inherits i order by i.inhrelid, i.inhseqno";
@@ -384,7 +392,7 @@ pub(super) fn arrays(scope: Scope) -> String {
 const IS_ARRAY: &str = "t.typcategory = 'A' and t.typtype = 'b' and t.typelem <> 0 and t.typname like '\\_%'";
 
 /// What is written out in other words where relations, types, functions or operators are renamed: rules, of
-/// which some are views, defaults and functions, by the relation or function they belong to. A rule names only what it
+/// which some are views, policies, defaults and functions, by the relation or function they belong to. A rule names only what it
 /// depends on.
 pub(super) const DEPENDENTS: &str = "
     with changed as (
@@ -396,11 +404,13 @@ pub(super) const DEPENDENTS: &str = "
     dependent as (select distinct d.classid, d.objid from changed
         join pg_catalog.pg_depend d on d.refclassid = changed.class and d.refobjid = changed.oid
         where d.classid in ('pg_catalog.pg_rewrite'::regclass, 'pg_catalog.pg_attrdef'::regclass,
-            'pg_catalog.pg_proc'::regclass))
+            'pg_catalog.pg_policy'::regclass, 'pg_catalog.pg_proc'::regclass))
     select r.ev_class, false from dependent d join pg_catalog.pg_rewrite r on r.oid = d.objid
         where d.classid = 'pg_catalog.pg_rewrite'::regclass
     union select a.adrelid, false from dependent d join pg_catalog.pg_attrdef a on a.oid = d.objid
         where d.classid = 'pg_catalog.pg_attrdef'::regclass
+    union select p.polrelid, false from dependent d join pg_catalog.pg_policy p on p.oid = d.objid
+        where d.classid = 'pg_catalog.pg_policy'::regclass
     union select d.objid, true from dependent d where d.classid = 'pg_catalog.pg_proc'::regclass";
 
 /// Writing a definition out takes a share lock on every relation it names. Where somebody holds the lock of DDL, or
@@ -433,6 +443,20 @@ pub(super) fn rules() -> String {
                 where d.classid = 'pg_catalog.pg_rewrite'::regclass and d.objid = r.oid)
             then pg_get_ruledef(r.oid) end
         from pg_catalog.pg_rewrite r where r.oid = any ($1)"
+    )
+}
+
+/// What policies hold rows to, by OIDs: those that are read, and those that are written.
+pub(super) fn policies() -> String {
+    format!(
+        "{LOCKED}
+        select p.oid, case when not exists (select from locked l where l.relation = p.polrelid)
+            and not exists (select from locked l join pg_catalog.pg_depend d on d.refobjid = l.relation
+                and d.refclassid = 'pg_catalog.pg_class'::regclass
+                where d.classid = 'pg_catalog.pg_policy'::regclass and d.objid = p.oid)
+            then concat_ws(' and ', '(' || pg_get_expr(p.polqual, p.polrelid) || ')',
+                '(' || pg_get_expr(p.polwithcheck, p.polrelid) || ')') end
+        from pg_catalog.pg_policy p where p.oid = any ($1)"
     )
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Known {
     pub(super) defaults: HashSet<u32>,
     /// OIDs of rules by relation, in the order they are in.
     pub(super) rules: HashMap<u32, Vec<u32>>,
+    /// OIDs of policies by relation.
+    pub(super) policies: HashMap<u32, Vec<u32>>,
     pub(super) missing: Missing,
 }
 
@@ -132,6 +134,7 @@ async fn everything(client: &Client, major: u16, mut mark: Mark) -> Result<Known
         triggers,
         constraints,
         rules,
+        policies,
         parents,
         defaults,
         routines,
@@ -147,6 +150,7 @@ async fn everything(client: &Client, major: u16, mut mark: Mark) -> Result<Known
         query(client, queries::TRIGGERS),
         query(client, &constraints),
         query(client, queries::RULES),
+        query(client, queries::POLICIES),
         query(client, queries::PARENTS),
         query_code(client, code, &defaults),
         query(client, &routines),
@@ -176,6 +180,7 @@ async fn everything(client: &Client, major: u16, mut mark: Mark) -> Result<Known
         constraints: rows::constraints(&constraints)?,
         parents: rows::pairs(&parents)?,
         rules: rows::pairs(&rules)?,
+        policies: rows::pairs(&policies)?,
         defaults: rows::firsts(&defaults)?,
     };
     for row in relations {
@@ -189,8 +194,8 @@ async fn everything(client: &Client, major: u16, mut mark: Mark) -> Result<Known
     contents.routines = routines.iter().map(rows::routine).collect::<Result<_>>()?;
     let (relations, routines) = (&mut contents.relations, &mut contents.routines);
     let missing = define(client, relations, routines, |_| true, &facts).await?;
-    let Facts { defaults, rules, .. } = facts;
-    Ok(Known { catalog: Arc::new(Catalog::new(contents)), mark, defaults, rules, missing })
+    let Facts { defaults, rules, policies, .. } = facts;
+    Ok(Known { catalog: Arc::new(Catalog::new(contents)), mark, defaults, rules, policies, missing })
 }
 
 /// Whether a database has code of users.

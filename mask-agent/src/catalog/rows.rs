@@ -23,6 +23,8 @@ pub(super) struct Facts {
     pub(super) parents: HashMap<u32, Vec<u32>>,
     /// OIDs of rules, in the order they are in.
     pub(super) rules: HashMap<u32, Vec<u32>>,
+    /// OIDs of policies.
+    pub(super) policies: HashMap<u32, Vec<u32>>,
     pub(super) defaults: HashSet<u32>,
 }
 

@@ -105,6 +105,10 @@ pub struct Relation {
     /// Its rules but for a view's own, which may replace or add to a statement on it, as `pg_get_ruledef` writes them
     /// with an empty search path; an empty text where somebody's DDL holds a relation it names.
     pub rules: Vec<String>,
+    /// What its policies of row-level security hold rows to, as `pg_get_expr` writes it with an empty search path; an
+    /// empty text where somebody's DDL holds a relation it names.
+    #[cfg_attr(test, serde(default))]
+    pub policies: Vec<String>,
     /// OIDs of the functions of its triggers that are not internal.
     pub triggers: Vec<u32>,
     /// Direct parents by inheritance or partitioning.
@@ -135,6 +139,7 @@ impl Relation {
             kind,
             has_user_code: false,
             rules: Vec::new(),
+            policies: Vec::new(),
             triggers: Vec::new(),
             parents: Vec::new(),
             columns,

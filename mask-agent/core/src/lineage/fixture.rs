@@ -139,6 +139,14 @@ fn relations() -> Vec<Relation> {
             ],
             ..view(20_025, "mailbox", &[("id", INT4), ("body", TEXT)], " SELECT orders.id, orders.note AS body FROM public.orders;")
         },
+        Relation {
+            policies: vec!["(lower(email) = CURRENT_USER) and (city <> ''::text)".to_owned()],
+            ..relation(20_016, "guarded", &[("id", INT4), ("email", TEXT), ("city", TEXT)])
+        },
+        Relation {
+            policies: vec!["(EXISTS ( SELECT FROM public.guarded WHERE guarded.id = ring.id))".to_owned(), String::new()],
+            ..relation(20_017, "ring", &[("id", INT4)])
+        },
         view(20_023, "unreadable", &[("a", TEXT)], ""),
         view(20_024, "labels", &[("secret_label", TEXT)], " SELECT orders.note FROM public.orders;"),
         relation(20_030, "pg_temp_3.batch", &[("id", INT4), ("value", TEXT), ("email", TEXT)]),

@@ -58,6 +58,8 @@ mod plpgsql;
 mod rewrite;
 /// Bodies of functions a statement makes.
 mod routine;
+/// Row-level security.
+mod row_policy;
 /// What names mean.
 mod scope;
 /// Settings that change how statements are read.

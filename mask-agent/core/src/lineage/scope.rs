@@ -253,6 +253,7 @@ impl<'a> Tracer<'a> {
             columns.list.push((Cow::Borrowed(&*known.name), node));
         }
         self.generated(relation, &columns, entry);
+        self.policies(relation, &columns, entry);
         self.renamed(relation, &mut columns);
         if derived {
             wholes.extend(columns.nodes());

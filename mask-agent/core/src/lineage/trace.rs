@@ -78,6 +78,8 @@ pub(super) struct Tracer<'a> {
     pub(super) calling: Vec<u32>,
     /// Views of this transaction that are being read.
     pub(super) viewing: Vec<String>,
+    /// Relations whose policies are being read.
+    pub(super) holding: Vec<u32>,
     /// Relations whose rules are being read, and what they are fired by.
     pub(super) firing: Vec<(u32, protobuf::CmdType)>,
 }
@@ -102,6 +104,7 @@ impl<'a> Tracer<'a> {
             expanded: 0,
             calling: Vec::new(),
             viewing: Vec::new(),
+            holding: Vec::new(),
             firing: Vec::new(),
         }
     }

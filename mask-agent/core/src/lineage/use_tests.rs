@@ -29,6 +29,18 @@ fn names_for_later_are_kept_with_what_they_will_return() {
 }
 
 #[test]
+fn what_a_policy_asks_of_rows_is_asked_by_every_statement_on_them() {
+    check_uses("select id from guarded", "guarded.email function");
+    check_uses("update guarded set city = 'x'", "guarded.email function");
+    check_uses("delete from guarded", "guarded.email function");
+    check_uses("copy guarded (id) to stdout", "guarded.email function");
+    check("select city from guarded", "city = guarded.city");
+    // One of its policies could not be read.
+    check("select id from ring", "id <- ring.id ?UnreadableView");
+    check_uses("select id from ring", "guarded.email function");
+}
+
+#[test]
 fn a_value_that_met_a_masked_one_tells_it_by_being_there() {
     const TELLS: &str = "i = numbers.i ~ customers.salary";
     check("select i from numbers join customers on i <= salary", TELLS);
