@@ -61,6 +61,10 @@ FINDS = [
     ("by cast parameter", "select id from customers where email = %s::varchar", ["a"]),
     ("in a list", "select id from customers where email in (%s, %s) order by id", ["a", "b"]),
     ("in an array", "select id from customers where email = any(%s) order by id", [["a", "b"]]),
+    ("in a written array", "select id from customers where email = any('{{{bare},{other}}}') order by id", None),
+    ("in a row", "select id from customers where (note, email) = ('one', %s)", ["a"]),
+    ("in a written row", "select id from customers where (id, email) in ((1, {a}), (2, {a}))", None),
+    ("in a row by range", "select id from customers where (id, email) <= (0, %s)", ["a"]),
     ("through a view", "select id from contacts where contact = %s", ["a"]),
     ("through a common table", "with t as (select * from contacts) select id from t where contact = %s", ["a"]),
     ("in a join", "select c.id from orders o join customers c on c.id = o.customer and c.email = %s", ["a"]),
@@ -83,7 +87,7 @@ def find(db, known, name, sql, parameters, **how):
     if name == "in two places":
         parameters = dict(x=known["a"])
     elif parameters is None:
-        sql = sql.format(a="'" + known["a"] + "'")
+        sql = sql.format(a="'" + known["a"] + "'", bare=known["a"], other=known["b"])
     else:
         parameters = [value(key) for key in parameters]
     try:

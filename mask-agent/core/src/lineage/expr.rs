@@ -12,7 +12,7 @@ use super::{
     graph::{NodeId, Usage},
     guesses::Guesses,
     names::{literal, qualified, strings},
-    operator::UNKNOWN,
+    operator::{UNKNOWN, by_column},
     scope::Columns,
     trace::Tracer,
 };
@@ -376,6 +376,9 @@ impl<'a> Tracer<'a> {
     }
 
     fn comparison(&mut self, expression: &protobuf::AExpr) {
+        if let Some(columns) = by_column(expression) {
+            return columns.iter().for_each(|column| self.comparison(column));
+        }
         let outer = std::mem::take(&mut self.refs);
         self.varies = false;
         let mut sides = Vec::new();

@@ -188,7 +188,9 @@ impl Tracer<'_> {
                         self.compare(item, left_id, Extent::Whole);
                     }
                 }
-                Some(NodeEnum::ParamRef(_)) => self.compare(right, left_id, Extent::Elements),
+                Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_)) => {
+                    self.compare(right, left_id, Extent::Elements);
+                }
                 _ => {}
             },
             _ => {}

@@ -5,7 +5,7 @@
 
 use pg_query::{
     NodeEnum,
-    protobuf::{AExpr, AExprKind, Node},
+    protobuf::{AExpr, AExprKind, List, Node, RowExpr},
 };
 
 use super::{Untraceable, graph::NodeId, names::qualified, trace::Tracer};
@@ -155,4 +155,39 @@ pub(super) fn family(catalog: &Catalog, oid: u32) -> Family {
         }
     }
     Family::Any
+}
+
+/// An equality of rows as one of each of their columns.
+pub(super) fn by_column(expression: &AExpr) -> Option<Vec<AExpr>> {
+    let (_, name) = qualified(&expression.name);
+    let left = &row(expression.lexpr.as_deref()?)?.args;
+    let right = expression.rexpr.as_deref()?;
+    let rights: Vec<Node> = match (expression.kind(), right.node.as_ref()?) {
+        (AExprKind::AexprOp | AExprKind::AexprDistinct | AExprKind::AexprNotDistinct, _) => {
+            row(right)?.args.clone()
+        }
+        (AExprKind::AexprIn, NodeEnum::List(list)) => {
+            let rows = list.items.iter().map(row).collect::<Option<Vec<_>>>()?;
+            if rows.iter().any(|row| row.args.len() != left.len()) {
+                return None;
+            }
+            let column = |at: usize| rows.iter().filter_map(|row| row.args.get(at).cloned()).collect();
+            let list = |at| NodeEnum::List(List { items: column(at) });
+            (0..left.len()).map(|at| Node { node: Some(list(at)) }).collect()
+        }
+        _ => return None,
+    };
+    let columns = left.iter().zip(&rights).map(|(left, right)| AExpr {
+        lexpr: Some(Box::new(left.clone())),
+        rexpr: Some(Box::new(right.clone())),
+        ..expression.clone()
+    });
+    (matches!(&*name, "=" | "<>") && left.len() == rights.len()).then(|| columns.collect())
+}
+
+fn row(node: &Node) -> Option<&RowExpr> {
+    match node.node.as_ref()? {
+        NodeEnum::RowExpr(row) => Some(row),
+        _ => None,
+    }
 }

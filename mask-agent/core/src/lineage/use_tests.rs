@@ -44,6 +44,10 @@ fn what_a_policy_asks_of_rows_is_asked_by_every_statement_on_them() {
 fn a_value_that_met_a_masked_one_tells_it_by_being_there() {
     const TELLS: &str = "i = numbers.i ~ customers.salary";
     check("select i from numbers join customers on i <= salary", TELLS);
+    check("select i from numbers join customers on (i, 'a') = (salary, city)", TELLS);
+    check("select i from numbers join customers on (i, 1) < (salary, 1)", TELLS);
+    check("select i from numbers join customers on (city, i) = ('a', 1) and email <> 'a'", "i = numbers.i");
+    check("select i from numbers, customers where (i, email) in ((1, 'a'), (2, 'b'))", "i = numbers.i");
     check("select i from numbers, customers where i <= salary", TELLS);
     check("select i from numbers, customers where salary >= i and city = 'a'", TELLS);
     check("select i from numbers, customers where (i <= salary) = true", TELLS);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::masking::{CellRule, DateUnit, KeyRing, RowPlan, mask_row, shape::remainder_97, unmask_token};
+use crate::masking::{
+    CellRule, DateUnit, KeyRing, RowPlan, mask_row, shape::remainder_97, token::unmask_token,
+};
 
 const TEXT: u32 = 25;
 const NAME: u32 = 19;

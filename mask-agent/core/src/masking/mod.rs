@@ -50,7 +50,7 @@ pub use pieces::Pieces;
 pub use recognise::{Placeholder, TextForm, placeholder, written_back};
 pub use row::mask_row;
 pub use rule::{CellRule, ColumnRule, DateUnit, FpeShape, Generalise, MaskKind};
-pub use token::{TOKEN_PREFIX, turn_back, unmask_token};
+pub use token::{TOKEN_PREFIX, turn_back};
 
 /// How a value stands on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

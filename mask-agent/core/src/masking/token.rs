@@ -85,7 +85,7 @@ pub(super) fn seal(key: &MaskKey, scope: &str, text: &str, width: &Width, out: &
 
 /// The value a reversible token of a rule stands for; none where it is no such token, is one of another scope, or
 /// is of a key that is not kept.
-pub fn unmask_token(keys: &KeyRing, rule: &ColumnRule, text: &str) -> Option<String> {
+pub(super) fn unmask_token(keys: &KeyRing, rule: &ColumnRule, text: &str) -> Option<String> {
     let MaskKind::Token { reversible: true, .. } = &*rule.mask else { return None };
     let body = text.trim_end_matches(' ').strip_prefix(PREFIX)?;
     let mut raw = decode(body)?;

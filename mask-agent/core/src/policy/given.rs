@@ -15,6 +15,8 @@ pub struct ComparedConstant {
     pub at: usize,
     /// What it says.
     pub text: String,
+    /// What of it is compared.
+    pub extent: Extent,
     /// The rule of the column it is compared with.
     pub rule: ColumnRule,
 }
@@ -91,10 +93,10 @@ impl Judge<'_> {
         let mut refusal = None;
         for Given { value, place } in &statement.given {
             match (value, place) {
-                (Value::Constant { text, at }, Place::Compared { with, extent: Extent::Whole }) => {
+                (Value::Constant { text, at }, Place::Compared { with, extent }) => {
                     if let Some(rule) = self.reversible(with) {
-                        let rule = rule.clone();
-                        ruling.constants.push(ComparedConstant { at: *at, text: text.clone(), rule });
+                        let (text, rule) = (text.clone(), rule.clone());
+                        ruling.constants.push(ComparedConstant { at: *at, text, extent: *extent, rule });
                     }
                 }
                 (Value::Constant { text, .. }, Place::Put { target, extent }) => {
@@ -105,10 +107,7 @@ impl Judge<'_> {
                 (Value::Parameter { number, .. }, Place::Put { target, extent }) => {
                     ruling.filled.extend(self.filled(target, *extent).map(|column| (*number, column)));
                 }
-                (
-                    Value::Constant { .. },
-                    Place::Compared { extent: Extent::Elements, .. } | Place::Elsewhere,
-                )
+                (Value::Constant { .. }, Place::Elsewhere)
                 | (Value::Parameter { .. }, Place::Compared { .. } | Place::Elsewhere) => {}
             }
         }

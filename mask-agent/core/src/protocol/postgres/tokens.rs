@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     lineage::{self, Executes, Extent, Keeps, Shows, Value},
-    masking::{Format, TextForm, turn_back, unmask_token},
+    masking::{ColumnRule, Format, TextForm, turn_back},
     policy::{ComparedParameter, GivenRuling, Refusal, Rows},
     session::Outbox,
 };
@@ -78,7 +78,7 @@ impl PostgresSession {
     fn constants(&self, analysed: &Analysed) -> Vec<(usize, String)> {
         let constants = analysed.parts.iter().flat_map(|part| &part.given.constants);
         let turned = constants.filter_map(|constant| {
-            let value = unmask_token(&self.settings.keys, &constant.rule, &constant.text)?;
+            let value = self.turn_constant(&constant.rule, constant.extent, &constant.text)?;
             Some((constant.at, value))
         });
         turned.collect()
@@ -210,8 +210,8 @@ impl PostgresSession {
                 return Turning::Refused(fault(&refusal));
             }
             let compared = given.parameters.iter().find(|known| known.number == number);
-            let compared = compared.filter(|known| known.extent == Extent::Whole);
-            let value = compared.and_then(|compared| unmask_token(&self.settings.keys, &compared.rule, text));
+            let value =
+                compared.and_then(|compared| self.turn_constant(&compared.rule, compared.extent, text));
             found.extend(value.map(|value| (*at, value)));
         }
         if found.is_empty() { Turning::Nothing } else { Turning::Turned(found) }
@@ -257,11 +257,12 @@ impl PostgresSession {
     }
 
     fn turn_value(&self, compared: &ComparedParameter, format: Format, value: &[u8]) -> Option<Vec<u8>> {
-        let form = match compared.extent {
-            Extent::Elements => TextForm::Array,
-            Extent::Whole => TextForm::Text,
-        };
-        turn_back(&self.settings.keys, &compared.rule, form, format, value)
+        turn_back(&self.settings.keys, &compared.rule, form(compared.extent), format, value)
+    }
+
+    fn turn_constant(&self, rule: &ColumnRule, extent: Extent, text: &str) -> Option<String> {
+        let turned = turn_back(&self.settings.keys, rule, form(extent), Format::Text, text.as_bytes())?;
+        String::from_utf8(turned).ok()
     }
 
     /// Holds the client back until the server has answered what was sent, which it is asked to do now.
@@ -366,6 +367,13 @@ impl Statement {
         plain
             && self.analysed.parts.len() <= 1
             && !self.analysed.parts.iter().any(|part| part.reads_statement)
+    }
+}
+
+fn form(extent: Extent) -> TextForm {
+    match extent {
+        Extent::Elements => TextForm::Array,
+        Extent::Whole => TextForm::Text,
     }
 }
 
