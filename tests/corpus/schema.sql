@@ -336,3 +336,8 @@ create view app.c_grand_view as select a as x from app.c_grand;
 create table app.p_grand (a text);
 create table app.p_mid () inherits (app.p_grand);
 create view app.p_grand_view as select a as x from app.p_grand;
+-- What "$user" means for one role.
+create schema authorization c_role;
+create table c_role.c_view (id int, contact text, tax text, city text);
+create table c_role.p_view (id int, contact text, tax text, city text);
+grant select on c_role.c_view, c_role.p_view to c_role;
