@@ -113,6 +113,29 @@ fn a_policy_that_observes_refuses_nothing_and_tells() -> Result<()> {
 }
 
 #[test]
+fn whether_a_definition_can_be_made_is_a_question() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    for form in [
+        "begin; alter table customers add check (salary > {}); rollback",
+        "begin; create unique index on customers ((salary > {}), city); rollback",
+        "begin; alter table customers add z int default {} check (z < salary); rollback",
+        "begin; create temp table t (n int primary key); insert into t values ({});
+         alter table customers add foreign key (salary) references t; rollback",
+    ] {
+        let asking = Asking::start(THREE)?;
+        let allowed = (0..6).map(|pay| asking.allows(&form.replace("{}", &pay.to_string())));
+        assert_eq!(allowed.collect::<Result<Vec<_>>>()?, [true, true, true, false, false, false], "{form}");
+        for pay in 0..6 {
+            let benign = form.replace("{}", &pay.to_string()).replace("salary", "id");
+            assert!(asking.allows(&benign)?, "{benign}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_prepared_statement_asks_each_time_it_is_run() -> Result<()> {
     if !have_root() {
         return Ok(());

@@ -186,7 +186,9 @@ pub(super) fn counts() -> String {
 /// Relations; named by their OIDs.
 pub(super) fn relations(scope: Scope) -> String {
     format!(
-        "select c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.reltype
+        "select c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.reltype,
+            case when c.relkind = 'p' then (select p.partattrs::int2[] from pg_catalog.pg_partitioned_table p
+                where p.partrelid = c.oid) end
         from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
         where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S'){} order by c.oid",
         scope.and("c.oid = any ($1)")

@@ -34,6 +34,7 @@ pub(super) fn relation(row: &Row, columns: &mut Columns, symbols: &mut Symbols) 
     let columns = columns.remove(&oid).unwrap_or_default();
     let mut relation = Relation::new(oid, "", row.try_get(2)?, relation_kind(row.try_get(3)?), columns);
     relation.schema = symbols.of(row.try_get(1)?);
+    relation.partition_key = row.try_get::<_, Option<_>>(5)?.unwrap_or_default();
     Ok((relation, row.try_get(4)?))
 }
 

@@ -113,6 +113,9 @@ pub struct Relation {
     pub triggers: Vec<u32>,
     /// Direct parents by inheritance or partitioning.
     pub parents: Vec<u32>,
+    /// Numbers of the columns by which its rows are partitioned, 0 for an expression; none where they are not.
+    #[cfg_attr(test, serde(default))]
+    pub partition_key: Vec<i16>,
     /// Columns in order.
     pub columns: Vec<Column>,
     /// What its rows are held to.
@@ -142,6 +145,7 @@ impl Relation {
             policies: Vec::new(),
             triggers: Vec::new(),
             parents: Vec::new(),
+            partition_key: Vec::new(),
             columns,
             constraints: Vec::new(),
             definition: None,

@@ -160,6 +160,28 @@ impl<'a> Tracer<'a> {
         seen
     }
 
+    /// What COPY asks of the rows it is given: the client's own values, and defaults in columns it does not name.
+    pub(super) fn copied_rows(&mut self, item: &Item<'a>, names: &[String], condition: Option<&Node>) {
+        if condition.is_none() {
+            return;
+        }
+        let given = |tracer: &mut Self| tracer.graph.made(Vec::new());
+        let mut written: Vec<(String, NodeId)> =
+            names.iter().map(|name| (name.clone(), given(self))).collect();
+        written.extend(self.defaults(item, &written));
+        let mut row = item.clone();
+        for (name, node) in &mut row.columns.list {
+            let value = written.iter().find(|(column, _)| column == name);
+            *node = value.map_or_else(|| given(self), |(_, value)| *value);
+        }
+        row.columns.open = row.columns.open.map(|_| given(self));
+        row.whole = self.graph.made(written.iter().map(|(_, value)| *value).collect());
+        let rows = given(self);
+        self.levels.push(Level { items: vec![row], rows });
+        self.condition(condition);
+        self.levels.pop();
+    }
+
     fn is_generated(&self, relations: &[u32], name: &str) -> bool {
         let mut known = relations.iter().filter_map(|oid| self.env.catalog.relation(*oid));
         known.any(|relation| {

@@ -139,6 +139,8 @@ fn relations() -> Vec<Relation> {
             ],
             ..view(20_025, "mailbox", &[("id", INT4), ("body", TEXT)], " SELECT orders.id, orders.note AS body FROM public.orders;")
         },
+        Relation { partition_key: vec![2], ..relation(20_018, "parted", &[("id", INT4), ("email", TEXT)]) },
+        relation(20_019, "moods", &[("secret_label", 40_001)]),
         Relation {
             policies: vec!["(lower(email) = CURRENT_USER) and (city <> ''::text)".to_owned()],
             ..relation(20_016, "guarded", &[("id", INT4), ("email", TEXT), ("city", TEXT)])

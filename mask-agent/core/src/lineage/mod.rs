@@ -14,6 +14,8 @@ mod builtins;
 mod call;
 /// Casts.
 mod cast;
+/// What definitions check of stored rows.
+mod checked;
 /// Queries behind WITH.
 mod common;
 /// COPY.

@@ -232,6 +232,7 @@ impl<'a> Reader<'a> {
                 let names = strings(&copy.attlist);
                 let names = if names.is_empty() { item.names() } else { names };
                 self.tracer.probes(&item, &names, Probed::New);
+                self.tracer.copied_rows(&item, &names, copy.where_clause.as_deref());
                 if let [oid] = *item.relations {
                     self.statement.copy_in = copy_in(copy, self.tracer.env.catalog.relation(oid));
                 }
@@ -341,6 +342,7 @@ impl<'a> Reader<'a> {
         self.tracer.givens.keeps_text = true;
         self.statement.refusal = self.moves_filled(kind, classes);
         self.made_by(kind);
+        self.tracer.checked_by(kind);
         self.follow(kind, classes);
         self.judged(node, classes)?;
         match kind {

@@ -29,6 +29,59 @@ fn names_for_later_are_kept_with_what_they_will_return() {
 }
 
 #[test]
+fn what_copy_asks_of_the_rows_it_is_given_is_a_predicate() {
+    check_uses("copy orders from stdin where note = email_of(1)", "customers.email row-count");
+    check_uses("copy orders from stdin where email_of(1) like 'a%'", "customers.email row-count");
+    check_uses("copy defaulted (id) from stdin where filled > 'm'", "customers.email function");
+    check_uses("copy defaulted from stdin where filled > 'm'", "");
+    check_uses("copy orders (note) from stdin where note > 'm' and note = note", "");
+}
+
+#[test]
+fn what_a_definition_checks_of_stored_rows_is_a_predicate() {
+    for (sql, uses) in [
+        ("alter table customers add check (salary > 5)", "customers.salary range"),
+        ("alter table customers add constraint x check (salary > 5) not valid", "customers.salary range"),
+        ("alter table customers add z int default 5 check (z < salary)", "customers.salary function"),
+        ("alter table customers add check (city <> 'x')", ""),
+        (
+            "alter table customers validate constraint x",
+            "customers.email function; customers.ssn function; customers.salary function",
+        ),
+        ("alter table customers add foreign key (salary) references numbers (i)", "customers.salary range"),
+        ("alter table orders add foreign key (note) references customers", "customers.email range"),
+        ("alter table orders add z text default 'x' references customers (ssn)", "customers.ssn range"),
+        ("alter table orders add foreign key (customer_id) references customers (id)", ""),
+        ("alter table customers add unique (salary, city)", "customers.salary grouping"),
+        (
+            "alter table customers add exclude using gist (int4range(salary, 5) with &&) where (email > 'm')",
+            "customers.email range; customers.salary function",
+        ),
+        ("create index on customers (salary)", ""),
+        ("create index on customers ((1 / (salary - 5)))", "customers.salary function"),
+        (
+            "create unique index on customers (salary, city) where email > 'm'",
+            "customers.email range; customers.salary grouping",
+        ),
+        ("alter table customers alter salary type int2", "customers.salary function"),
+        ("alter table customers alter city type int using 1 / (salary - 5)", "customers.salary function"),
+        ("alter table customers alter city type varchar(9)", ""),
+        ("create table t partition of parted for values from (1) to (5)", "parted.email range"),
+        (
+            "alter table parted attach partition customers for values from (1) to (5)",
+            "customers.email range; parted.email range",
+        ),
+        ("alter table parted attach partition orders default", "parted.email range"),
+        ("create schema s create index on customers ((1 / salary))", "customers.salary function"),
+        ("alter domain odd add check (value > 'm')", "moods.secret_label function"),
+        ("alter domain word add check (value > 'm')", "moods.secret_label function"),
+        ("alter domain word set not null", ""),
+    ] {
+        check_uses(sql, uses);
+    }
+}
+
+#[test]
 fn what_a_policy_asks_of_rows_is_asked_by_every_statement_on_them() {
     check_uses("select id from guarded", "guarded.email function");
     check_uses("update guarded set city = 'x'", "guarded.email function");
