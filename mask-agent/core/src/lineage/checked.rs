@@ -20,12 +20,15 @@ impl<'a> Tracer<'a> {
     pub(super) fn checked_by(&mut self, kind: &NodeEnum) {
         match kind {
             NodeEnum::AlterTableStmt(alter) => {
-                let commands: Vec<_> = alter.cmds.iter().filter_map(command).filter(reads_rows).collect();
+                let commands: Vec<_> =
+                    alter.cmds.iter().filter_map(command).filter(|command| reads_rows(command)).collect();
                 if commands.is_empty() {
                     return;
                 }
                 self.over(alter.relation.as_ref(), |tracer, item| {
-                    commands.iter().for_each(|command| tracer.checked_by_command(item, command));
+                    for command in &commands {
+                        tracer.checked_by_command(item, command);
+                    }
                 });
             }
             NodeEnum::IndexStmt(index) => self.over(index.relation.as_ref(), |tracer, item| {
@@ -206,7 +209,7 @@ fn command(node: &Node) -> Option<&protobuf::AlterTableCmd> {
     }
 }
 
-fn reads_rows(command: &&protobuf::AlterTableCmd) -> bool {
+fn reads_rows(command: &protobuf::AlterTableCmd) -> bool {
     matches!(
         command.subtype(),
         AlterTableType::AtAddColumn
