@@ -416,6 +416,11 @@ impl Catalog {
             .filter(move |relation| schema.is_none_or(|schema| relation.schema == *schema))
     }
 
+    /// Whether a relation of another snapshot is this one's own, and not only like one of it.
+    pub fn has_same(&self, other: &Relation) -> bool {
+        self.relation(other.oid).is_some_and(|own| std::ptr::eq(own, other))
+    }
+
     /// All relations, in no order.
     pub fn relations(&self) -> impl Iterator<Item = &Relation> {
         self.relations.values().map(|relation| &**relation)
