@@ -43,9 +43,9 @@ pub(super) async fn follow(
     known: &Known,
     since: u32,
 ) -> Result<Option<Known>> {
-    let (changes, since) = (queries::changes(), since.to_string());
+    let (what, since) = (queries::changes(), since.to_string());
     let since: &[Parameter<'_>] = &[(&since, Type::TEXT)];
-    let (_, seen) = tokio::try_join!(biased; reader.run(BEGIN), reader.ask(&changes, since))?;
+    let (_, seen) = tokio::try_join!(biased; reader.run(BEGIN), reader.ask(&what, since))?;
     let seen = Seen::new(&seen)?;
     let earlier = &known.mark.counts;
     mark.counts = seen.counts;

@@ -131,11 +131,11 @@ impl Links {
     }
 
     /// Keeps a link, or gives it back to be closed.
-    pub(super) fn keep(self: &Arc<Self>, key: &Key, mut link: Link) -> Result<(), Link> {
+    pub(super) fn keep(self: &Arc<Self>, key: &Key, mut link: Link) -> Option<Link> {
         link.reader.prepare_from_now_on();
         let mut inner = self.inner();
         if inner.withdrawals > 0 || !inner.present.contains_key(&(key.0, key.1.clone())) {
-            return Err(link);
+            return Some(link);
         }
         let (links, whose) = (self.clone(), key.clone());
         let expiry = tokio::spawn(async move {
@@ -143,7 +143,7 @@ impl Links {
             links.inner().kept.remove(&whose);
         });
         inner.kept.insert(key.clone(), Kept { link, _expiry: Expiry(expiry.abort_handle()) });
-        Ok(())
+        None
     }
 
     /// Closes all of them, and keeps none for now.

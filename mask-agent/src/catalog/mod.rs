@@ -243,7 +243,7 @@ impl Catalogs {
                 }
                 Ok(Ok(_)) => tracing::debug!(%upstream, "settings of a role have changed"),
                 Ok(Err(error)) => {
-                    tracing::debug!(%error, %upstream, "a connection that was kept is of no use")
+                    tracing::debug!(%error, %upstream, "a connection that was kept is of no use");
                 }
                 Err(_) => tracing::debug!(%upstream, "a connection that was kept does not answer"),
             }
@@ -269,8 +269,8 @@ impl Catalogs {
         read: &Known,
         extent: Extent,
     ) {
-        let kept = if link.may_stay(before, read, extent) { self.links.keep(key, link) } else { Err(link) };
-        if let Err(link) = kept {
+        let left = if link.may_stay(before, read, extent) { self.links.keep(key, link) } else { Some(link) };
+        if let Some(link) = left {
             link.close().await;
         }
     }
