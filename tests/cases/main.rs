@@ -15,6 +15,7 @@ mod extended;
 mod extensions;
 mod following;
 mod interception;
+mod kept;
 mod main_path;
 mod masks;
 mod names;

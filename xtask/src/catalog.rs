@@ -1,9 +1,17 @@
-//! What reading the catalogs takes: all of them, and what has changed.
+//! What reading the catalogs takes: all of them, and what has changed; and what of it a client feels that defines one
+//! thing after the other.
+
+use std::{
+    fmt::Write,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
 use mask_tests::{
-    Postgres,
+    Agent, Postgres, Scratch,
     follower::{Followed, Follower},
+    output,
 };
 
 /// Tables of the databases that are read.
@@ -11,6 +19,20 @@ const SIZES: [u32; 2] = [1_000, 20_000];
 /// Tables made in one transaction; each is locked until it ends.
 const BATCH: u32 = 500;
 const ROUNDS: u32 = 7;
+
+/// What a client defines, with a number for `$1`.
+const DEFINITIONS: [&str; 8] = [
+    "create table d$1 (id int primary key, name text, email text, at timestamptz default now())",
+    "create index on d$1 (name)",
+    "alter table d$1 add note text",
+    "create view w$1 as select id, email from d$1",
+    "create function f$1(int) returns text language sql as 'select name from d$1 limit 1'",
+    "comment on table d$1 is 'people'",
+    "alter table d$1 rename note to remark",
+    "drop view w$1",
+];
+/// How often.
+const SETS: u32 = 20;
 
 /// What happens before a reading, with the round's number for `$1`.
 const EVENTS: [(&str, &str); 5] = [
@@ -51,11 +73,46 @@ pub(crate) fn run() -> Result<()> {
             }
             print(tables, name, &readings);
         }
+        drop(follower);
+        print_definitions(tables, &postgres)?;
     }
     println!(
         "Medians; the server's time has the way there in it, and ours applying the policy. RSS is the process's."
     );
     Ok(())
+}
+
+/// Direct and through the agent in turn, each in one session.
+fn print_definitions(tables: u32, postgres: &Postgres) -> Result<()> {
+    let agent = Agent::start_release(postgres.port)?;
+    let (mut direct, mut through) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        direct.push(define(postgres, Command::new("psql"), 2 * round)?.as_secs_f64());
+        through.push(define(postgres, agent.client("psql"), 2 * round + 1)?.as_secs_f64());
+    }
+    let (direct, through) = (super::bench::median(direct), super::bench::median(through));
+    let count = SETS as usize * DEFINITIONS.len();
+    println!(
+        "{tables:>6} tables {count} definitions: {direct:.2} s direct, {through:.2} s through the agent"
+    );
+    Ok(())
+}
+
+fn define(postgres: &Postgres, mut psql: Command, round: u32) -> Result<Duration> {
+    let mut script = String::new();
+    for set in 0..SETS {
+        for definition in DEFINITIONS {
+            writeln!(script, "{};", definition.replace("$1", &format!("{round}_{set}")))?;
+        }
+    }
+    let scratch = Scratch::new("definitions")?;
+    let file = scratch.0.join("script.sql");
+    std::fs::write(&file, script)?;
+    let begun = Instant::now();
+    let (ok, text) =
+        output(psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(&file).arg(postgres.dsn()))?;
+    ensure!(ok, "{text}");
+    Ok(begun.elapsed())
 }
 
 /// Tables of ten columns, and a view on every tenth.

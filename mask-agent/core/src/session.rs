@@ -77,6 +77,8 @@ pub enum Want {
         /// What the server gave.
         server: CancelKey,
     },
+    /// Leave all databases before anything more is sent: the server has to have one of them to itself.
+    Withdraw,
 }
 
 /// How old a snapshot may be.

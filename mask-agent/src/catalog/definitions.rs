@@ -7,9 +7,9 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
 use mask_core::catalog::{FIRST_USER_OID, Relation, RelationKind, Routine, RoutineKind};
-use tokio_postgres::{Client, types::Type};
+use tokio_postgres::types::Type;
 
-use super::{queries, rows::Facts};
+use super::{queries, reader::Reader, rows::Facts};
 
 /// Definitions of one transaction; each locks a few relations, and the lock table has room for some 6,400 by default.
 const DEFINITIONS_MAX: usize = 256;
@@ -29,7 +29,7 @@ impl Missing {
 
 /// Reads the definitions of relations, and of those functions that are asked for.
 pub(super) async fn define(
-    client: &Client,
+    reader: &Reader,
     relations: &mut [Relation],
     routines: &mut [Routine],
     is_wanted: impl Fn(u32) -> bool,
@@ -54,11 +54,13 @@ pub(super) async fn define(
     let written: Vec<u32> = relations.iter().flat_map(|relation| of(rules, relation)).copied().collect();
     let held: Vec<u32> = relations.iter().flat_map(|relation| of(policies, relation)).copied().collect();
 
-    let mut views = Definitions::read(client, &queries::views(), &views).await?;
-    let mut written = Definitions::read(client, &queries::rules(), &written).await?;
-    let mut held = Definitions::read(client, &queries::policies(), &held).await?;
-    let mut bodies = Definitions::read(client, &queries::bodies(), &bodies).await?;
-    let mut expressions = Definitions::read(client, &queries::expressions(), &generated).await?;
+    let (mut views, mut written, mut held, mut bodies, mut expressions) = tokio::try_join!(
+        Definitions::read(reader, queries::views(), &views),
+        Definitions::read(reader, queries::rules(), &written),
+        Definitions::read(reader, queries::policies(), &held),
+        Definitions::read(reader, queries::bodies(), &bodies),
+        Definitions::read(reader, queries::expressions(), &generated),
+    )?;
     let mut missing: HashSet<u32> = views.missing.union(&expressions.missing).copied().collect();
     for relation in relations {
         relation.definition = views.take(relation.oid, 0);
@@ -94,11 +96,11 @@ struct Definitions {
 }
 
 impl Definitions {
-    async fn read(client: &Client, query: &str, oids: &[u32]) -> Result<Self> {
+    async fn read(reader: &Reader, query: String, oids: &[u32]) -> Result<Self> {
         let mut read = Self { texts: HashMap::new(), missing: oids.iter().copied().collect() };
         for oids in oids.chunks(DEFINITIONS_MAX) {
             let mut locked = HashSet::new();
-            for row in client.query_typed(query, &[(&oids, Type::OID_ARRAY)]).await? {
+            for row in reader.ask(&query, &[(&oids, Type::OID_ARRAY)]).await? {
                 let oid = row.try_get(0)?;
                 let number = if row.len() > 2 { row.try_get(1)? } else { 0 };
                 read.missing.remove(&oid);

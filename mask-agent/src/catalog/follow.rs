@@ -13,13 +13,14 @@ use std::{
 
 use anyhow::{Context, Result};
 use mask_core::catalog::{Catalog, Change, FIRST_USER_OID, Relation, Routine, Symbols};
-use tokio_postgres::{Client, Row, types::Type};
+use tokio_postgres::{Row, types::Type};
 
 use super::{
     definitions::{Missing, define},
     mark::{Counts, Mark, Seen, count},
     queries::{self, Scope, Watched},
-    read::{BEGIN, Known, query},
+    read::{BEGIN, COMMIT, Known},
+    reader::{Parameter, Reader},
     rows::{self, Facts, Held, Told},
 };
 
@@ -37,26 +38,27 @@ struct Changed {
 
 /// What is known from now on; none where everything is to be read.
 pub(super) async fn follow(
-    client: &Client,
+    reader: &Reader,
     mut mark: Mark,
     known: &Known,
     since: u32,
 ) -> Result<Option<Known>> {
-    client.batch_execute(BEGIN).await?;
-    let seen = Seen::read(client, &queries::changes(since)).await?;
+    let (what, since) = (queries::changes(), since.to_string());
+    let since: &[Parameter<'_>] = &[(&since, Type::TEXT)];
+    let (_, seen) = tokio::try_join!(biased; reader.run(BEGIN), reader.ask(&what, since))?;
+    let seen = Seen::new(&seen)?;
     let earlier = &known.mark.counts;
     mark.counts = seen.counts;
     let is_same = !Watched::ALL.iter().any(|watched| seen.has_changed(*watched, earlier));
     if is_same && known.is_complete() && mark.search_path() == known.catalog.search_path() {
-        client.batch_execute("commit").await?;
+        reader.run(COMMIT).await?;
         return Ok(Some(Known { mark, ..known.clone() }));
     }
     let Some(changed) = Changed::of(&seen, earlier, &known.missing) else {
-        client.batch_execute("commit").await?;
+        reader.run(COMMIT).await?;
         return Ok(None);
     };
-    let answers = Box::pin(Answers::read(client, &seen, earlier, &changed, &known.catalog)).await?;
-    client.batch_execute("commit").await?;
+    let answers = Box::pin(Answers::read(reader, &seen, earlier, &changed, &known.catalog)).await?;
 
     let old = &*known.catalog;
     let mut draft = Draft::new(known, &changed, answers)?;
@@ -64,7 +66,9 @@ pub(super) async fn follow(
     let Draft { mut change, facts, bodies } = draft;
     let routines = change.routines.as_deref_mut().unwrap_or_default();
     let is_wanted = |oid| bodies.contains(&oid);
-    let missing = define(client, &mut change.relations, routines, is_wanted, &facts).await?;
+    // In this order: what is written out locks tables until its transaction ends.
+    let defined = define(reader, &mut change.relations, routines, is_wanted, &facts);
+    let (_, missing) = tokio::try_join!(biased; reader.run(COMMIT), defined)?;
     let Facts { defaults, rules, policies, .. } = facts;
     let mut read = Known { catalog: Arc::new(old.changed(change)), mark, defaults, rules, policies, missing };
     read.share(known);
@@ -123,7 +127,7 @@ struct Answers {
     types: Vec<Row>,
     arrays: Vec<Row>,
     dependents: Vec<Row>,
-    user_names: Vec<Row>,
+    user_names: Option<Vec<Row>>,
     operators: Option<Vec<Row>>,
     casts: Option<Vec<Row>>,
     triggers: Option<Vec<Row>>,
@@ -139,7 +143,7 @@ struct Answers {
 
 impl Answers {
     async fn read(
-        client: &Client,
+        reader: &Reader,
         seen: &Seen,
         earlier: &Counts,
         changed: &Changed,
@@ -156,18 +160,23 @@ impl Answers {
             || are_gone(Watched::Type, &|oid| old.type_shape(oid).is_some())
             || seen.replaced(Watched::Composite, earlier) != 0;
         let has_code = has_changed(&[Watched::Routine, Watched::Member]) || !changed.routines.is_empty();
+        // Without functions of users there is nothing that runs them.
+        let may_run = !old.all_routines().is_empty();
         let has_written = has_code
-            || has_changed(&[
-                Watched::Attribute,
-                Watched::Constraint,
-                Watched::Default,
-                Watched::DomainCheck,
-                Watched::ExpressionIndex,
-                Watched::Operator,
-                Watched::Type,
-            ]);
+            || may_run
+                && has_changed(&[
+                    Watched::Attribute,
+                    Watched::Constraint,
+                    Watched::Default,
+                    Watched::DomainCheck,
+                    Watched::ExpressionIndex,
+                    Watched::Operator,
+                    Watched::Type,
+                ]);
         // Which operators and casts run code of users, and of what types their operands are.
-        let has_operators = has_code || has_changed(&[Watched::Cast, Watched::Operator, Watched::Type]);
+        let has_operators =
+            has_code || may_run && has_changed(&[Watched::Cast, Watched::Operator, Watched::Type]);
+        let has_names = has_operators || may_run && has_changed(&[Watched::DomainCheck]);
 
         let (operators, casts) = (queries::operators(), queries::casts());
         let (relations, columns) = (queries::relations(Scope::Named), queries::columns(Scope::Named));
@@ -196,23 +205,23 @@ impl Answers {
             relations_left,
             types_left,
         ) = tokio::try_join!(
-            named(client, &relations, [&changed.relations]),
-            named(client, &columns, [&changed.relations]),
-            named(client, &types, [&types_of]),
-            named(client, &arrays, [&changed.types]),
-            named(client, queries::DEPENDENTS, dependents),
-            query(client, &user_names),
-            optional(client, has_operators.then_some(&operators)),
-            optional(client, has_operators.then_some(&casts)),
-            optional(client, has_changed(&[Watched::Trigger]).then_some(queries::TRIGGERS)),
-            held(client, &changed.held),
-            optional(client, has_changed(&[Watched::Rule]).then_some(queries::RULES)),
-            optional(client, has_changed(&[Watched::Policy]).then_some(queries::POLICIES)),
-            optional(client, has_changed(&[Watched::Inheritance]).then_some(queries::PARENTS)),
-            optional(client, has_written.then_some(&defaults)),
-            optional(client, has_code.then_some(&routines)),
-            optional(client, relations_gone.then_some(queries::RELATIONS_LEFT)),
-            optional(client, types_gone.then_some(queries::TYPES_LEFT)),
+            named(reader, &relations, [&changed.relations]),
+            named(reader, &columns, [&changed.relations]),
+            named(reader, &types, [&types_of]),
+            named(reader, &arrays, [&changed.types]),
+            named(reader, queries::DEPENDENTS, dependents),
+            optional(reader, has_names.then_some(&user_names)),
+            optional(reader, has_operators.then_some(&operators)),
+            optional(reader, has_operators.then_some(&casts)),
+            optional(reader, has_changed(&[Watched::Trigger]).then_some(queries::TRIGGERS)),
+            held(reader, &changed.held),
+            optional(reader, has_changed(&[Watched::Rule]).then_some(queries::RULES)),
+            optional(reader, has_changed(&[Watched::Policy]).then_some(queries::POLICIES)),
+            optional(reader, has_changed(&[Watched::Inheritance]).then_some(queries::PARENTS)),
+            optional(reader, has_written.then_some(&defaults)),
+            optional(reader, has_code.then_some(&routines)),
+            optional(reader, relations_gone.then_some(queries::RELATIONS_LEFT)),
+            optional(reader, types_gone.then_some(queries::TYPES_LEFT)),
         )?;
         Ok(Self {
             relations,
@@ -236,26 +245,25 @@ impl Answers {
     }
 }
 
-async fn named<const N: usize>(client: &Client, query: &str, oids: [&Vec<u32>; N]) -> Result<Vec<Row>> {
-    let parameters = oids.map(|oids| (oids as &(dyn tokio_postgres::types::ToSql + Sync), Type::OID_ARRAY));
-    client.query_typed(query, &parameters).await.context("cannot read what has changed in the catalog")
+async fn named<const N: usize>(reader: &Reader, text: &str, oids: [&Vec<u32>; N]) -> Result<Vec<Row>> {
+    reader.ask(text, &oids.map(|oids| -> Parameter<'_> { (oids, Type::OID_ARRAY) })).await
 }
 
 /// Constraints, of which those of no relation cost no question.
-async fn held(client: &Client, held: &Held) -> Result<Vec<Row>> {
+async fn held(reader: &Reader, held: &Held) -> Result<Vec<Row>> {
     match held {
-        Held::All => query(client, &queries::constraints(Scope::All)).await,
+        Held::All => reader.ask(&queries::constraints(Scope::All), &[]).await,
         Held::These(relations) if relations.is_empty() => Ok(Vec::new()),
         Held::These(relations) => {
             let relations = relations.iter().copied().collect();
-            named(client, &queries::constraints(Scope::Named), [&relations]).await
+            named(reader, &queries::constraints(Scope::Named), [&relations]).await
         }
     }
 }
 
-async fn optional(client: &Client, text: Option<&str>) -> Result<Option<Vec<Row>>> {
+async fn optional(reader: &Reader, text: Option<&str>) -> Result<Option<Vec<Row>>> {
     match text {
-        Some(text) => query(client, text).await.map(Some),
+        Some(text) => reader.ask(text, &[]).await.map(Some),
         None => Ok(None),
     }
 }
@@ -299,7 +307,6 @@ impl Draft {
                 None => defaults.clone(),
             },
         };
-        old.relations().for_each(|relation| facts.learn(relation, &told));
 
         let mut symbols = Symbols::default();
         let all = changed.relations.iter().copied().collect();
@@ -322,14 +329,19 @@ impl Draft {
                 || defaults.contains(&relation.oid) != facts.defaults.contains(&relation.oid)
                 || rules.get(&relation.oid) != facts.rules.get(&relation.oid)
                 || policies.get(&relation.oid) != facts.policies.get(&relation.oid)
-                || !facts.agree(relation)
+                || !facts.agree(relation, &told)
         };
         let others = old.relations().filter(is_other);
         let others = others.filter(|old| !read.contains(&old.oid) && !change.gone.contains(&old.oid));
         change.relations.extend(others.cloned());
-        change.relations.iter_mut().for_each(|relation| facts.apply(relation));
+        for relation in &mut change.relations {
+            if let Some(before) = old.relation(relation.oid) {
+                facts.learn(before, &told);
+            }
+            facts.apply(relation);
+        }
 
-        change.user_names = rows::firsts(&answers.user_names)?;
+        change.user_names = answers.user_names.as_deref().map(rows::firsts).transpose()?;
         change.operators = answers.operators.as_deref().map(rows::operators).transpose()?;
         change.casts = answers.casts.as_deref().map(rows::casts).transpose()?;
         change.routines = routines(old, answers.routines.as_deref(), &bodies)?;

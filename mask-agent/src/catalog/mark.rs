@@ -13,9 +13,13 @@
 use std::collections::HashSet;
 
 use anyhow::{Context, Result, bail};
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::{Row, SimpleQueryMessage};
 
-use super::queries::{self, Watched};
+use super::{
+    queries::{self, Watched},
+    reader::Reader,
+    rows,
+};
 
 /// How far apart transactions may be for their 32-bit numbers to be compared, with room to spare.
 const TRANSACTIONS_MAX: u64 = 1 << 30;
@@ -28,9 +32,13 @@ pub(super) struct Mark {
     /// When the server was started: another server has another time.
     started: String,
     /// The database's OID: one that is made under an old name has old rows.
-    database: String,
+    database: u32,
     recovering: bool,
     search_path: Option<Vec<String>>,
+    /// What a new session of the role begins with: one that is open does not see that it has changed.
+    settings: String,
+    /// Whether a session that does nothing takes nobody's place.
+    has_room: bool,
     /// Rows of each of what is watched.
     pub(super) counts: Counts,
 }
@@ -46,18 +54,22 @@ pub(super) struct Opening {
 
 impl Opening {
     /// Makes the connection ready, and reads what has to be read before that.
-    pub(super) async fn read(client: &Client) -> Result<Self> {
-        let (mut facts, mut database, mut schemas) = (None, String::new(), HashSet::new());
-        for message in client.simple_query(queries::OPENING).await? {
-            let SimpleQueryMessage::Row(row) = message else { continue };
-            if facts.is_none() {
-                facts = Some(row);
-            } else {
-                schemas.extend(row.try_get("schema")?.map(str::to_owned));
-                row.try_get("database")?.unwrap_or_default().clone_into(&mut database);
-            }
-        }
+    pub(super) async fn read(reader: &Reader) -> Result<Self> {
+        let (facts, place, schemas) = tokio::try_join!(
+            biased;
+            reader.run(queries::OPENING),
+            reader.ask(queries::PLACE, &[]),
+            reader.ask(queries::SCHEMAS, &[]),
+        )?;
+        let facts = facts.into_iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
         let facts = facts.context("the server gave no row")?;
+        let [place, schemas] = [place.first(), schemas.first()];
+        let place = place.context("the server does not say where this is")?;
+        let schemas: HashSet<String> =
+            rows::list(schemas.context("the server gave no row")?, 0)?.into_iter().collect();
         let fact = |name: &str| facts.try_get(name)?.with_context(|| format!("the server gave no {name}"));
         let search_path = split(fact("search_path")?).map(|path| {
             let role = facts.try_get("role").ok().flatten().unwrap_or_default();
@@ -68,9 +80,11 @@ impl Opening {
         let mark = Mark {
             snapshot: fact("snapshot")?.to_owned(),
             started: fact("started")?.to_owned(),
-            database,
+            database: place.try_get(0)?,
             recovering: fact("recovering")? != "false",
             search_path,
+            settings: place.try_get(1)?,
+            has_room: place.try_get(2)?,
             counts: Counts::default(),
         };
         Ok(Self { major: u16::try_from(version / 10_000)?, mark })
@@ -80,6 +94,14 @@ impl Opening {
 impl Mark {
     pub(super) fn search_path(&self) -> Option<&[String]> {
         self.search_path.as_deref()
+    }
+
+    pub(super) fn settings(&self) -> &str {
+        &self.settings
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.has_room
     }
 
     /// Whether no transaction has ended since an earlier mark.
@@ -116,9 +138,9 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) async fn read(client: &Client, query: &str) -> Result<Self> {
+    pub(super) fn new(rows: &[Row]) -> Result<Self> {
         let mut seen = Self { counts: Counts::default(), fresh: Default::default() };
-        for row in client.query_typed(query, &[]).await? {
+        for row in rows {
             let number = usize::try_from(row.try_get::<_, i32>(0)?)?;
             let (Some(count), Some(fresh)) = (seen.counts.get_mut(number), seen.fresh.get_mut(number)) else {
                 bail!("the server counts what was not asked for");

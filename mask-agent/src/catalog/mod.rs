@@ -2,9 +2,11 @@
 
 mod definitions;
 mod follow;
+mod links;
 mod mark;
 mod queries;
 mod read;
+mod reader;
 mod rows;
 pub(crate) mod show;
 
@@ -23,11 +25,18 @@ use mask_core::{
 use tokio::sync::watch;
 use tokio_postgres::NoTls;
 
-use self::read::Known;
+pub(crate) use self::links::{Presence, Withdrawal};
+use self::{
+    links::{Link, Links},
+    read::{Extent, Known},
+    reader::Reader,
+};
 use crate::{intercept::Peers, ledger::Ledger, upstream};
 
 /// How long a shared snapshot serves new connections and statements.
 const REFRESH: Duration = Duration::from_secs(5);
+/// For a reading on a connection that was kept, whose other end may be gone without a word.
+const KEPT_DEADLINE: Duration = Duration::from_secs(5);
 /// The whole of loading; a catalog of 20,000 tables takes a second on a busy machine.
 const LOAD_DEADLINE: Duration = Duration::from_secs(15);
 
@@ -79,12 +88,30 @@ pub(crate) struct Catalogs {
     peers: Peers,
     policy: RwLock<Arc<Policy>>,
     shelves: Mutex<HashMap<Key, Arc<Shelf>>>,
+    links: Arc<Links>,
     ledger: Ledger,
 }
 
 impl Catalogs {
     pub(crate) fn new(peers: Peers, policy: Policy, ledger: Ledger) -> Self {
-        Self { peers, policy: RwLock::new(Arc::new(policy)), shelves: Mutex::default(), ledger }
+        Self {
+            peers,
+            policy: RwLock::new(Arc::new(policy)),
+            shelves: Mutex::default(),
+            links: Arc::default(),
+            ledger,
+        }
+    }
+
+    /// Says that a client is in a database, for as long as what it gets is kept.
+    pub(crate) fn enter(&self, upstream: SocketAddr, login: &Login) -> Presence {
+        self.links.enter((upstream, login.database.clone()))
+    }
+
+    /// Closes our own connections to all databases, because the server is to have one to itself, and keeps none for as
+    /// long as what it gives is kept.
+    pub(crate) fn withdraw(&self) -> Withdrawal {
+        self.links.withdraw()
     }
 
     /// Remembers columns for good, and masks them for every connection to their database.
@@ -101,8 +128,8 @@ impl Catalogs {
             tracing::debug!(%user, database = %database.1, "columns that hold masked values are masked");
             shelf.held.send_modify(|held| {
                 if let Some(held) = held {
-                    let (catalog, budget) = (held.snapshot.catalog.clone(), shelf.budget.clone());
-                    held.snapshot = Arc::new(Snapshot::new(catalog, &held.policy, &taints, budget));
+                    let catalog = held.snapshot.catalog.clone();
+                    held.snapshot = Arc::new(held.snapshot.next(catalog, &held.policy, &taints));
                 }
             });
         }
@@ -185,6 +212,10 @@ impl Catalogs {
                 {
                     before.snapshot
                 }
+                Some(before) if Arc::ptr_eq(&before.policy, &policy) => {
+                    let catalog = known.catalog.clone();
+                    Arc::new(before.snapshot.next(catalog, &policy, &self.ledger.of(&database)))
+                }
                 _ => {
                     let (catalog, budget) = (known.catalog.clone(), kept.budget.clone());
                     Arc::new(Snapshot::new(catalog, &policy, &self.ledger.of(&database), budget))
@@ -196,12 +227,55 @@ impl Catalogs {
         loaded.context("what was read is held")
     }
 
+    /// Reads on the connection that was kept, or on a new one where there is none or it fails.
     async fn read(
         &self,
         upstream: SocketAddr,
         login: &Login,
         known: Option<&Known>,
     ) -> anyhow::Result<Known> {
+        let key = (upstream, login.database.clone(), login.user.clone());
+        if let Some(link) = self.links.take(&key) {
+            match tokio::time::timeout(KEPT_DEADLINE, read::read(&link.reader, known)).await {
+                Ok(Ok((read, extent))) if link.is_current(&read) => {
+                    self.put_back(&key, link, known, &read, extent).await;
+                    return Ok(read);
+                }
+                Ok(Ok(_)) => tracing::debug!(%upstream, "settings of a role have changed"),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, %upstream, "a connection that was kept is of no use");
+                }
+                Err(_) => tracing::debug!(%upstream, "a connection that was kept does not answer"),
+            }
+        }
+        let link = self.dial(upstream, login).await?;
+        match read::read(&link.reader, known).await {
+            Ok((read, extent)) => {
+                self.put_back(&key, link, known, &read, extent).await;
+                Ok(read)
+            }
+            Err(error) => {
+                link.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn put_back(
+        &self,
+        key: &Key,
+        mut link: Link,
+        before: Option<&Known>,
+        read: &Known,
+        extent: Extent,
+    ) {
+        let left = if link.may_stay(before, read, extent) { self.links.keep(key, link) } else { Some(link) };
+        if let Some(link) = left {
+            link.close().await;
+        }
+    }
+
+    async fn dial(&self, upstream: SocketAddr, login: &Login) -> anyhow::Result<Link> {
         let stream = upstream::dial(&self.peers, upstream).await?;
         let mut config = tokio_postgres::Config::new();
         config.user(&login.user).dbname(&login.database).application_name("mask-agent catalog");
@@ -209,11 +283,10 @@ impl Catalogs {
             config.password(password);
         }
         let (client, connection) = config.connect_raw(stream, NoTls).await?;
-        let connection = tokio::spawn(connection);
-        let read = read::read(&client, known).await;
-        drop(client);
-        // It ends once the client is dropped; its own error, if any, showed in the queries.
-        let _ = connection.await;
-        Ok(read?.0)
+        let mover = tokio::spawn(async {
+            // Its error, if any, shows in what is asked.
+            let _ = connection.await;
+        });
+        Ok(Link::new(Reader::new(client), mover))
     }
 }

@@ -131,8 +131,9 @@ impl Scope {
 
 /// What is asked before all else: several statements, of which the second sees the search path of the role.
 ///
-/// Compiling these queries would take longer than running them. A lock is waited for only briefly, because its
-/// holder may be the client that waits for us.
+/// Compiling these queries would take longer than running them, and a plan for what they are asked now no less than the
+/// plan for whatever they may be. A lock is waited for only briefly, because its holder may be the client that waits
+/// for us.
 pub(super) const OPENING: &str = "
     reset search_path;
     select pg_catalog.pg_current_snapshot()::pg_catalog.text as snapshot,
@@ -142,17 +143,32 @@ pub(super) const OPENING: &str = "
         pg_catalog.current_setting('search_path') as search_path, current_user as role;
     set search_path = ''; set statement_timeout = '10s'; set lock_timeout = '300ms'; set jit = off;
     set max_parallel_workers_per_gather = 0; set standard_conforming_strings = on; set quote_all_identifiers = off;
-    select n.nspname as schema,
-        (select d.oid from pg_catalog.pg_database d where d.datname = current_database()) as database
-    from pg_catalog.pg_namespace n where has_schema_privilege(n.oid, 'usage')";
+    set plan_cache_mode = force_generic_plan";
 
-/// For each of what is watched: how many rows there are, and what those are about that this transaction or one
-/// after it wrote.
+/// The database, the settings that a new session of the role begins with but for those of the server's files, and
+/// whether there is room for a session that does nothing: no limit of the role or the database, and a quarter of the
+/// server's slots.
+pub(super) const PLACE: &str = "
+    select d.oid,
+        concat_ws(' ', session_user, r.oid, (select string_agg(
+            (s.setdatabase, s.setrole, s.setconfig, s.xmin)::text, ' ' order by s.setdatabase, s.setrole)
+            from pg_catalog.pg_db_role_setting s where s.setdatabase in (0, d.oid) and s.setrole in (0, r.oid))),
+        d.datconnlimit < 0 and r.rolconnlimit < 0 and (select count(*) from pg_catalog.pg_stat_get_activity(null)) * 4
+            <= current_setting('max_connections')::int * 3
+    from pg_catalog.pg_database d join pg_catalog.pg_roles r on r.rolname = session_user
+    where d.datname = current_database()";
+
+/// Schemas that the role may use.
+pub(super) const SCHEMAS: &str = "
+    select array_agg(n.nspname::text) from pg_catalog.pg_namespace n where has_schema_privilege(n.oid, 'usage')";
+
+/// For each of what is watched: how many rows there are, and what those are about that the transaction of this number,
+/// as text, or one after it wrote.
 ///
 /// A column goes with its relation or stays, marked as dropped, so rows of `pg_attribute` need not be counted; it is
 /// the largest catalog by far, and is passed over once.
-pub(super) fn changes(since: u32) -> String {
-    let age = format!("(select age('{since}'::xid))");
+pub(super) fn changes() -> String {
+    let age = "(select age($1::text::xid))";
     let catalogs = Watched::ALL.map(|watched| {
         let number = watched as i32;
         let (catalog, key, rows) = watched.source();
@@ -378,7 +394,10 @@ pub(super) fn types(scope: Scope) -> String {
         from pg_catalog.pg_type t
         where (t.typtype <> 'c' or t.typrelid in (select c.oid from pg_catalog.pg_class c where c.relkind = 'c'))
             and not ({IS_ARRAY}){} order by t.oid",
-        scope.and("(t.oid = any ($1) or t.typrelid = any ($1))")
+        scope.and(
+            "t.oid in (select unnest($1::oid[])
+                union all select c.reltype from pg_catalog.pg_class c where c.oid = any ($1))"
+        )
     )
 }
 

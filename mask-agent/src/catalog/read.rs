@@ -7,16 +7,17 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use mask_core::catalog::{Catalog, Contents, Symbols};
 use serde::Serialize;
-use tokio_postgres::{Client, SimpleQueryMessage, error::SqlState};
+use tokio_postgres::{Row, SimpleQueryMessage, error::SqlState};
 
 use super::{
     definitions::{Missing, define},
     follow::follow,
     mark::{Mark, Opening, Seen},
     queries::{self, Scope},
+    reader::Reader,
     rows::{self, Facts},
 };
 
@@ -24,6 +25,7 @@ use super::{
 const ATTEMPTS: u32 = 3;
 
 pub(super) const BEGIN: &str = "begin isolation level repeatable read, read only";
+pub(super) const COMMIT: &str = "commit";
 
 /// What was read, and what to compare the server with next time.
 #[derive(Clone)]
@@ -40,6 +42,16 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// What a session of the role began with that was opened then.
+    pub(super) fn settings(&self) -> &str {
+        self.mark.settings()
+    }
+
+    /// Whether a session that does nothing takes nobody's place.
+    pub(super) fn leaves_room(&self) -> bool {
+        self.mark.has_room()
+    }
+
     /// Whether no definition is missing because somebody's DDL holds a table it reads.
     pub(crate) fn is_complete(&self) -> bool {
         self.missing.is_empty()
@@ -57,13 +69,13 @@ pub(crate) enum Extent {
 }
 
 /// Reads the catalogs, or what has changed since they were read before. The same snapshot comes back where nothing has.
-pub(crate) async fn read(client: &Client, known: Option<&Known>) -> Result<(Known, Extent)> {
+pub(crate) async fn read(reader: &Reader, known: Option<&Known>) -> Result<(Known, Extent)> {
     let mut attempt = 1;
     loop {
-        let opening = Opening::read(client).await?;
-        match read_once(client, opening, known).await {
+        let opening = Opening::read(reader).await?;
+        match read_once(reader, opening, known).await {
             Err(error) if attempt < ATTEMPTS && raced(&error) => {
-                client.batch_execute("rollback").await?;
+                reader.run("rollback").await?;
                 attempt += 1;
             }
             read => return read,
@@ -71,7 +83,7 @@ pub(crate) async fn read(client: &Client, known: Option<&Known>) -> Result<(Know
     }
 }
 
-async fn read_once(client: &Client, opening: Opening, known: Option<&Known>) -> Result<(Known, Extent)> {
+async fn read_once(reader: &Reader, opening: Opening, known: Option<&Known>) -> Result<(Known, Extent)> {
     let Opening { major, mut mark } = opening;
     if let Some(known) = known {
         if mark.is_same(&known.mark) && known.is_complete() {
@@ -79,13 +91,13 @@ async fn read_once(client: &Client, opening: Opening, known: Option<&Known>) -> 
             return Ok((Known { mark, ..known.clone() }, Extent::Nothing));
         }
         if let Some(since) = mark.since(&known.mark)
-            && let Some(known) = Box::pin(follow(client, mark.clone(), known, since)).await?
+            && let Some(known) = Box::pin(follow(reader, mark.clone(), known, since)).await?
         {
             return Ok((known, Extent::Changes));
         }
     }
     // Kept out of the connection that waits for it: these are large, and a connection is small.
-    let mut read = Box::pin(everything(client, major, mark)).await?;
+    let mut read = Box::pin(everything(reader, major, mark)).await?;
     if let Some(known) = known {
         read.share(known);
     }
@@ -116,8 +128,8 @@ impl Known {
     }
 }
 
-async fn everything(client: &Client, major: u16, mut mark: Mark) -> Result<Known> {
-    let opened = client.simple_query(&format!("{BEGIN}; {}", queries::ANY_ROUTINE)).await?;
+async fn everything(reader: &Reader, major: u16, mut mark: Mark) -> Result<Known> {
+    let opened = reader.run(&format!("{BEGIN}; {}", queries::ANY_ROUTINE)).await?;
     let code = if opened.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_))) {
         Code::OfUsers
     } else {
@@ -145,24 +157,24 @@ async fn everything(client: &Client, major: u16, mut mark: Mark) -> Result<Known
         arrays,
         seen,
     ) = tokio::try_join!(
-        query(client, &relations),
-        query(client, &columns),
-        query(client, queries::TRIGGERS),
-        query(client, &constraints),
-        query(client, queries::RULES),
-        query(client, queries::POLICIES),
-        query(client, queries::PARENTS),
-        query_code(client, code, &defaults),
-        query(client, &routines),
-        query_code(client, code, &user_names),
-        query_code(client, code, &operators),
-        query_code(client, code, &casts),
-        query(client, &types),
-        query(client, &arrays),
-        Seen::read(client, &counts),
+        reader.ask_once(&relations),
+        reader.ask_once(&columns),
+        reader.ask_once(queries::TRIGGERS),
+        reader.ask_once(&constraints),
+        reader.ask_once(queries::RULES),
+        reader.ask_once(queries::POLICIES),
+        reader.ask_once(queries::PARENTS),
+        query_code(reader, code, &defaults),
+        reader.ask_once(&routines),
+        query_code(reader, code, &user_names),
+        query_code(reader, code, &operators),
+        query_code(reader, code, &casts),
+        reader.ask_once(&types),
+        reader.ask_once(&arrays),
+        reader.ask_once(&counts),
     )?;
-    client.batch_execute("commit").await?;
-    mark.counts = seen.counts;
+    reader.run(COMMIT).await?;
+    mark.counts = Seen::new(&seen)?.counts;
 
     let mut wanted: HashSet<u32> = rows::composites(&types)?.into_iter().collect();
     wanted.extend(rows::firsts::<u32>(&relations)?);
@@ -193,7 +205,7 @@ async fn everything(client: &Client, major: u16, mut mark: Mark) -> Result<Known
     }
     contents.routines = routines.iter().map(rows::routine).collect::<Result<_>>()?;
     let (relations, routines) = (&mut contents.relations, &mut contents.routines);
-    let missing = define(client, relations, routines, |_| true, &facts).await?;
+    let missing = define(reader, relations, routines, |_| true, &facts).await?;
     let Facts { defaults, rules, policies, .. } = facts;
     Ok(Known { catalog: Arc::new(Catalog::new(contents)), mark, defaults, rules, policies, missing })
 }
@@ -206,13 +218,9 @@ enum Code {
 }
 
 /// What depends on code of users: nothing, where there is none.
-async fn query_code(client: &Client, code: Code, sql: &str) -> Result<Vec<tokio_postgres::Row>> {
+async fn query_code(reader: &Reader, code: Code, text: &str) -> Result<Vec<Row>> {
     match code {
         Code::BuiltIn => Ok(Vec::new()),
-        Code::OfUsers => query(client, sql).await,
+        Code::OfUsers => reader.ask_once(text).await,
     }
-}
-
-pub(super) async fn query(client: &Client, query: &str) -> Result<Vec<tokio_postgres::Row>> {
-    client.query_typed(query, &[]).await.context("cannot read the catalog")
 }

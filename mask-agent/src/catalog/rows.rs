@@ -262,11 +262,12 @@ impl Facts {
         }
     }
 
-    /// Whether a relation is as they say.
-    pub(super) fn agree(&self, relation: &Relation) -> bool {
-        says(&self.triggers, relation.oid, &relation.triggers)
-            && says(&self.constraints, relation.oid, &relation.constraints)
-            && says(&self.parents, relation.oid, &relation.parents)
+    /// Whether a relation is as they say, where they were read anew.
+    pub(super) fn agree(&self, relation: &Relation, told: &Told<'_>) -> bool {
+        let oid = relation.oid;
+        (!told.triggers || says(&self.triggers, oid, &relation.triggers))
+            && (!told.constraints.covers(oid) || says(&self.constraints, oid, &relation.constraints))
+            && (!told.parents || says(&self.parents, oid, &relation.parents))
     }
 }
 

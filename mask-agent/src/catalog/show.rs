@@ -13,20 +13,23 @@ use mask_core::{
 };
 use serde::Serialize;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, Error, NoTls};
+use tokio_postgres::{Config, Error, NoTls};
 
-use super::read::{Extent, Known, read};
+use super::{
+    read::{Extent, Known, read},
+    reader::Reader,
+};
 
 /// Reads the catalogs of a database and prints them; this process is a client like any other.
 pub(crate) async fn show(dsn: &str, json: bool) -> Result<()> {
-    let (client, connection) = connect(dsn).await?;
+    let (reader, connection) = connect(dsn).await?;
     let begun = Instant::now();
-    let (known, _) = read(&client, None).await?;
+    let (known, _) = read(&reader, None).await?;
     let first = begun.elapsed();
     let begun = Instant::now();
-    read(&client, Some(&known)).await?;
+    read(&reader, Some(&known)).await?;
     let again = begun.elapsed();
-    drop(client);
+    drop(reader);
     // Its own error, if any, showed in the queries.
     let _ = connection.await;
     let contents = known.catalog.contents();
@@ -64,21 +67,26 @@ struct Followed {
 
 /// Reads the catalogs, and what has changed in them whenever a line comes on standard input.
 pub(crate) async fn follow(dsn: &str, policy: &Policy) -> Result<()> {
-    let (client, connection) = connect(dsn).await?;
+    let (mut reader, connection) = connect(dsn).await?;
+    reader.prepare_from_now_on();
     let mut out = std::io::stdout();
     let mut known: Option<Known> = None;
+    let mut snapshot: Option<Snapshot> = None;
     let mut lines = std::io::stdin().lines();
     loop {
         let (begun, own) = (Instant::now(), own_ms()?);
-        let (read_now, extent) = read(&client, known.as_ref()).await?;
+        let (read_now, extent) = read(&reader, known.as_ref()).await?;
         let read_own = own_ms()?;
-        let snapshot = Snapshot::new(read_now.catalog.clone(), policy, &[], Arc::default());
+        let catalog = read_now.catalog.clone();
+        snapshot = Some(match &snapshot {
+            Some(before) => before.next(catalog, policy, &[]),
+            None => Snapshot::new(catalog, policy, &[], Arc::default()),
+        });
         let (whole, end) = (begun.elapsed(), own_ms()?);
         let resident_kib = resident_kib()?;
-        drop(snapshot);
         let is_news = known.as_ref().is_none_or(|known| !Arc::ptr_eq(&known.catalog, &read_now.catalog));
         let is_same = match known {
-            Some(_) => read(&client, None).await?.0.catalog == read_now.catalog,
+            Some(_) => read(&reader, None).await?.0.catalog == read_now.catalog,
             None => true,
         };
         known = Some(read_now);
@@ -98,7 +106,7 @@ pub(crate) async fn follow(dsn: &str, policy: &Policy) -> Result<()> {
             break;
         }
     }
-    drop(client);
+    drop(reader);
     // Its own error, if any, showed in the queries.
     let _ = connection.await;
     Ok(())
@@ -119,9 +127,9 @@ fn resident_kib() -> Result<u64> {
 
 /// Reads the catalogs of a database once.
 pub(crate) async fn load(dsn: &str) -> Result<Arc<Catalog>> {
-    let (client, connection) = connect(dsn).await?;
-    let (known, _) = read(&client, None).await.context("cannot read the catalog")?;
-    drop(client);
+    let (reader, connection) = connect(dsn).await?;
+    let (known, _) = read(&reader, None).await.context("cannot read the catalog")?;
+    drop(reader);
     let _ = connection.await;
     if !known.is_complete() {
         tracing::warn!("definitions are missing: somebody's DDL holds the tables they read");
@@ -129,12 +137,12 @@ pub(crate) async fn load(dsn: &str) -> Result<Arc<Catalog>> {
     Ok(known.catalog)
 }
 
-async fn connect(dsn: &str) -> Result<(Client, JoinHandle<Result<(), Error>>)> {
+async fn connect(dsn: &str) -> Result<(Reader, JoinHandle<Result<(), Error>>)> {
     let config: Config = dsn
         .parse()
         .context("the connection string cannot be read; write \"host=… port=… user=… dbname=…\"")?;
     let (client, connection) = config.connect(NoTls).await.context("cannot connect to the database")?;
-    Ok((client, tokio::spawn(connection)))
+    Ok((Reader::new(client), tokio::spawn(connection)))
 }
 
 fn summary(out: &mut impl Write, contents: &Contents) -> Result<()> {

@@ -28,6 +28,7 @@ use tokio::{
 use self::side::Side;
 use crate::{
     audit::Subject,
+    catalog::{Presence, Withdrawal},
     intercept::Caller,
     server::{self, Cancels, DRAIN_DEADLINE, Shared},
     upstream,
@@ -80,6 +81,10 @@ struct Connection<'a> {
     server_first: bool,
     out: Outbox,
     cancel: Option<CancelKey>,
+    /// That it is in its database, once that is known.
+    presence: Option<Presence>,
+    /// That the server has a database to itself, until it has answered.
+    withdrawal: Option<Withdrawal>,
 }
 
 /// Serves one connection to its end.
@@ -100,6 +105,8 @@ pub(crate) async fn serve(
         server_first: false,
         out: Outbox::default(),
         cancel: None,
+        presence: None,
+        withdrawal: None,
     };
     let started = tokio::select! {
         started = timeout(shared.login_timeout, connection.start()) => started.unwrap_or(Err(Ending::Slow)),
@@ -110,6 +117,7 @@ pub(crate) async fn serve(
         Ok(()) => connection.pump(stop).await,
         Err(ending) => Err(ending),
     };
+    connection.presence = None;
     if let Some(key) = &connection.cancel {
         shared.cancels.remove(key);
     }
@@ -221,6 +229,7 @@ impl Connection<'_> {
                 (From::Client, Some(server)) => {
                     // The client may still be waiting for its last answer.
                     self.client.ended = true;
+                    self.presence = None;
                     server.finish_when_flushed();
                     Ok(())
                 }
@@ -277,6 +286,11 @@ impl Connection<'_> {
         self.shared.spool.append(Some(self.subject), &self.out.events).map_err(|_| Ending::Audit)?;
         if !self.out.client.is_empty() {
             self.client.send_to_client(&self.out.client, bytes)?;
+        }
+        if self.out.wants.contains(&Want::Withdraw) {
+            self.withdrawal = Some(self.shared.catalogs.withdraw());
+        } else if self.withdrawal.is_some() && self.session.is_idle() {
+            self.withdrawal = None;
         }
         if !self.out.server.is_empty() {
             if self.server.is_none() {
@@ -337,6 +351,8 @@ impl Connection<'_> {
                 }
                 Ok(true)
             }
+            // Done before the server was told anything.
+            Want::Withdraw => Ok(false),
             Want::RegisterCancel { client, server } => {
                 self.shared.cancels.insert(client.clone(), self.caller.original, server);
                 self.cancel = Some(client);
@@ -349,6 +365,9 @@ impl Connection<'_> {
     async fn load_catalog(&mut self, freshness: Freshness) -> Result<bool, Ending> {
         let Some(login) = self.session.login().cloned() else { return Ok(false) };
         let to = self.caller.original;
+        if self.presence.is_none() && !self.client.ended {
+            self.presence = Some(self.shared.catalogs.enter(to, &login));
+        }
         if freshness == Freshness::Cached
             && let Some(recent) = self.shared.catalogs.recent(to, &login)
         {

@@ -22,8 +22,8 @@ pub struct Change {
     pub type_names: HashMap<String, Vec<u32>>,
     /// All functions; none where they are as they were.
     pub routines: Option<Vec<Routine>>,
-    /// As in [`super::Contents::user_names`], all of them.
-    pub user_names: HashSet<String>,
+    /// As in [`super::Contents::user_names`], all of them; none where they are as they were.
+    pub user_names: Option<HashSet<String>>,
     /// As in [`super::Contents::operators`], all of them; none where they are as they were.
     pub operators: Option<HashMap<String, Vec<Operator>>>,
     /// As in [`super::Contents::casts`], all of them; none where they are as they were.
@@ -48,7 +48,9 @@ impl Catalog {
         if let Some(routines) = change.routines {
             next.routines = Arc::new(Routines::new(routines));
         }
-        next.user_names = change.user_names;
+        if let Some(user_names) = change.user_names {
+            next.user_names = user_names;
+        }
         if let Some(operators) = change.operators {
             next.operators = operators;
         }
@@ -60,18 +62,22 @@ impl Catalog {
     }
 
     fn add_relation(&mut self, relation: Relation) {
-        let oids = self.by_name.entry(relation.name.clone()).or_default();
+        let oids = self.by_name.part_mut(&*relation.name).entry(relation.name.clone()).or_default();
         // In order of OIDs, as they are read.
         oids.insert(oids.partition_point(|oid| *oid < relation.oid), relation.oid);
-        self.relations.insert(relation.oid, Arc::new(relation));
+        self.relations.part_mut(&relation.oid).insert(relation.oid, Arc::new(relation));
     }
 
     fn remove_relation(&mut self, oid: u32) {
-        let Some(relation) = self.relations.remove(&oid) else { return };
-        if let Some(oids) = self.by_name.get_mut(&*relation.name) {
+        if self.relation(oid).is_none() {
+            return;
+        }
+        let Some(relation) = self.relations.part_mut(&oid).remove(&oid) else { return };
+        let namesakes = self.by_name.part_mut(&*relation.name);
+        if let Some(oids) = namesakes.get_mut(&*relation.name) {
             oids.retain(|other| *other != oid);
             if oids.is_empty() {
-                self.by_name.remove(&*relation.name);
+                namesakes.remove(&*relation.name);
             }
         }
     }
@@ -93,9 +99,9 @@ impl Catalog {
             known.sort_unstable();
         }
         if left.is_some() {
-            self.types.retain(|oid, _| is_left(oid));
+            self.types.retain(is_left);
         }
-        self.types.extend(types);
+        self.types.extend::<u32>(types);
     }
 }
 

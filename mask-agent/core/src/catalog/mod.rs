@@ -4,6 +4,7 @@
 //! unknown, and unknown is never shown.
 
 mod change;
+mod shards;
 mod symbol;
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
 
 use serde::Serialize;
 
+use self::shards::Shards;
 pub use self::{
     change::Change,
     symbol::{Symbol, Symbols},
@@ -340,13 +342,13 @@ impl Routines {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
     major: u16,
-    relations: HashMap<u32, Arc<Relation>>,
-    by_name: HashMap<Symbol, Vec<u32>>,
+    relations: Shards<u32, Arc<Relation>>,
+    by_name: Shards<Symbol, Vec<u32>>,
     routines: Arc<Routines>,
     user_names: HashSet<String>,
     operators: HashMap<String, Vec<Operator>>,
     casts: HashMap<u32, Vec<Cast>>,
-    types: HashMap<u32, TypeShape>,
+    types: Shards<u32, TypeShape>,
     type_names: HashMap<String, Vec<u32>>,
     search_path: Option<Vec<String>>,
 }
@@ -356,20 +358,22 @@ impl Catalog {
     pub fn new(contents: Contents) -> Self {
         let Contents {
             major,
-            relations,
+            relations: all,
             routines,
             user_names,
             operators,
             casts,
-            types,
+            types: shapes,
             type_names,
             search_path,
         } = contents;
-        let mut by_name: HashMap<Symbol, Vec<u32>> = HashMap::with_capacity(relations.len());
-        for relation in &relations {
-            by_name.entry(relation.name.clone()).or_default().push(relation.oid);
+        let mut by_name: Shards<Symbol, Vec<u32>> = Shards::default();
+        for Relation { name, oid, .. } in &all {
+            by_name.part_mut(&**name).entry(name.clone()).or_default().push(*oid);
         }
-        let relations = relations.into_iter().map(|relation| (relation.oid, Arc::new(relation))).collect();
+        let (mut relations, mut types) = (Shards::default(), Shards::default());
+        relations.extend::<u32>(all.into_iter().map(|relation| (relation.oid, Arc::new(relation))));
+        types.extend::<u32>(shapes);
         let routines = Arc::new(Routines::new(routines));
         Self {
             major,
@@ -396,7 +400,7 @@ impl Catalog {
             user_names: self.user_names.clone(),
             operators: self.operators.clone(),
             casts: self.casts.clone(),
-            types: self.types.clone(),
+            types: self.types.iter().map(|(oid, shape)| (*oid, shape.clone())).collect(),
             type_names: self.type_names.clone(),
             search_path: self.search_path.clone(),
         }
@@ -425,9 +429,14 @@ impl Catalog {
             .filter(move |relation| schema.is_none_or(|schema| relation.schema == *schema))
     }
 
+    /// Whether a relation of another snapshot is this one's own, and not only like one of it.
+    pub fn has_same(&self, other: &Relation) -> bool {
+        self.relation(other.oid).is_some_and(|own| std::ptr::eq(own, other))
+    }
+
     /// All relations, in no order.
     pub fn relations(&self) -> impl Iterator<Item = &Relation> {
-        self.relations.values().map(|relation| &**relation)
+        self.relations.iter().map(|(_, relation)| &**relation)
     }
 
     /// Every function of users with this name, in any schema and with any arguments.

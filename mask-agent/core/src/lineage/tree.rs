@@ -120,7 +120,8 @@ fn alters_no_value(body: &Value) -> bool {
 }
 
 /// Statements whose kind matters, by the grammar's names.
-const COMMANDS: [&str; 46] = [
+const COMMANDS: [&str; 49] = [
+    "AlterDatabaseStmt",
     "AlterObjectSchemaStmt",
     "AlterTableStmt",
     "CallStmt",
@@ -136,12 +137,14 @@ const COMMANDS: [&str; 46] = [
     "CreateStmt",
     "CreateTableAsStmt",
     "CreateTrigStmt",
+    "CreatedbStmt",
     "DeallocateStmt",
     "DeclareCursorStmt",
     "DeleteStmt",
     "DiscardStmt",
     "DoStmt",
     "DropStmt",
+    "DropdbStmt",
     "ExecuteStmt",
     "ExplainStmt",
     "FetchStmt",

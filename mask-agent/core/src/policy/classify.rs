@@ -7,7 +7,7 @@ use std::{
 
 use super::{AllowList, Policy, Taint};
 use crate::{
-    catalog::{Catalog, ConstraintKind, Relation, Symbol},
+    catalog::{Catalog, Column, ConstraintKind, Relation, Symbol},
     lineage::{ColumnId, Masked},
     masking::{ColumnRule, MaskKind},
 };
@@ -46,18 +46,25 @@ const NAME_COLUMNS: [&str; 10] = [
     "inherited",
 ];
 
+/// Columns of a relation that are masked, each once: its number, its name, and how.
+type Labels = Vec<(i16, Symbol, ColumnRule)>;
+
+/// Labels by relation, of those that have any.
+type ByRelation = HashMap<u32, Arc<Labels>>;
+
 /// The columns of one database that are masked.
 #[derive(Debug, Default)]
 pub struct Classification {
-    columns: HashMap<(u32, i16), ColumnRule>,
-    relations: HashSet<u32>,
-    names: HashSet<String>,
+    relations: ByRelation,
+    names: HashSet<Symbol>,
+    /// What is masked of each relation for what it is called itself.
+    own: Arc<ByRelation>,
 }
 
 impl Classification {
     /// How a column is masked, by its relation's OID and its number.
     pub fn column(&self, relation: u32, number: i16) -> Option<&ColumnRule> {
-        self.columns.get(&(relation, number))
+        label(self.relations.get(&relation)?, number)
     }
 
     /// Those of the columns that are masked, each once; of a whole row, those of its columns that are.
@@ -84,13 +91,23 @@ impl Classification {
         parts.into_iter().collect()
     }
 
-    fn insert(&mut self, relation: u32, number: i16, name: &str, rule: ColumnRule) {
-        self.columns.entry((relation, number)).or_insert(rule);
-        self.relations.insert(relation);
+    fn insert(&mut self, relation: u32, number: i16, name: &Symbol, rule: ColumnRule) {
+        let labels = self.relations.entry(relation).or_default();
+        if label(labels, number).is_none() {
+            Arc::make_mut(labels).push((number, name.clone(), rule));
+        }
+        self.name(name);
+    }
+
+    fn name(&mut self, name: &Symbol) {
         if !self.names.contains(name) {
-            self.names.insert(name.to_owned());
+            self.names.insert(name.clone());
         }
     }
+}
+
+fn label(labels: &Labels, number: i16) -> Option<&ColumnRule> {
+    labels.iter().find(|(known, ..)| *known == number).map(|(_, _, rule)| rule)
 }
 
 impl Masked for Classification {
@@ -99,7 +116,7 @@ impl Masked for Classification {
     }
 
     fn is_sensitive(&self, relation: u32) -> bool {
-        self.relations.contains(&relation)
+        self.relations.contains_key(&relation)
     }
 
     fn names_column(&self, name: &str) -> bool {
@@ -107,14 +124,47 @@ impl Masked for Classification {
     }
 }
 
-pub(super) fn classify(policy: &Policy, catalog: &Catalog, taints: &[Taint]) -> Classification {
-    let mut classes = Classification::default();
+/// What relations are called says the same of them as before where they are the same.
+#[derive(Clone, Copy)]
+pub(super) struct Before<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) classes: &'a Classification,
+}
+
+/// What is masked for what it is called itself.
+pub(super) fn own(policy: &Policy, catalog: &Catalog, before: Option<Before<'_>>) -> Arc<ByRelation> {
+    if let Some(before) = before.filter(|before| std::ptr::eq(before.catalog, catalog)) {
+        return before.classes.own.clone();
+    }
+    let mut own = ByRelation::new();
     let mut patterns = Patterns { policy, fitting: HashMap::new() };
     for relation in catalog.relations() {
-        classify_system(relation, &mut classes);
-        if !matches!(&*relation.schema, "pg_catalog" | "information_schema" | "pg_toast") {
-            classify_user(&mut patterns, relation, &mut classes);
+        let known = before.filter(|before| before.catalog.has_same(relation));
+        let labels = match known {
+            Some(before) => before.classes.own.get(&relation.oid).cloned(),
+            None => Some(labels(&mut patterns, relation)).filter(|labels| !labels.is_empty()).map(Arc::new),
+        };
+        if let Some(labels) = labels {
+            own.insert(relation.oid, labels);
         }
+    }
+    Arc::new(own)
+}
+
+fn labels(patterns: &mut Patterns<'_>, relation: &Relation) -> Labels {
+    let mut labels = Labels::new();
+    classify_system(relation, &mut labels);
+    if !matches!(&*relation.schema, "pg_catalog" | "information_schema" | "pg_toast") {
+        classify_user(patterns, relation, &mut labels);
+    }
+    labels
+}
+
+/// What is masked: `own`, what holds masked values, and where the same values stand.
+pub(super) fn classify(own: &Arc<ByRelation>, catalog: &Catalog, taints: &[Taint]) -> Classification {
+    let mut classes = Classification { relations: (**own).clone(), names: HashSet::new(), own: own.clone() };
+    for (_, name, _) in own.values().flat_map(|labels| &**labels) {
+        classes.name(name);
     }
     for taint in taints {
         classify_tainted(taint, catalog, &mut classes);
@@ -146,7 +196,7 @@ fn classify_tainted(taint: &Taint, catalog: &Catalog, classes: &mut Classificati
 }
 
 /// By name in any schema: an extension's `pg_stat_statements` may stand anywhere.
-fn classify_system(relation: &Relation, classes: &mut Classification) {
+fn classify_system(relation: &Relation, labels: &mut Labels) {
     let toast = relation.schema.starts_with("pg_toast");
     let holds_values = toast || VALUE_RELATIONS.contains(&&*relation.name);
     let quotes = QUERY_RELATIONS.contains(&&*relation.name);
@@ -155,12 +205,18 @@ fn classify_system(relation: &Relation, classes: &mut Classification) {
         let plain = relation.name == "pg_subscription" && column.name != "subconninfo";
         if holds_values && !plain && !NAME_COLUMNS.contains(&&*column.name) {
             let rule = ColumnRule { rule: "system:values".into(), mask: Arc::new(MaskKind::Null) };
-            classes.insert(relation.oid, column.number, &column.name, rule);
+            add(labels, column, rule);
         } else if quotes && matches!(&*column.name, "query" | "statement") {
             let mask = Arc::new(MaskKind::Redact { placeholder: None });
             let rule = ColumnRule { rule: "system:query-text".into(), mask };
-            classes.insert(relation.oid, column.number, &column.name, rule);
+            add(labels, column, rule);
         }
+    }
+}
+
+fn add(labels: &mut Labels, column: &Column, rule: ColumnRule) {
+    if label(labels, column.number).is_none() {
+        labels.push((column.number, column.name.clone(), rule));
     }
 }
 
@@ -185,7 +241,7 @@ impl Patterns<'_> {
     }
 }
 
-fn classify_user(patterns: &mut Patterns<'_>, relation: &Relation, classes: &mut Classification) {
+fn classify_user(patterns: &mut Patterns<'_>, relation: &Relation, labels: &mut Labels) {
     let policy = patterns.policy;
     let table = format!("{}.{}", relation.schema, relation.name).to_lowercase();
     let allow = policy.allow.iter().find(|allow| matches(&allow.table, &table));
@@ -204,7 +260,7 @@ fn classify_user(patterns: &mut Patterns<'_>, relation: &Relation, classes: &mut
             .find(|pattern| pattern.table.as_ref().is_none_or(|pattern| matches(pattern, &table)));
         let rule = pattern.map(|pattern| &pattern.rule).or_else(|| allow.map(|_| &policy.unlisted));
         if let Some(rule) = rule {
-            classes.insert(relation.oid, column.number, &column.name, rule.clone());
+            add(labels, column, rule.clone());
         }
     }
 }

@@ -1,5 +1,8 @@
 use super::*;
-use crate::catalog::{Column, Constraint, Contents, RelationKind};
+use crate::{
+    catalog::{Change, Constraint, Contents, RelationKind},
+    policy::Snapshot,
+};
 
 fn number(index: usize) -> i16 {
     i16::try_from(index + 1).unwrap()
@@ -205,4 +208,60 @@ fn what_the_server_keeps_of_values_is_masked_under_every_policy() {
     assert!(classes.column(1, 1).is_none() && classes.column(2, 1).is_none());
     assert!(classes.column(7, 1).is_none() && classes.column(7, 2).is_some());
     assert!(!classes.is_sensitive(5) && !classes.is_sensitive(6));
+}
+
+/// What is masked, as a text for each column of a catalog, and whether its name is one of a masked column.
+fn shown(catalog: &Catalog, classes: &Classification) -> BTreeSet<String> {
+    let mut shown = BTreeSet::new();
+    for relation in catalog.relations() {
+        for column in &relation.columns {
+            let rule = classes.column(relation.oid, column.number).map(|rule| rule.rule.clone());
+            let place = format!("{}.{}.{}", relation.schema, relation.name, column.name);
+            let (names, holds) = (classes.names_column(&column.name), classes.is_sensitive(relation.oid));
+            shown.insert(format!("{place} {rule:?} {names} {holds}"));
+        }
+    }
+    shown
+}
+
+#[test]
+fn what_is_classified_after_a_change_is_as_if_it_were_classified_anew() {
+    let policy = Policy::zero_config();
+    let key = |number, relation, other| Constraint {
+        kind: ConstraintKind::ForeignKey { relation, columns: vec![other] },
+        columns: vec![number],
+    };
+    let refers = Relation { constraints: vec![key(1, 1, 2)], ..relation(2, "refers", &[], &["who", "note"]) };
+    let relations = vec![
+        relation(1, "people", &[], &["id", "email"]),
+        refers.clone(),
+        relation(3, "heir", &[1], &["id", "email", "size"]),
+        relation(4, "parts", &[], &["id", "label"]),
+        relation(5, "pg_stat_activity", &[], &["pid", "query"]),
+    ];
+    let catalog = Arc::new(Catalog::new(Contents { relations, ..Contents::default() }));
+    let taint = |relation: &str, column: &str| Taint {
+        schema: "public".to_owned(),
+        relation: relation.to_owned(),
+        column: column.to_owned(),
+    };
+    let mut snapshot = Snapshot::new(catalog, &policy, &[], Arc::default());
+    let changes = [
+        (vec![relation(4, "parts", &[], &["id", "phone"])], vec![], vec![]),
+        (vec![relation(1, "people", &[], &["id", "label"])], vec![], vec![]),
+        (vec![relation(1, "people", &[], &["id", "email"])], vec![], vec![taint("parts", "id")]),
+        (vec![], vec![], vec![taint("people", "id")]),
+        (vec![relation(2, "refers", &[], &["who", "note"])], vec![3], vec![]),
+        (vec![refers, relation(6, "child", &[4], &["id", "phone"])], vec![1], vec![]),
+        (vec![], vec![2, 5], vec![taint("child", "*")]),
+    ];
+    for (relations, gone, taints) in changes {
+        let change = Change { relations, gone: gone.into_iter().collect(), ..Change::default() };
+        let catalog = Arc::new(snapshot.catalog.changed(change));
+        snapshot = snapshot.next(catalog.clone(), &policy, &taints);
+        let anew = policy.classify(&catalog, &taints);
+        assert_eq!(shown(&catalog, &snapshot.classes), shown(&catalog, &anew));
+        let masked = |classes: &Classification| classes.names.iter().cloned().collect::<BTreeSet<_>>();
+        assert_eq!(masked(&snapshot.classes), masked(&anew));
+    }
 }

@@ -115,8 +115,19 @@ impl Policy {
 
     /// Which columns of a database are masked: by the policy, and because masked values were put there.
     pub fn classify(&self, catalog: &Catalog, taints: &[Taint]) -> Classification {
+        self.classify_after(None, catalog, taints)
+    }
+
+    /// The same after an earlier catalog was classified by this policy.
+    fn classify_after(
+        &self,
+        before: Option<classify::Before<'_>>,
+        catalog: &Catalog,
+        taints: &[Taint],
+    ) -> Classification {
+        let own = classify::own(self, catalog, before);
         let mut taints = taints.to_vec();
-        let mut classes = classify::classify(self, catalog, &taints);
+        let mut classes = classify::classify(&own, catalog, &taints);
         // What one trigger fills may be what the next one reads.
         for _round in 0..TRIGGERS_DEEP_MAX {
             let more = standing_taints(catalog, &classes);
@@ -124,7 +135,7 @@ impl Policy {
                 break;
             }
             taints.extend(more);
-            classes = classify::classify(self, catalog, &taints);
+            classes = classify::classify(&own, catalog, &taints);
         }
         classes
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Budget, Classification, Mode, Policy, Ruled, Rules, Taint, rule};
+use super::{Budget, Classification, Mode, Policy, Ruled, Rules, Taint, classify::Before, rule};
 use crate::{catalog::Catalog, lineage::Statement};
 
 /// A catalog and what the policy classifies in it.
@@ -24,6 +24,16 @@ impl Snapshot {
     pub fn new(catalog: Arc<Catalog>, policy: &Policy, taints: &[Taint], budget: Arc<Budget>) -> Self {
         let classes = policy.classify(&catalog, taints);
         Self { catalog, classes, mode: policy.mode(), rules: policy.usage_rules().clone(), budget }
+    }
+
+    /// The same for a catalog that came after this one under the same policy: relations that are as they were are not
+    /// looked at again.
+    #[must_use]
+    pub fn next(&self, catalog: Arc<Catalog>, policy: &Policy, taints: &[Taint]) -> Self {
+        let before = Before { catalog: &self.catalog, classes: &self.classes };
+        let classes = policy.classify_after(Some(before), &catalog, taints);
+        let (rules, budget) = (policy.usage_rules().clone(), self.budget.clone());
+        Self { catalog, classes, mode: policy.mode(), rules, budget }
     }
 
     /// What is ruled on a statement that was read over this snapshot.

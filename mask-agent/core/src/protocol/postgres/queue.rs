@@ -41,6 +41,8 @@ pub(super) struct Analysed {
     pub(super) sets_path: Option<Option<Vec<String>>>,
     /// Whether what follows it must be analysed on a fresh catalog.
     pub(super) changes_catalog: bool,
+    /// Whether the server wants nobody else in the database that it is about.
+    pub(super) needs_database: bool,
     /// Whether it may change what names mean.
     pub(super) changes_settings: bool,
     /// It calls code of users, whose bodies may be others by the time a portal is run.
@@ -71,6 +73,7 @@ impl Analysed {
             made: Vec::new(),
             sets_path: None,
             changes_catalog: false,
+            needs_database: false,
             changes_settings: false,
             calls_user_code: false,
             is_anew: false,

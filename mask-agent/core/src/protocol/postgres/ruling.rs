@@ -73,6 +73,9 @@ impl PostgresSession {
         let known = self.decision(sql, &mut key);
         let analysed = known.or_else(|| self.analyse(sql, &mut key, age, out));
         self.decision_key = key;
+        if analysed.as_ref().is_some_and(|analysed| analysed.needs_database) {
+            out.wants.push(Want::Withdraw);
+        }
         analysed
     }
 
@@ -262,6 +265,7 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
         if analysed.command.is_empty() {
             analysed.command = statement.command;
         }
+        analysed.needs_database |= needs_database(&statement);
         relations.extend(statement.relations);
         analysed.changes_catalog |= matches!(statement.effect, Effect::Catalog);
         analysed.changes_settings |= matches!(statement.effect, Effect::Settings);
@@ -292,6 +296,16 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
     analysed.relations = relations.into();
     analysed.findings = explain::written(&findings);
     analysed
+}
+
+/// Whether the server refuses it while another session is in the database that it is about. What is renamed and is no
+/// relation may be one.
+fn needs_database(statement: &lineage::Statement) -> bool {
+    match statement.command {
+        "AlterDatabaseStmt" | "CreatedbStmt" | "DropdbStmt" => true,
+        "RenameStmt" => statement.relations.is_empty(),
+        _ => false,
+    }
 }
 
 fn unreadable(error: &lineage::LineageError) -> Analysed {
