@@ -45,7 +45,7 @@ pub(super) enum Outcome {
 }
 
 /// Each test by itself, with no mutant.
-pub(super) fn tests(binaries: &[PathBuf], folder: &Path) -> Result<Vec<Test>> {
+pub(super) fn tests(binaries: &[PathBuf], folder: &Path, threads: usize) -> Result<Vec<Test>> {
     let mut tests = Vec::new();
     for binary in binaries {
         let listed =
@@ -57,7 +57,7 @@ pub(super) fn tests(binaries: &[PathBuf], folder: &Path) -> Result<Vec<Test>> {
         }
     }
     ensure!(!tests.is_empty(), "no tests");
-    let mut measured = in_parallel(&tests, |number, (binary, name)| {
+    let mut measured = in_parallel(threads, &tests, |number, (binary, name)| {
         let list = folder.join(format!("reached.{number}"));
         let _ = fs::remove_file(&list);
         let start = Instant::now();
@@ -94,20 +94,20 @@ pub(super) fn judge(
     functions: &BTreeMap<Id, usize>,
     tests: &[Test],
     folder: &Path,
-    mut tell: impl FnMut(Id, Outcome) + Send,
-) -> Result<BTreeMap<Id, Outcome>> {
+    threads: usize,
+    mut tell: impl FnMut(Id, Outcome) -> Result<()> + Send,
+) -> Result<()> {
     let tell = Mutex::new(&mut tell);
     let mutants: Vec<(Id, usize)> = functions.iter().map(|(id, function)| (*id, *function)).collect();
-    let outcomes = in_parallel(&mutants, |_, (id, function)| {
+    in_parallel(threads, &mutants, |_, (id, function)| {
         let mut outcome = judge_one(*id, *function, tests, folder)?;
         if outcome == Outcome::TimedOut {
             // The machine may have been busy.
             outcome = judge_one(*id, *function, tests, folder)?;
         }
-        tell.lock().expect("no thread panics with it")(*id, outcome);
-        Ok((*id, outcome))
+        tell.lock().expect("no thread panics with it")(*id, outcome)
     })?;
-    Ok(outcomes.into_iter().collect())
+    Ok(())
 }
 
 fn judge_one(id: Id, function: usize, tests: &[Test], folder: &Path) -> Result<Outcome> {
@@ -161,13 +161,13 @@ fn ended(mut child: Child, time_max: Duration) -> Result<Option<bool>> {
     }
 }
 
-/// All of them on as many threads as the machine runs at once, in the order given.
+/// All of them on so many threads, in the order given.
 fn in_parallel<T: Sync, R: Send>(
+    threads: usize,
     items: &[T],
     work: impl Fn(usize, &T) -> Result<R> + Sync,
 ) -> Result<Vec<R>> {
     let next = AtomicUsize::new(0);
-    let threads = std::thread::available_parallelism()?.get();
     let worker = || -> Result<Vec<(usize, R)>> {
         let mut done = Vec::new();
         loop {
