@@ -52,9 +52,7 @@ pub(super) fn copy(tree: &Path, mutants: &[Mutant]) -> Result<()> {
     }
     for file in files.iter().filter(|file| !woven.contains(**file)) {
         let text = prepared(file, fs::read(file)?)?;
-        let to = tree.join(file);
-        fs::create_dir_all(to.parent().context("a file's folder")?)?;
-        write_changed(&to, &text)?;
+        write_changed(&tree.join(file), &text)?;
     }
     Ok(())
 }
@@ -125,6 +123,7 @@ fn write_changed(path: &Path, text: &[u8]) -> Result<()> {
     if fs::read(path).is_ok_and(|found| found == text) {
         return Ok(());
     }
+    fs::create_dir_all(path.parent().context("a file's folder")?)?;
     Ok(fs::write(path, text)?)
 }
 
