@@ -85,6 +85,7 @@ fn each_kind_does_what_its_name_says() {
     assert_eq!(masked(mask(MaskKind::Redact { placeholder: Some("—".into()) }), "secret"), "—");
     assert_eq!(masked(mask(MaskKind::Pattern), "Ana7@x.org"), "Xxx0@x.xxx");
     assert_eq!(masked(mask(MaskKind::Pattern), "Éa\u{a0}字"), "Xx x");
+    assert_eq!(masked(mask(MaskKind::Pattern), "½٣a🦀"), "00x*");
     assert_eq!(masked(mask(MaskKind::Partial { first: 0, last: 4 }), "4111111111111111"), "************1111");
     assert_eq!(masked(mask(MaskKind::Partial { first: 6, last: 4 }), "4111111111111111"), "411111******1111");
     assert_eq!(masked(mask(MaskKind::Partial { first: 1, last: 1 }), "élan vitalé"), "é*********é");

@@ -129,6 +129,29 @@ fn a_null_string_cannot_ask_for_a_value() {
 }
 
 #[test]
+fn a_row_is_held_up_to_a_limit() {
+    let mut masker = CopyMasker::default();
+    assert_eq!(masker.hold(&vec![0; ROW_BYTES_MAX]), Ok(()));
+    assert_eq!(masker.hold(&[0]), Err(MaskError::RowTooLong));
+    assert_eq!(masker.hold(&[]), Ok(()));
+}
+
+#[test]
+fn masked_cells_are_counted() {
+    let plan = plan(&BOTH, CopyFormat::text());
+    let (mut masker, mut out) = (CopyMasker::default(), Vec::new());
+    let mut chunk = |data: &[u8]| masker.chunk(&MaskKey::new([7; 32]), &plan, data, &mut out);
+    assert_eq!(chunk(b"a\tb\nc\t\\N\nd\te\nf\tg"), Ok(2));
+    assert_eq!(chunk(b"\nh\ti\n"), Ok(2));
+}
+
+#[test]
+fn only_binary_is_no_text() {
+    let formats = [CopyFormat::text(), CopyFormat::csv(), CopyFormat::Binary];
+    assert_eq!(formats.map(|format| plan(&BOTH, format).is_text()), [true, true, false]);
+}
+
+#[test]
 fn what_is_not_whole_rows_is_refused() {
     let count = |got| Err(MaskError::CellCount { got, want: 2 });
     let text = plan(&BOTH, CopyFormat::text());
