@@ -257,6 +257,8 @@ fn routines() -> Vec<Routine> {
             &body("record", "select email, id from customers"),
         ),
         routine(30_015, "either", "sql", &["n"], &[], &body("text", "select note from orders")),
+        Routine { kind: RoutineKind::Aggregate, ..routine(30_016, "widest", "c", &["a"], &[], "") },
+        Routine { kind: RoutineKind::Aggregate, ..routine(30_017, "dark", "internal", &["a"], &[], "") },
         Routine {
             kind: RoutineKind::Procedure,
             ..routine(30_011, "p", "plpgsql", &[], &[], "\nAS $procedure$ begin perform 1; end $procedure$")

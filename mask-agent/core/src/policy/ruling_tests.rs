@@ -400,6 +400,21 @@ fn a_denial_tells_its_rule_the_columns_and_what_is_allowed() {
         detail("", "insert into remote (note) select email from customers"),
         r#"{"code":"write-from-sensitive","columns":["public.customers.email"],"rule":"builtin:write-from-sensitive"}"#
     );
+    let message = |sql: &str| {
+        let catalog = catalog();
+        let policy = policy(STRICT);
+        let classes = policy.classify(&catalog, &[]);
+        let statement = statements(sql).unwrap().remove(0);
+        rule(&statement, &catalog, &classes, policy.usage_rules()).denial.unwrap().refusal.message
+    };
+    for (sql, why) in [
+        ("select lower(email) from customers", "\"lower\" is refused: it is made of masked columns"),
+        ("select opaque(1)", "\"opaque\" is refused: the body of a function cannot be read"),
+        ("select dynamic(1)", "\"dynamic\" is refused: a function puts SQL together while it runs"),
+        ("select nobody_knows(1)", "\"nobody_knows\" is refused: a function is not in the catalog"),
+    ] {
+        assert_eq!(message(sql), format!("output column {why}"));
+    }
     check(
         "select most_common_vals, tablename from pg_stats",
         "most_common_vals mask system:values; tablename clear",
