@@ -51,7 +51,7 @@ pub(crate) struct Options {
     /// Only those whose line in the lists has this in it.
     #[arg(long)]
     named: Option<String>,
-    /// Only those that the last run missed.
+    /// Only those that the last run missed or did not try.
     #[arg(long)]
     again: bool,
     /// Only those that no run has come to, as where the last one was ended.
@@ -97,6 +97,17 @@ pub(crate) fn run_them(options: &Options) -> Result<()> {
         fates.put(key, outcome.into());
         if done % JUDGED_PER_WRITE == 0 { fates.write() } else { Ok(()) }
     })?;
+    for (id, mutant) in (1..).zip(&mutants) {
+        if fates.of(&mutant.key) == Some(Fate::Untried) {
+            let fate = match build::alone(&tree, &folder.join("build"), &mutants, id)? {
+                Some(binaries) => judge::alone(&binaries, &tests, &folder)?.into(),
+                None => Fate::Unviable,
+            };
+            println!("alone {:6} s  {}: {}", start.elapsed().as_secs(), fate.name(), mutant.key);
+            fates.put(&mutant.key, fate);
+            fates.write()?;
+        }
+    }
     fates.write()?;
     fates.print();
     println!("{} s", start.elapsed().as_secs());
@@ -108,7 +119,7 @@ fn chosen(options: &Options, fates: &Fates, mutant: &Mutant) -> bool {
     let modules = if options.module.is_empty() { &Module::ALL[..] } else { &options.module };
     let fate = fates.of(&mutant.key);
     modules.iter().any(|module| mutant.module() == module.name())
-        && (!options.again || fate == Some(Fate::Missed))
+        && (!options.again || matches!(fate, Some(Fate::Missed | Fate::Untried)))
         && (!options.left || fate.is_none())
         && options.named.as_ref().is_none_or(|part| mutant.key.contains(part))
 }

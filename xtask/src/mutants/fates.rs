@@ -18,14 +18,14 @@ pub(super) enum Fate {
     TimedOut,
     Missed,
     Unviable,
-    /// It has no place in the woven program: a constant, or a function that runs at compile time.
+    /// It has no place in the woven program, as a constant has none, and was not built by itself yet.
     Untried,
 }
 
 impl Fate {
     const ALL: [Self; 5] = [Self::Caught, Self::TimedOut, Self::Missed, Self::Unviable, Self::Untried];
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Caught => "caught",
             Self::TimedOut => "timeout",

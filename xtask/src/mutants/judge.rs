@@ -121,6 +121,20 @@ pub(super) fn judge(
     Ok(())
 }
 
+/// Judges a mutant that was built by itself, by all tests.
+pub(super) fn alone(binaries: &[PathBuf], tests: &[Test], folder: &Path) -> Result<Outcome> {
+    for binary in binaries {
+        let time_max = tests.iter().map(|test| test.time).sum::<Duration>() * TIMES_MAX;
+        let mut child = process(binary, folder, Some(time_max.as_secs() + SECONDS_ON_TOP)).spawn()?;
+        match ended(&mut child, time_max + WAITED_ON_TOP)? {
+            Some(true) => {}
+            Some(false) => return Ok(Outcome::Caught),
+            None => return Ok(Outcome::TimedOut),
+        }
+    }
+    Ok(Outcome::Missed)
+}
+
 /// What becomes of a mutant, and the test that saw it; the `first` of the tests come before all others.
 fn judge_one<'t>(
     id: Id,

@@ -122,6 +122,17 @@ pub(super) fn weave(tree: &Path, mutants: &[Mutant], without: &BTreeSet<Id>) -> 
     Ok(woven)
 }
 
+/// Writes the files of the tree as they are but for one mutant, which has no place among others.
+pub(super) fn alone(tree: &Path, mutants: &[Mutant], id: Id) -> Result<()> {
+    weave(tree, mutants, &(1..=mutants.len()).collect())?;
+    let mutant = &mutants[id - 1];
+    let source = few_cases(&fs::read_to_string(&mutant.file)?);
+    let lines = Lines::of(&source);
+    let (start, end) = (lines.offset(mutant.span.start), lines.offset(mutant.span.end));
+    let text = format!("{} {} {}", &source[..start], mutant.replacement, &source[end..]);
+    write_changed(&tree.join(&mutant.file), text.as_bytes())
+}
+
 /// A file that is as it was keeps its time, and what is built of it.
 fn write_changed(path: &Path, text: &[u8]) -> Result<()> {
     if fs::read(path).is_ok_and(|found| found == text) {
@@ -145,7 +156,10 @@ fn weave_file(
     let arms = woven.arms.entry(file.to_owned()).or_default();
     let mut text = String::with_capacity(source.len() * 8);
     let mut written = 0;
-    for body in bodies.found {
+    for Body { range: body, item } in bodies.found {
+        let open = item.as_ref().map(|_| "Box::new(").unwrap_or_default();
+        let close = item.map(|item| format!(") as Box<dyn Iterator<Item = {item}> + '_>"));
+        let close = close.unwrap_or_default();
         let of_body: Vec<(Id, Range<usize>, &Mutant)> = mutants
             .iter()
             .map(|(id, mutant)| {
@@ -161,16 +175,14 @@ fn weave_file(
         write!(text, "{{ match crate::mutants::active({count}) {{")?;
         for (id, span, mutant) in alive {
             woven.functions.insert(*id, *count);
-            write!(text, "\n{id} => ")?;
+            write!(text, "\n{id} => {{ ")?;
             let start = text.len();
-            text.push_str(&source[body.start..span.start]);
-            write!(text, " {} ", mutant.replacement)?;
-            text.push_str(&source[span.end..body.end]);
+            write!(text, "{open}{} {} ", &source[body.start..span.start], mutant.replacement)?;
+            write!(text, "{}{close} ", &source[span.end..body.end])?;
             arms.push((start..text.len(), *id));
+            text.push('}');
         }
-        write!(text, "\n_ => ")?;
-        text.push_str(&source[body.clone()]);
-        text.push_str("\n} }");
+        write!(text, "\n_ => {{ {open}{}{close} }}\n}} }}", &source[body.clone()])?;
         written = body.end;
         *count += 1;
     }
@@ -197,23 +209,33 @@ impl<'s> Lines<'s> {
     }
 }
 
-/// Bodies of functions outside of any other, but those that run at compile time or return a type without a name.
+/// Bodies of functions outside of any other, but those that run at compile time.
 struct Bodies<'s> {
     lines: &'s Lines<'s>,
-    found: Vec<Range<usize>>,
+    found: Vec<Body>,
+}
+
+/// A function's body.
+struct Body {
+    range: Range<usize>,
+    /// What is iterated over, where the type that is returned has no name: each mutant may have another one.
+    item: Option<String>,
 }
 
 impl Bodies<'_> {
     fn add(&mut self, signature: &syn::Signature, block: &syn::Block) {
         let unnamed = matches!(&signature.output, syn::ReturnType::Type(_, kind) if matches!(**kind, syn::Type::ImplTrait(_)));
-        if signature.constness.is_some() || unnamed {
-            return;
-        }
         let place = |at: proc_macro2::LineColumn| Place { line: at.line, column: at.column + 1 };
         let braces = block.brace_token.span;
-        self.found.push(
-            self.lines.offset(place(braces.open().start()))..self.lines.offset(place(braces.close().end())),
-        );
+        let start = self.lines.offset(place(braces.open().start()));
+        let behind = self.lines.offset(place(signature.paren_token.span.close().end()));
+        let item = self.lines.source[behind..start].trim().strip_prefix("-> impl Iterator<Item = ");
+        let item = item.and_then(|rest| rest.strip_suffix('>')).map(ToOwned::to_owned);
+        if signature.constness.is_some() || unnamed && item.is_none() {
+            return;
+        }
+        let range = start..self.lines.offset(place(braces.close().end()));
+        self.found.push(Body { range, item });
     }
 }
 
