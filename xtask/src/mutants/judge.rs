@@ -22,7 +22,7 @@ use super::weave::Id;
 const KIBIBYTES_MAX: u32 = 4 << 20;
 /// A slower mutant hangs: so many times the processor time the tests took, and some on top. Waiting takes longer on a
 /// busy machine.
-const TIMES_MAX: u32 = 5;
+const TIMES_MAX: u32 = 3;
 const SECONDS_ON_TOP: u64 = 2;
 const WAITED_ON_TOP: Duration = Duration::from_mins(1);
 /// `SIGXCPU`.

@@ -156,3 +156,24 @@ fn aggregates_and_operators_of_a_transaction_are_what_their_functions_are() {
     let reader = "create operator !!!! (rightarg = int, function = look_up);";
     check(&format!("{reader} select !!!! id as x from orders"), "- | x <- customers.ssn, orders.id");
 }
+
+#[test]
+fn a_row_that_a_function_returns_whole_is_in_each_of_its_columns() {
+    let returns = |queries: &str, expected: &str| {
+        let sql = format!(
+            "create function spread() returns table (a text, b text) language plpgsql as $$ begin {queries} end $$; \
+             select a, b from spread()"
+        );
+        check(&sql, &format!("- | {expected}"));
+    };
+    let both = "a <- customers.email, customers.ssn; b <- customers.email, customers.ssn";
+    returns(
+        "return query select (row(city, id)).* from customers;",
+        "a <- customers.id, customers.city; b <- customers.id, customers.city",
+    );
+    returns("return query select (row(email, ssn)).* from customers;", both);
+    returns(
+        "return query select city, city from customers; return query select (row(email, ssn)).* from customers;",
+        "a <- customers.city, customers.email, customers.ssn; b <- customers.city, customers.email, customers.ssn",
+    );
+}
