@@ -96,6 +96,18 @@ fn a_cast_of_users_is_meant_where_the_value_may_be_of_the_type_it_takes() {
 }
 
 #[test]
+fn a_domain_over_a_type_of_users_runs_their_code() {
+    check(
+        "select city::deep as x, city::word as y from customers",
+        "x <- customers.city ?UserCode; y <- customers.city",
+    );
+    check(
+        "select deep = 'a' as x, deep <= deep as y, word = 'a' as z, id = 1 as w from depths",
+        "x <- depths.deep ?OpaqueFunction; y <- depths.deep ?OpaqueFunction; z <- depths.word; w <- depths.id",
+    );
+}
+
+#[test]
 fn a_cast_made_in_this_transaction_may_be_any() {
     check(
         "begin; create cast (int as word) with function f; select id::word as x from customers",
