@@ -213,6 +213,15 @@ fn the_declared_length_of_a_column_is_kept() {
 }
 
 #[test]
+fn a_plan_is_clear_where_every_cell_stays() {
+    let plan = |rules: &[CellRule]| {
+        RowPlan::new(rules.iter().map(|rule| cell(TEXT, Format::Text, rule.clone())).collect())
+    };
+    assert!(plan(&[]).is_clear() && plan(&[CellRule::Clear, CellRule::Clear]).is_clear());
+    assert!(!plan(&[CellRule::Clear, CellRule::Redact]).is_clear());
+}
+
+#[test]
 fn text_that_is_not_utf8_is_redacted() {
     for kind in [MaskKind::Hash, MaskKind::Pattern, MaskKind::Partial { first: 1, last: 1 }] {
         assert_eq!(run(cell(TEXT, Format::Text, mask(kind)), b"a\xff\xfeb").as_deref(), Some(&b"***"[..]));
