@@ -133,6 +133,7 @@ fn relations() -> Vec<Relation> {
                 "CREATE RULE log AS ON UPDATE TO public.paid WHERE (new.salary > old.salary) \
                  DO INSERT INTO public.kept_notes (id) VALUES (old.id);"
                     .to_owned(),
+                "CREATE RULE tell AS ON INSERT TO public.paid DO NOTIFY paid;".to_owned(),
             ],
             ..relation(20_014, "paid", &[("id", INT4), ("salary", NUMERIC)])
         },
