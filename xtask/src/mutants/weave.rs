@@ -157,9 +157,6 @@ fn weave_file(
     let mut text = String::with_capacity(source.len() * 8);
     let mut written = 0;
     for Body { range: body, item } in bodies.found {
-        let open = item.as_ref().map(|_| "Box::new(").unwrap_or_default();
-        let close = item.map(|item| format!(") as Box<dyn Iterator<Item = {item}> + '_>"));
-        let close = close.unwrap_or_default();
         let of_body: Vec<(Id, Range<usize>, &Mutant)> = mutants
             .iter()
             .map(|(id, mutant)| {
@@ -173,8 +170,10 @@ fn weave_file(
         }
         text.push_str(&source[written..body.start]);
         write!(text, "{{ match crate::mutants::active({count}) {{")?;
-        for (id, span, mutant) in alive {
+        let count_alive = alive.len();
+        for (at, (id, span, mutant)) in alive.into_iter().enumerate() {
             woven.functions.insert(*id, *count);
+            let (open, close) = either(item.as_deref(), at, count_alive);
             write!(text, "\n{id} => {{ ")?;
             let start = text.len();
             write!(text, "{open}{} {} ", &source[body.start..span.start], mutant.replacement)?;
@@ -182,12 +181,23 @@ fn weave_file(
             arms.push((start..text.len(), *id));
             text.push('}');
         }
+        let (open, close) = either(item.as_deref(), count_alive, count_alive);
         write!(text, "\n_ => {{ {open}{}{close} }}\n}} }}", &source[body.clone()])?;
         written = body.end;
         *count += 1;
     }
     text.push_str(&source[written..]);
     Ok(text)
+}
+
+/// What makes one type of several iterators over these items, around that at a place of so many and the last behind
+/// them; nothing around other bodies.
+fn either(item: Option<&str>, at: usize, last: usize) -> (String, String) {
+    let Some(item) = item else { return <_>::default() };
+    let one = if at < last { "crate::mutants::Either::One(" } else { "" };
+    let others = "crate::mutants::Either::Other(".repeat(at);
+    let open = format!("{others}{one}crate::mutants::over::<{item}, _>(");
+    (open, ")".repeat(at + 1 + usize::from(at < last)))
 }
 
 /// Where lines begin, to find what cargo-mutants and the parser mean.
