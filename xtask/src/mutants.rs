@@ -5,23 +5,22 @@
 
 mod build;
 mod explained;
+mod fates;
 mod judge;
 mod list;
 mod weave;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-    fs,
-    path::Path,
-    time::Instant,
-};
+use std::{fs, num::NonZero, time::Instant};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
+use fates::{Fate, Fates};
 use judge::Outcome;
 use list::Mutant;
+
+/// A run that is ended keeps all but the last so many.
+const JUDGED_PER_WRITE: u32 = 10;
 
 /// A module of the core.
 #[derive(Clone, Copy, ValueEnum)]
@@ -52,140 +51,88 @@ pub(crate) struct Options {
     /// Only those whose line in the lists has this in it.
     #[arg(long)]
     named: Option<String>,
-    /// Only those that the last run missed.
+    /// Only those that the last run missed or did not try.
     #[arg(long)]
     again: bool,
+    /// Only those that no run has come to, as where the last one was ended.
+    #[arg(long)]
+    left: bool,
+    /// How many are judged at once; by default as many as the machine runs.
+    #[arg(long)]
+    jobs: Option<NonZero<usize>>,
 }
 
-/// What became of a mutant, as a list of it is called.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Fate {
-    Caught,
-    TimedOut,
-    Missed,
-    Unviable,
-    /// It has no place in the woven program: a constant, or a function that runs at compile time.
-    Untried,
-}
-
-impl Fate {
-    const ALL: [Self; 5] = [Self::Caught, Self::TimedOut, Self::Missed, Self::Unviable, Self::Untried];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Caught => "caught",
-            Self::TimedOut => "timeout",
-            Self::Missed => "missed",
-            Self::Unviable => "unviable",
-            Self::Untried => "untried",
-        }
-    }
-}
-
-/// Tries mutants in a copy of the tree; what became of each stands in `target/mutants`.
+/// Tries mutants in a copy of the tree; what became of each stands in `target/mutants`, as soon as it is known.
 pub(crate) fn run_them(options: &Options) -> Result<()> {
     weave::require()?;
     let start = Instant::now();
     let folder = std::env::current_dir()?.join("target/mutants");
     fs::create_dir_all(&folder)?;
-    let (mutants, others) =
-        list::mutants(&Module::ALL.map(Module::name))?.into_iter().partition(chosen(options, &folder)?);
-    let (mutants, others): (Vec<Mutant>, Vec<Mutant>) = (mutants, others);
+    let all = list::mutants(&Module::ALL.map(Module::name))?;
+    let mut fates = Fates::read(&folder, &all);
+    let mutants: Vec<Mutant> = all.into_iter().filter(|mutant| chosen(options, &fates, mutant)).collect();
     if mutants.is_empty() {
         bail!("no mutant is meant");
     }
     let tree = folder.join("tree");
     weave::copy(&tree, &mutants)?;
-    let known = listed(Fate::Unviable, &folder).unwrap_or_default();
-    let known = (1..).zip(&mutants).filter(|(_, mutant)| known.contains(&mutant.key)).map(|(id, _)| id);
-    let built = build::build(&tree, &folder.join("build"), &mutants, known.collect())?;
+    let known = (1..).zip(&mutants).filter(|(_, mutant)| fates.of(&mutant.key) == Some(Fate::Unviable));
+    let built = build::build(&tree, &folder.join("build"), &mutants, known.map(|(id, _)| id).collect())?;
+    for (id, mutant) in (1..).zip(&mutants).filter(|(id, _)| !built.woven.functions.contains_key(id)) {
+        let fate = if built.unviable.contains(&id) { Fate::Unviable } else { Fate::Untried };
+        fates.put(&mutant.key, fate);
+    }
+    fates.write()?;
     println!("built {} mutants after {} s", built.woven.functions.len(), start.elapsed().as_secs());
-    let tests = judge::tests(&built.binaries, &folder)?;
+    let threads = options.jobs.map_or_else(std::thread::available_parallelism, Ok)?.get();
+    let tests = judge::tests(&built.binaries, &folder, threads)?;
     println!("{} tests run alone after {} s", tests.len(), start.elapsed().as_secs());
     let mut done = 0;
-    let tell = |id: usize, outcome: Outcome| {
+    judge::judge(&built.woven.functions, &tests, &folder, threads, |id, outcome| {
         done += 1;
+        let key = &mutants[id - 1].key;
         if outcome != Outcome::Caught {
-            println!("{done:5} {:6} s  {outcome:?}: {}", start.elapsed().as_secs(), mutants[id - 1].key);
+            println!("{done:5} {:6} s  {outcome:?}: {key}", start.elapsed().as_secs());
         }
-    };
-    let outcomes = judge::judge(&built.woven.functions, &tests, &folder, tell)?;
-    let fate = |index: usize| match outcomes.get(&(index + 1)) {
-        Some(Outcome::Caught) => Fate::Caught,
-        Some(Outcome::TimedOut) => Fate::TimedOut,
-        Some(Outcome::Missed | Outcome::Unreached) => Fate::Missed,
-        None if built.unviable.contains(&(index + 1)) => Fate::Unviable,
-        None => Fate::Untried,
-    };
-    let mut fates = earlier(&others, &folder);
-    fates.extend(mutants.iter().enumerate().map(|(index, mutant)| (mutant, fate(index))));
-    report(&fates, &folder)?;
+        fates.put(key, outcome.into());
+        if done % JUDGED_PER_WRITE == 0 { fates.write() } else { Ok(()) }
+    })?;
+    for (id, mutant) in (1..).zip(&mutants) {
+        if fates.of(&mutant.key) == Some(Fate::Untried) {
+            let fate = match build::alone(&tree, &folder.join("build"), &mutants, id)? {
+                Some(binaries) => judge::alone(&binaries, &tests, &folder)?.into(),
+                None => Fate::Unviable,
+            };
+            println!("alone {:6} s  {}: {}", start.elapsed().as_secs(), fate.name(), mutant.key);
+            fates.put(&mutant.key, fate);
+            fates.write()?;
+        }
+    }
+    fates.write()?;
+    fates.print();
     println!("{} s", start.elapsed().as_secs());
     verdict(&fates)
 }
 
 /// Whether a mutant is meant.
-fn chosen(options: &Options, folder: &Path) -> Result<impl Fn(&Mutant) -> bool> {
+fn chosen(options: &Options, fates: &Fates, mutant: &Mutant) -> bool {
     let modules = if options.module.is_empty() { &Module::ALL[..] } else { &options.module };
-    let folders: Vec<String> = modules.iter().map(|module| format!("{}/", module.name())).collect();
-    let missed = options.again.then(|| listed(Fate::Missed, folder)).transpose()?;
-    let part = options.named.clone();
-    Ok(move |mutant: &Mutant| {
-        folders.iter().any(|folder| mutant.key.starts_with(folder))
-            && missed.as_ref().is_none_or(|missed| missed.contains(&mutant.key))
-            && part.as_ref().is_none_or(|part| mutant.key.contains(part))
-    })
-}
-
-/// What the last run put on a list.
-fn listed(fate: Fate, folder: &Path) -> Result<BTreeSet<String>> {
-    let list = fs::read_to_string(folder.join(format!("{}.txt", fate.name())))?;
-    Ok(list.lines().map(str::to_owned).collect())
-}
-
-/// What became of those that are not tried now, when they last were.
-fn earlier<'m>(others: &'m [Mutant], folder: &Path) -> Vec<(&'m Mutant, Fate)> {
-    let lists = Fate::ALL.map(|fate| (fate, listed(fate, folder).unwrap_or_default()));
-    let known = others.iter().filter_map(|mutant| {
-        let (fate, _) = lists.iter().find(|(_, list)| list.contains(&mutant.key))?;
-        Some((mutant, *fate))
-    });
-    known.collect()
-}
-
-/// Writes a list per fate, and prints how many there are of each per module.
-fn report(fates: &[(&Mutant, Fate)], folder: &Path) -> Result<()> {
-    let mut table: BTreeMap<&str, BTreeMap<Fate, u32>> = BTreeMap::new();
-    for fate in Fate::ALL {
-        let mut list = String::new();
-        for (mutant, _) in fates.iter().filter(|(_, of)| *of == fate) {
-            writeln!(list, "{}", mutant.key)?;
-        }
-        fs::write(folder.join(format!("{}.txt", fate.name())), list)?;
-    }
-    for (mutant, fate) in fates {
-        let module = mutant.key.split('/').next().unwrap_or_default();
-        *table.entry(module).or_default().entry(*fate).or_default() += 1;
-    }
-    println!("| module | mutants | {} |", Fate::ALL.map(Fate::name).join(" | "));
-    for (module, counts) in table {
-        let all: u32 = counts.values().sum();
-        let each = Fate::ALL.map(|fate| counts.get(&fate).copied().unwrap_or_default().to_string());
-        println!("| {module} | {all} | {} |", each.join(" | "));
-    }
-    Ok(())
+    let fate = fates.of(&mutant.key);
+    modules.iter().any(|module| mutant.module() == module.name())
+        && (!options.again || matches!(fate, Some(Fate::Missed | Fate::Untried)))
+        && (!options.left || fate.is_none())
+        && options.named.as_ref().is_none_or(|part| mutant.key.contains(part))
 }
 
 /// Fails where a mutant was missed that is not explained.
-fn verdict(fates: &[(&Mutant, Fate)]) -> Result<()> {
+fn verdict(fates: &Fates) -> Result<()> {
     let explained = explained::read()?;
-    let unseen = fates.iter().filter(|(_, fate)| matches!(fate, Fate::Missed | Fate::Untried));
-    let unexplained: Vec<&str> =
-        unseen.map(|(mutant, _)| &*mutant.key).filter(|key| !explained.contains_key(*key)).collect();
-    let seen =
-        fates.iter().filter(|(_, fate)| matches!(fate, Fate::Caught | Fate::TimedOut | Fate::Unviable));
-    for (mutant, _) in seen.filter(|(mutant, _)| explained.contains_key(&mutant.key)) {
-        println!("explained, but seen: {}", mutant.key);
+    let unseen = fates.keys(&[Fate::Missed, Fate::Untried]);
+    let unexplained: Vec<&str> = unseen.filter(|key| !explained.contains_key(*key)).collect();
+    for key in fates.keys(&[Fate::Caught, Fate::TimedOut, Fate::Unviable]) {
+        if explained.contains_key(key) {
+            println!("explained, but seen: {key}");
+        }
     }
     if !unexplained.is_empty() {
         bail!("{} mutants are missed and not explained:\n{}", unexplained.len(), unexplained.join("\n"));

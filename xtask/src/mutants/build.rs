@@ -52,6 +52,13 @@ pub(super) fn build(tree: &Path, target: &Path, mutants: &[Mutant], known: BTree
     bail!("still does not compile after {ROUNDS_MAX} rounds")
 }
 
+/// Builds one mutant by itself; none where it does not compile.
+pub(super) fn alone(tree: &Path, target: &Path, mutants: &[Mutant], id: Id) -> Result<Option<Vec<PathBuf>>> {
+    weave::alone(tree, mutants, id)?;
+    let messages = compile(tree, target, &["test", "--no-run", "--lib", "--tests"])?;
+    if errors(&messages).is_empty() { binaries(&messages).map(Some) } else { Ok(None) }
+}
+
 fn compile(tree: &Path, target: &Path, what: &[&str]) -> Result<Vec<Value>> {
     let mut cargo = Command::new("cargo");
     cargo.args(what).args(["--package", "mask-core", "--message-format", "json"]);

@@ -3,6 +3,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::Read as _,
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -18,9 +20,13 @@ use super::weave::Id;
 
 /// Of memory, for a mutant that never stops to take more.
 const KIBIBYTES_MAX: u32 = 4 << 20;
-/// A slower mutant hangs: so many times what the tests took, and a time on top for a busy machine.
-const TIMES_MAX: u32 = 5;
-const TIME_ON_TOP: Duration = Duration::from_secs(10);
+/// A slower mutant hangs: so many times the processor time the tests took, and some on top. Waiting takes longer on a
+/// busy machine.
+const TIMES_MAX: u32 = 3;
+const SECONDS_ON_TOP: u64 = 2;
+const WAITED_ON_TOP: Duration = Duration::from_mins(1);
+/// `SIGXCPU`.
+const OUT_OF_TIME: i32 = 24;
 /// How often a process is asked whether it is done.
 const PAUSE: Duration = Duration::from_millis(2);
 /// What the first tests of a mutant take together; those after them take twice as long each time.
@@ -45,11 +51,13 @@ pub(super) enum Outcome {
 }
 
 /// Each test by itself, with no mutant.
-pub(super) fn tests(binaries: &[PathBuf], folder: &Path) -> Result<Vec<Test>> {
+pub(super) fn tests(binaries: &[PathBuf], folder: &Path, threads: usize) -> Result<Vec<Test>> {
     let mut tests = Vec::new();
     for binary in binaries {
-        let listed =
-            process(binary, folder).args(["--list", "--format", "terse"]).stdout(Stdio::piped()).output()?;
+        let listed = process(binary, folder, None)
+            .args(["--list", "--format", "terse"])
+            .stdout(Stdio::piped())
+            .output()?;
         ensure!(listed.status.success(), "{}: cannot list its tests", binary.display());
         for line in String::from_utf8(listed.stdout)?.lines() {
             let Some(name) = line.strip_suffix(": test") else { continue };
@@ -57,11 +65,11 @@ pub(super) fn tests(binaries: &[PathBuf], folder: &Path) -> Result<Vec<Test>> {
         }
     }
     ensure!(!tests.is_empty(), "no tests");
-    let mut measured = in_parallel(&tests, |number, (binary, name)| {
+    let mut measured = in_parallel(threads, &tests, |number, (binary, name)| {
         let list = folder.join(format!("reached.{number}"));
         let _ = fs::remove_file(&list);
         let start = Instant::now();
-        let status = process(binary, folder)
+        let status = process(binary, folder, None)
             .args(["--exact", name, "--test-threads", "1"])
             .env("MUTANT_REACHED", &list)
             .status()?;
@@ -76,10 +84,11 @@ pub(super) fn tests(binaries: &[PathBuf], folder: &Path) -> Result<Vec<Test>> {
     Ok(measured)
 }
 
-/// A test, where nothing is read or told and nothing takes the machine.
-fn process(binary: &Path, folder: &Path) -> Command {
+/// A test, where nothing is read or told and nothing takes the machine, for so much processor time.
+fn process(binary: &Path, folder: &Path, seconds: Option<u64>) -> Command {
     let mut command = Command::new("sh");
-    let limit = format!("ulimit -v {KIBIBYTES_MAX}; ulimit -c 0; exec \"$0\" \"$@\"");
+    let seconds = seconds.map(|seconds| format!("ulimit -S -t {seconds}; ")).unwrap_or_default();
+    let limit = format!("{seconds}ulimit -v {KIBIBYTES_MAX}; ulimit -c 0; exec \"$0\" \"$@\"");
     command.arg("-c").arg(limit).arg(binary);
     // As cargo does it: tests read files of their package.
     command.current_dir(folder.join("tree/mask-agent/core"));
@@ -89,68 +98,100 @@ fn process(binary: &Path, folder: &Path) -> Command {
     command
 }
 
-/// Judges each mutant by the tests that come to its function, quick ones first.
+/// Judges each mutant by the tests that come to its function: those that saw another mutant of it, then quick ones first.
 pub(super) fn judge(
     functions: &BTreeMap<Id, usize>,
     tests: &[Test],
     folder: &Path,
-    mut tell: impl FnMut(Id, Outcome) + Send,
-) -> Result<BTreeMap<Id, Outcome>> {
+    threads: usize,
+    mut tell: impl FnMut(Id, Outcome) -> Result<()> + Send,
+) -> Result<()> {
     let tell = Mutex::new(&mut tell);
+    let sharp: Mutex<BTreeMap<usize, Vec<&Test>>> = Mutex::default();
     let mutants: Vec<(Id, usize)> = functions.iter().map(|(id, function)| (*id, *function)).collect();
-    let outcomes = in_parallel(&mutants, |_, (id, function)| {
-        let mut outcome = judge_one(*id, *function, tests, folder)?;
-        if outcome == Outcome::TimedOut {
-            // The machine may have been busy.
-            outcome = judge_one(*id, *function, tests, folder)?;
+    in_parallel(threads, &mutants, |_, (id, function)| {
+        let first =
+            sharp.lock().expect("no thread panics with it").get(function).cloned().unwrap_or_default();
+        let (outcome, by) = judge_one(*id, *function, tests, &first, folder)?;
+        if let Some(by) = by.filter(|by| first.iter().all(|known| known.name != by.name)) {
+            sharp.lock().expect("no thread panics with it").entry(*function).or_default().push(by);
         }
-        tell.lock().expect("no thread panics with it")(*id, outcome);
-        Ok((*id, outcome))
+        tell.lock().expect("no thread panics with it")(*id, outcome)
     })?;
-    Ok(outcomes.into_iter().collect())
+    Ok(())
 }
 
-fn judge_one(id: Id, function: usize, tests: &[Test], folder: &Path) -> Result<Outcome> {
-    let mut left: Vec<&Test> = tests.iter().filter(|test| test.reached.contains(&function)).collect();
-    if left.is_empty() {
-        return Ok(Outcome::Unreached);
+/// Judges a mutant that was built by itself, by all tests.
+pub(super) fn alone(binaries: &[PathBuf], tests: &[Test], folder: &Path) -> Result<Outcome> {
+    for binary in binaries {
+        let time_max = tests.iter().map(|test| test.time).sum::<Duration>() * TIMES_MAX;
+        let mut child = process(binary, folder, Some(time_max.as_secs() + SECONDS_ON_TOP)).spawn()?;
+        match ended(&mut child, time_max + WAITED_ON_TOP)? {
+            Some(true) => {}
+            Some(false) => return Ok(Outcome::Caught),
+            None => return Ok(Outcome::TimedOut),
+        }
     }
+    Ok(Outcome::Missed)
+}
+
+/// What becomes of a mutant, and the test that saw it; the `first` of the tests come before all others.
+fn judge_one<'t>(
+    id: Id,
+    function: usize,
+    tests: &'t [Test],
+    first: &[&'t Test],
+    folder: &Path,
+) -> Result<(Outcome, Option<&'t Test>)> {
+    let is_first = |test: &Test| first.iter().any(|known| known.name == test.name);
+    let reaching = tests.iter().filter(|test| test.reached.contains(&function));
+    let mut left: Vec<&Test> = reaching.filter(|test| !is_first(test)).collect();
+    if left.is_empty() && first.is_empty() {
+        return Ok((Outcome::Unreached, None));
+    }
+    let mut next = first.to_vec();
     let mut budget = FIRST_TESTS;
-    while !left.is_empty() {
+    while !(next.is_empty() && left.is_empty()) {
+        let mut of_binary: BTreeMap<&Path, Vec<&Test>> = BTreeMap::new();
+        for test in next {
+            of_binary.entry(&test.binary).or_default().push(test);
+        }
+        for (binary, chunk) in of_binary {
+            let time: Duration = chunk.iter().map(|test| test.time).sum();
+            let time_max = time * TIMES_MAX;
+            let mut run = process(binary, folder, Some(time_max.as_secs() + SECONDS_ON_TOP));
+            run.args(["--exact", "--test-threads", "1"]).args(chunk.iter().map(|test| &test.name));
+            let mut child = run.env("MUTANT", id.to_string()).stdout(Stdio::piped()).spawn()?;
+            let succeeded = ended(&mut child, time_max + WAITED_ON_TOP)?;
+            if succeeded == Some(true) {
+                continue;
+            }
+            let outcome = if succeeded.is_some() { Outcome::Caught } else { Outcome::TimedOut };
+            let mut told = String::new();
+            child.stdout.take().context("what tests tell")?.read_to_string(&mut told)?;
+            // Its name stands there before it runs.
+            let last = told.lines().last().and_then(|line| line.strip_prefix("test ")?.split(' ').next());
+            return Ok((outcome, chunk.into_iter().find(|test| last == Some(&*test.name))));
+        }
         let mut time = Duration::ZERO;
         let enough = |test: &&Test| {
             time += test.time;
             time <= budget
         };
-        let count = left.iter().copied().take_while(enough).count().max(1);
+        let count = left.iter().copied().take_while(enough).count().max(1).min(left.len());
         let rest = left.split_off(count);
-        let mut of_binary: BTreeMap<&Path, Vec<&Test>> = BTreeMap::new();
-        for test in left {
-            of_binary.entry(&test.binary).or_default().push(test);
-        }
-        for (binary, chunk) in of_binary {
-            let time: Duration = chunk.iter().map(|test| test.time).sum();
-            let mut run = process(binary, folder);
-            run.args(["--exact", "--test-threads", "1"]).args(chunk.iter().map(|test| &test.name));
-            let child = run.env("MUTANT", id.to_string()).spawn()?;
-            match ended(child, time * TIMES_MAX + TIME_ON_TOP)? {
-                None => return Ok(Outcome::TimedOut),
-                Some(true) => {}
-                Some(false) => return Ok(Outcome::Caught),
-            }
-        }
-        left = rest;
+        next = std::mem::replace(&mut left, rest);
         budget *= 2;
     }
-    Ok(Outcome::Missed)
+    Ok((Outcome::Missed, None))
 }
 
 /// Whether a process succeeds; none where it took too long, and is ended.
-fn ended(mut child: Child, time_max: Duration) -> Result<Option<bool>> {
+fn ended(child: &mut Child, time_max: Duration) -> Result<Option<bool>> {
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(Some(status.success()));
+            return Ok((status.signal() != Some(OUT_OF_TIME)).then(|| status.success()));
         }
         if start.elapsed() > time_max {
             child.kill()?;
@@ -161,13 +202,13 @@ fn ended(mut child: Child, time_max: Duration) -> Result<Option<bool>> {
     }
 }
 
-/// All of them on as many threads as the machine runs at once, in the order given.
+/// All of them on so many threads, in the order given.
 fn in_parallel<T: Sync, R: Send>(
+    threads: usize,
     items: &[T],
     work: impl Fn(usize, &T) -> Result<R> + Sync,
 ) -> Result<Vec<R>> {
     let next = AtomicUsize::new(0);
-    let threads = std::thread::available_parallelism()?.get();
     let worker = || -> Result<Vec<(usize, R)>> {
         let mut done = Vec::new();
         loop {

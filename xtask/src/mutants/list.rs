@@ -17,6 +17,13 @@ pub(super) struct Mutant {
     pub(super) span: Span,
 }
 
+impl Mutant {
+    /// The folder it is in, of the core's.
+    pub(super) fn module(&self) -> &str {
+        self.key.split('/').next().unwrap_or_default()
+    }
+}
+
 /// Lines and columns count characters, from 1.
 #[derive(Clone, Copy, Deserialize)]
 pub(super) struct Span {
@@ -38,7 +45,7 @@ struct Listed {
     span: Span,
 }
 
-/// All mutants of these modules of the core.
+/// All mutants of these modules of the core, in their order.
 pub(super) fn mutants(modules: &[&str]) -> Result<Vec<Mutant>> {
     let mut list = Command::new("cargo");
     list.args(["mutants", "--list", "--json", "--package", "mask-core"]);
@@ -65,6 +72,7 @@ pub(super) fn mutants(modules: &[&str]) -> Result<Vec<Mutant>> {
         let key = if *times == 1 { key } else { format!("{key} #{times}") };
         mutants.push(Mutant { key, file, replacement, span });
     }
+    mutants.sort_by_key(|mutant| modules.iter().position(|module| *module == mutant.module()));
     Ok(mutants)
 }
 

@@ -31,6 +31,9 @@ const SWITCH: &str = "mask-agent/core/src/mutants.rs";
 const PROFILE: &str =
     "\n[profile.dev.package.mask-core]\nopt-level = 1\ndebug = false\nincremental = false\n";
 
+/// What mutants compute is none of the compiler's business.
+const LENIENT: &str = "#![allow(warnings, arithmetic_overflow, unconditional_panic)]";
+
 /// What the woven program is made of.
 pub(super) struct Woven {
     /// The function of each mutant that has a place in it.
@@ -52,9 +55,7 @@ pub(super) fn copy(tree: &Path, mutants: &[Mutant]) -> Result<()> {
     }
     for file in files.iter().filter(|file| !woven.contains(**file)) {
         let text = prepared(file, fs::read(file)?)?;
-        let to = tree.join(file);
-        fs::create_dir_all(to.parent().context("a file's folder")?)?;
-        write_changed(&to, &text)?;
+        write_changed(&tree.join(file), &text)?;
     }
     Ok(())
 }
@@ -112,12 +113,24 @@ pub(super) fn weave(tree: &Path, mutants: &[Mutant], without: &BTreeSet<Id>) -> 
         write_changed(&tree.join(file), text.as_bytes())?;
     }
     let text = fs::read_to_string(ROOT)?;
-    let text = text
-        .replace("#![forbid(unsafe_code)]", "#![allow(warnings, arithmetic_overflow, unconditional_panic)]");
+    let attributes = text.find("#![").context("the attributes of the core")?;
+    let (docs, rest) = text.split_at(attributes);
+    let text = format!("{docs}{LENIENT}\n{rest}");
     write_changed(&tree.join(ROOT), format!("{text}\nmod mutants;\n").as_bytes())?;
     let switch = include_str!("switch.rs.txt").replace("FUNCTIONS", &count.to_string());
     write_changed(&tree.join(SWITCH), switch.as_bytes())?;
     Ok(woven)
+}
+
+/// Writes the files of the tree as they are but for one mutant, which has no place among others.
+pub(super) fn alone(tree: &Path, mutants: &[Mutant], id: Id) -> Result<()> {
+    weave(tree, mutants, &(1..=mutants.len()).collect())?;
+    let mutant = &mutants[id - 1];
+    let source = few_cases(&fs::read_to_string(&mutant.file)?);
+    let lines = Lines::of(&source);
+    let (start, end) = (lines.offset(mutant.span.start), lines.offset(mutant.span.end));
+    let text = format!("{} {} {}", &source[..start], mutant.replacement, &source[end..]);
+    write_changed(&tree.join(&mutant.file), text.as_bytes())
 }
 
 /// A file that is as it was keeps its time, and what is built of it.
@@ -125,6 +138,7 @@ fn write_changed(path: &Path, text: &[u8]) -> Result<()> {
     if fs::read(path).is_ok_and(|found| found == text) {
         return Ok(());
     }
+    fs::create_dir_all(path.parent().context("a file's folder")?)?;
     Ok(fs::write(path, text)?)
 }
 
@@ -142,7 +156,7 @@ fn weave_file(
     let arms = woven.arms.entry(file.to_owned()).or_default();
     let mut text = String::with_capacity(source.len() * 8);
     let mut written = 0;
-    for body in bodies.found {
+    for Body { range: body, item } in bodies.found {
         let of_body: Vec<(Id, Range<usize>, &Mutant)> = mutants
             .iter()
             .map(|(id, mutant)| {
@@ -156,23 +170,34 @@ fn weave_file(
         }
         text.push_str(&source[written..body.start]);
         write!(text, "{{ match crate::mutants::active({count}) {{")?;
-        for (id, span, mutant) in alive {
+        let count_alive = alive.len();
+        for (at, (id, span, mutant)) in alive.into_iter().enumerate() {
             woven.functions.insert(*id, *count);
-            write!(text, "\n{id} => ")?;
+            let (open, close) = either(item.as_deref(), at, count_alive);
+            write!(text, "\n{id} => {{ ")?;
             let start = text.len();
-            text.push_str(&source[body.start..span.start]);
-            write!(text, " {} ", mutant.replacement)?;
-            text.push_str(&source[span.end..body.end]);
+            write!(text, "{open}{} {} ", &source[body.start..span.start], mutant.replacement)?;
+            write!(text, "{}{close} ", &source[span.end..body.end])?;
             arms.push((start..text.len(), *id));
+            text.push('}');
         }
-        write!(text, "\n_ => ")?;
-        text.push_str(&source[body.clone()]);
-        text.push_str("\n} }");
+        let (open, close) = either(item.as_deref(), count_alive, count_alive);
+        write!(text, "\n_ => {{ {open}{}{close} }}\n}} }}", &source[body.clone()])?;
         written = body.end;
         *count += 1;
     }
     text.push_str(&source[written..]);
     Ok(text)
+}
+
+/// What makes one type of several iterators over these items, around that at a place of so many and the last behind
+/// them; nothing around other bodies.
+fn either(item: Option<&str>, at: usize, last: usize) -> (String, String) {
+    let Some(item) = item else { return <_>::default() };
+    let one = if at < last { "crate::mutants::Either::One(" } else { "" };
+    let others = "crate::mutants::Either::Other(".repeat(at);
+    let open = format!("{others}{one}crate::mutants::over::<{item}, _>(");
+    (open, ")".repeat(at + 1 + usize::from(at < last)))
 }
 
 /// Where lines begin, to find what cargo-mutants and the parser mean.
@@ -194,23 +219,33 @@ impl<'s> Lines<'s> {
     }
 }
 
-/// Bodies of functions outside of any other, but those that run at compile time or return a type without a name.
+/// Bodies of functions outside of any other, but those that run at compile time.
 struct Bodies<'s> {
     lines: &'s Lines<'s>,
-    found: Vec<Range<usize>>,
+    found: Vec<Body>,
+}
+
+/// A function's body.
+struct Body {
+    range: Range<usize>,
+    /// What is iterated over, where the type that is returned has no name: each mutant may have another one.
+    item: Option<String>,
 }
 
 impl Bodies<'_> {
     fn add(&mut self, signature: &syn::Signature, block: &syn::Block) {
         let unnamed = matches!(&signature.output, syn::ReturnType::Type(_, kind) if matches!(**kind, syn::Type::ImplTrait(_)));
-        if signature.constness.is_some() || unnamed {
-            return;
-        }
         let place = |at: proc_macro2::LineColumn| Place { line: at.line, column: at.column + 1 };
         let braces = block.brace_token.span;
-        self.found.push(
-            self.lines.offset(place(braces.open().start()))..self.lines.offset(place(braces.close().end())),
-        );
+        let start = self.lines.offset(place(braces.open().start()));
+        let behind = self.lines.offset(place(signature.paren_token.span.close().end()));
+        let item = self.lines.source[behind..start].trim().strip_prefix("-> impl Iterator<Item = ");
+        let item = item.and_then(|rest| rest.strip_suffix('>')).map(ToOwned::to_owned);
+        if signature.constness.is_some() || unnamed && item.is_none() {
+            return;
+        }
+        let range = start..self.lines.offset(place(braces.close().end()));
+        self.found.push(Body { range, item });
     }
 }
 

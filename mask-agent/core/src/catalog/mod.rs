@@ -493,7 +493,7 @@ impl Catalog {
         !self.user_names.is_empty() || self.routines.list.iter().any(|routine| !routine.harmless)
     }
 
-    /// How a type that is not built in is made.
+    /// How a type that is not built in is made; of a domain, how that is which it is over.
     pub fn type_shape(&self, oid: u32) -> Option<&TypeShape> {
         let mut shape = self.types.get(&oid)?;
         for _ in 0..DOMAINS_DEEP_MAX {
@@ -502,6 +502,11 @@ impl Catalog {
             shape = inner;
         }
         Some(shape)
+    }
+
+    /// The same as it was declared: a domain is one, whatever it is over.
+    pub fn declared_shape(&self, oid: u32) -> Option<&TypeShape> {
+        self.types.get(&oid)
     }
 
     /// OIDs of the types with this name, in any schema.

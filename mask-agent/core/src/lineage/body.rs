@@ -337,7 +337,12 @@ impl<'a> Tracer<'a> {
             Some(columns) if routine.outputs.is_empty() || columns.list.len() == routine.outputs.len() => {
                 columns
             }
-            _ => Columns { list: vec![(Cow::Borrowed(""), pool)], open: None },
+            returned => {
+                // Which of its columns is which is not known where it returns a row as `(row).*`: each may be any.
+                let any = returned.map(|columns| columns.nodes()).unwrap_or_default();
+                self.graph.add(pool, &any);
+                Columns { list: vec![(Cow::Borrowed(""), pool)], open: None }
+            }
         };
         for (_, node) in &mut columns.list {
             if !routine.outputs.is_empty() && *node != pool {

@@ -170,6 +170,20 @@ mod tests {
     }
 
     #[test]
+    fn what_holds_in_one_major_may_hold_in_any() {
+        let one = |line: &'static str| read(line).unwrap().1.builtin;
+        let plain = one("f\t13\t13\tFlows\tf\t-\t-");
+        let other = one("f\t14\t18\tChannel\tp\tsv\ta,b");
+        for any in [plain.or(other), other.or(plain)] {
+            assert_eq!((any.class, any.kind), (Class::Channel, Kind::Procedure));
+            assert!(any.returns_set && any.volatile && any.columns.is_empty());
+            assert!(any.returns_row, "its columns are not known");
+        }
+        assert_eq!((plain.or(plain), other.or(other)), (plain, other));
+        assert!(plain.or(one("f\t14\t18\tFlows\tf\tr\t-")).returns_row);
+    }
+
+    #[test]
     fn what_is_made_of_arguments_flows() {
         check(Class::Flows, "lower substr concat format md5 encode to_char string_agg array_agg min max lag");
         check(

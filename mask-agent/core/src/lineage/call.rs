@@ -221,11 +221,6 @@ impl<'a> Tracer<'a> {
             let rows = level.rows;
             self.graph.imply(rows, &[node]);
         }
-        if name == "unnest" && arguments.len() > 1 {
-            // Each array is a column.
-            let list = arguments.iter().map(|_| (Cow::Borrowed("unnest"), node)).collect();
-            return (node, Some(Columns { list, open: Some(node) }));
-        }
         if builtin.columns.is_empty() {
             let open = builtin.returns_row.then(|| Columns::unknown(node));
             return (node, open);

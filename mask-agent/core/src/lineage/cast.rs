@@ -80,7 +80,6 @@ impl Tracer<'_> {
         let casts = casts.filter(|cast| match cast.source {
             // From text.
             0 => true,
-            _ if own == UNKNOWN => false,
             source if own != 0 && own != ANY => source == root(catalog, own),
             source => {
                 let families = self.families(&[node]);
@@ -111,7 +110,7 @@ impl Tracer<'_> {
     fn is_domain(&self, name: &str) -> bool {
         let catalog = self.env.catalog;
         let over_own = |oid: &u32| {
-            matches!(catalog.type_shape(*oid), Some(TypeShape::Domain(_)))
+            matches!(catalog.declared_shape(*oid), Some(TypeShape::Domain(_)))
                 && root(catalog, *oid) < FIRST_USER_OID
         };
         let types = catalog.types_named(name);
@@ -130,7 +129,7 @@ fn root(catalog: &Catalog, oid: u32) -> u32 {
     const DEPTH_MAX: usize = 16;
     let mut oid = oid;
     for _ in 0..DEPTH_MAX {
-        match catalog.type_shape(oid) {
+        match catalog.declared_shape(oid) {
             Some(TypeShape::Array(of) | TypeShape::Domain(of)) => oid = *of,
             _ => break,
         }

@@ -1,6 +1,13 @@
 //! What functions, operators and casts of users add to a value.
 
-use super::fixture::{check, check_writes, each, outputs};
+use std::collections::HashMap;
+
+use super::{
+    Overlay,
+    fixture::{self, check, check_writes, each, outputs},
+    operator::{Family, family},
+};
+use crate::catalog::{Catalog, Contents, FIRST_USER_OID, TypeShape};
 
 #[test]
 fn functions_of_users_are_read_where_they_can_be() {
@@ -96,6 +103,18 @@ fn a_cast_of_users_is_meant_where_the_value_may_be_of_the_type_it_takes() {
 }
 
 #[test]
+fn a_domain_over_a_type_of_users_runs_their_code() {
+    check(
+        "select city::deep as x, city::word as y from customers",
+        "x <- customers.city ?UserCode; y <- customers.city",
+    );
+    check(
+        "select deep = 'a' as x, deep <= deep as y, word = 'a' as z, id = 1 as w from depths",
+        "x <- depths.deep ?OpaqueFunction; y <- depths.deep ?OpaqueFunction; z <- depths.word; w <- depths.id",
+    );
+}
+
+#[test]
 fn a_cast_made_in_this_transaction_may_be_any() {
     check(
         "begin; create cast (int as word) with function f; select id::word as x from customers",
@@ -155,4 +174,61 @@ fn aggregates_and_operators_of_a_transaction_are_what_their_functions_are() {
     );
     let reader = "create operator !!!! (rightarg = int, function = look_up);";
     check(&format!("{reader} select !!!! id as x from orders"), "- | x <- customers.ssn, orders.id");
+}
+
+#[test]
+fn a_row_that_a_function_returns_whole_is_in_each_of_its_columns() {
+    let returns = |queries: &str, expected: &str| {
+        let sql = format!(
+            "create function spread() returns table (a text, b text) language plpgsql as $$ begin {queries} end $$; \
+             select a, b from spread()"
+        );
+        check(&sql, &format!("- | {expected}"));
+    };
+    let both = "a <- customers.email, customers.ssn; b <- customers.email, customers.ssn";
+    returns(
+        "return query select (row(city, id)).* from customers;",
+        "a <- customers.id, customers.city; b <- customers.id, customers.city",
+    );
+    returns("return query select (row(email, ssn)).* from customers;", both);
+    returns(
+        "return query select city, city from customers; return query select (row(email, ssn)).* from customers;",
+        "a <- customers.city, customers.email, customers.ssn; b <- customers.city, customers.email, customers.ssn",
+    );
+}
+
+#[test]
+fn ranges_are_of_the_server_up_to_the_first_type_of_users() {
+    let types = [FIRST_USER_OID - 1, FIRST_USER_OID].map(|oid| (oid, TypeShape::Range));
+    let catalog = Catalog::new(Contents { types: HashMap::from(types), ..Contents::default() });
+    assert_eq!(family(&catalog, FIRST_USER_OID - 1), Family::BuiltIn);
+    assert_eq!(family(&catalog, FIRST_USER_OID), Family::Any);
+}
+
+#[test]
+fn a_snapshot_says_all_there_is_until_a_statement_makes_something() {
+    for (sql, is_empty) in [
+        ("select 1", true),
+        ("insert into orders (note) values ('a')", true),
+        ("create table t (a int)", false),
+        ("create table t (like defaulted)", false),
+        ("create view v as select 1 as a", false),
+        ("drop table orders", false),
+        ("drop schema archive cascade", false),
+        ("alter table orders rename to bills", false),
+        ("alter table orders rename column note to text", false),
+        ("alter table orders set schema archive", false),
+        ("alter function twice rename to thrice", false),
+        ("create function f() returns int language sql as 'select 1'", false),
+        ("create operator @@@@ (leftarg = text, rightarg = text, function = textcat)", false),
+        ("create trigger t after insert on orders for each row execute function f()", false),
+        ("create extension x", false),
+        ("alter table orders inherit numbers", false),
+    ] {
+        let mut overlay = Overlay::default();
+        for made in &fixture::statements(sql).unwrap()[0].made {
+            overlay.learn(made);
+        }
+        assert_eq!(overlay.is_empty(), is_empty, "{sql}");
+    }
 }

@@ -83,7 +83,6 @@ fn option(node: &Node) -> Option<&DefElem> {
 fn function(option: &DefElem) -> Option<Called> {
     let names = match option.arg.as_deref()?.node.as_ref()? {
         NodeEnum::TypeName(name) => strings(&name.names),
-        NodeEnum::List(list) => strings(&list.items),
         NodeEnum::String(name) => vec![name.sval.clone()],
         _ => return None,
     };

@@ -99,4 +99,16 @@ fn what_is_kept_in_mind_is_counted_once() {
     assert_eq!(overlay.size(), size);
     overlay.learn(&child("other"));
     assert_eq!(overlay.size(), size + 1);
+    let mut overlay = Overlay::default();
+    let generated = Made::Generated { relation: "a".into(), column: "b".into() };
+    let function = Made::Function { name: "f".into(), body: None };
+    let named = [Made::Unknown("a".into()), Made::Dropped(Some("a".into())), generated];
+    for (made, size) in named.iter().chain([&function]).zip(1..) {
+        overlay.learn(made);
+        assert_eq!(overlay.size(), size, "{made:?}");
+    }
+    for made in &named {
+        overlay.learn(made);
+        assert_eq!(overlay.size(), 4, "{made:?} again");
+    }
 }

@@ -23,16 +23,14 @@ impl<'a> Tracer<'a> {
         let Some(kind) = node.node.as_ref() else { return self.graph.made(Vec::new()) };
         match kind {
             NodeEnum::ColumnRef(reference) => {
-                let names = strings(&reference.fields);
-                if names.len() < reference.fields.len() {
+                if let Some(columns) = self.star(node) {
                     // `count(c.*)`: a row as one value.
-                    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                    let Some(columns) = self.star(node) else { return self.column(&names) };
                     let nodes = columns.nodes();
                     self.refs.extend(&nodes);
                     self.facts.named.extend(&nodes);
                     return self.graph.made(nodes);
                 }
+                let names = strings(&reference.fields);
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 self.column(&names)
             }
@@ -98,7 +96,6 @@ impl<'a> Tracer<'a> {
                 return self.choose(&nodes);
             }
             NodeEnum::NamedArgExpr(argument) => self.optional(argument.arg.as_deref()),
-            NodeEnum::MultiAssignRef(source) => self.optional(source.source.as_deref()),
             NodeEnum::ResTarget(target) => self.optional(target.val.as_deref()),
             NodeEnum::SqlvalueFunction(_) | NodeEnum::GroupingFunc(_) | NodeEnum::MergeSupportFunc(_) => {
                 Vec::new()
@@ -407,15 +404,10 @@ impl<'a> Tracer<'a> {
         let (_, name) = qualified(&expression.name);
         let usage = match expression.kind() {
             _ if !plain => Usage::Function,
-            AExprKind::AexprLike | AExprKind::AexprIlike | AExprKind::AexprSimilar => Usage::Pattern,
             AExprKind::AexprBetween
             | AExprKind::AexprNotBetween
             | AExprKind::AexprBetweenSym
             | AExprKind::AexprNotBetweenSym => Usage::Range,
-            AExprKind::AexprIn
-            | AExprKind::AexprDistinct
-            | AExprKind::AexprNotDistinct
-            | AExprKind::AexprNullif => Usage::Equality,
             _ => match &*name {
                 "=" | "<>" => Usage::Equality,
                 "<" | ">" | "<=" | ">=" => Usage::Range,

@@ -1,18 +1,14 @@
 //! A small database for tests: customers' `email`, `ssn` and `salary` are masked, and a few things read them.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt::Write,
-    sync::LazyLock,
-};
+use std::{collections::HashMap, fmt::Write, sync::LazyLock};
 
 use super::{
     Env, Guesses, LineageError, Masked as _, Origins, Outputs, Overlay, Statement, WriteTarget, analyse,
 };
 use crate::{
     catalog::{
-        Called, Cast, Catalog, Column, Constraint, ConstraintKind, Contents, Operand, Operator, Relation,
-        RelationKind, Routine, RoutineKind, TypeShape, Volatility,
+        Called, Cast, Catalog, Column, Constraint, ConstraintKind, Contents, FIRST_USER_OID, Operand,
+        Operator, Relation, RelationKind, Routine, RoutineKind, TypeShape, Volatility,
     },
     lineage::ColumnId,
     policy::{Classification, Policy},
@@ -58,6 +54,13 @@ fn defaulted() -> Relation {
     let mut defaulted = relation(20_015, "defaulted", &[("id", INT4), ("filled", TEXT)]);
     defaulted.columns[1].default = Some("public.email_of(1)".into());
     defaulted
+}
+
+/// A table of which a column has the text of what is running.
+fn stamped() -> Relation {
+    let mut stamped = relation(20_016, "stamped", &[("id", INT4), ("said", TEXT)]);
+    stamped.columns[1].default = Some("current_query()".into());
+    stamped
 }
 
 fn relations() -> Vec<Relation> {
@@ -110,6 +113,8 @@ fn relations() -> Vec<Relation> {
         ),
         relation(20_011, "odds", &[("id", INT4), ("odd", 40_002)]),
         defaulted(),
+        stamped(),
+        relation(20_017, "depths", &[("id", INT4), ("deep", 40_005), ("late", 40_006), ("word", 40_001)]),
         relation(20_012, "kept_notes", &[("id", INT4), ("was", TEXT)]),
         Relation {
             rules: vec![
@@ -128,6 +133,7 @@ fn relations() -> Vec<Relation> {
                 "CREATE RULE log AS ON UPDATE TO public.paid WHERE (new.salary > old.salary) \
                  DO INSERT INTO public.kept_notes (id) VALUES (old.id);"
                     .to_owned(),
+                "CREATE RULE tell AS ON INSERT TO public.paid DO NOTIFY paid;".to_owned(),
             ],
             ..relation(20_014, "paid", &[("id", INT4), ("salary", NUMERIC)])
         },
@@ -139,15 +145,15 @@ fn relations() -> Vec<Relation> {
             ],
             ..view(20_025, "mailbox", &[("id", INT4), ("body", TEXT)], " SELECT orders.id, orders.note AS body FROM public.orders;")
         },
-        Relation { partition_key: vec![2], ..relation(20_018, "parted", &[("id", INT4), ("email", TEXT)]) },
-        relation(20_019, "moods", &[("secret_label", 40_001)]),
+        Relation { partition_key: vec![2], ..relation(20_062, "parted", &[("id", INT4), ("email", TEXT)]) },
+        relation(20_063, "moods", &[("secret_label", 40_001)]),
         Relation {
             policies: vec!["(lower(email) = CURRENT_USER) and (city <> ''::text)".to_owned()],
-            ..relation(20_016, "guarded", &[("id", INT4), ("email", TEXT), ("city", TEXT)])
+            ..relation(20_060, "guarded", &[("id", INT4), ("email", TEXT), ("city", TEXT)])
         },
         Relation {
             policies: vec!["(EXISTS ( SELECT FROM public.guarded WHERE guarded.id = ring.id))".to_owned(), String::new()],
-            ..relation(20_017, "ring", &[("id", INT4)])
+            ..relation(20_061, "ring", &[("id", INT4)])
         },
         view(20_023, "unreadable", &[("a", TEXT)], ""),
         view(20_024, "labels", &[("secret_label", TEXT)], " SELECT orders.note FROM public.orders;"),
@@ -267,6 +273,8 @@ fn routines() -> Vec<Routine> {
             &body("record", "select email, id from customers"),
         ),
         routine(30_015, "either", "sql", &["n"], &[], &body("text", "select note from orders")),
+        Routine { kind: RoutineKind::Aggregate, ..routine(30_016, "widest", "c", &["a"], &[], "") },
+        Routine { kind: RoutineKind::Aggregate, ..routine(30_017, "dark", "internal", &["a"], &[], "") },
         Routine {
             kind: RoutineKind::Procedure,
             ..routine(30_011, "p", "plpgsql", &[], &[], "\nAS $procedure$ begin perform 1; end $procedure$")
@@ -275,7 +283,7 @@ fn routines() -> Vec<Routine> {
 }
 
 pub(crate) fn catalog() -> Catalog {
-    let user_names = HashSet::from(["===".to_owned(), "odd".to_owned()]);
+    let user_names = ["===", "odd", "guarded", "deep", "late"].map(ToOwned::to_owned).into();
     let function = Called { schema: "public".to_owned(), name: "opaque".to_owned() };
     let of = |left, right| vec![Operator { left, right, function: function.clone() }];
     let from = |source, name: &str| Cast {
@@ -289,20 +297,39 @@ pub(crate) fn catalog() -> Catalog {
         ("<=".to_owned(), of(odd, odd)),
         ("<->".to_owned(), of(odd, odd)),
         ("+".to_owned(), of(odd, Operand::Any)),
+        ("<~>".to_owned(), of(Operand::Type(40_003), Operand::Type(40_003))),
     ]);
     let contents = Contents {
         relations: relations(),
         routines: routines(),
         user_names,
         operators,
-        casts: HashMap::from([(40_002, vec![from(0, "")]), (1082, vec![from(INT4, "opaque")])]),
+        casts: HashMap::from([
+            (40_002, vec![from(0, "")]),
+            (40_003, vec![from(FIRST_USER_OID, "opaque")]),
+            (1082, vec![from(INT4, "opaque")]),
+        ]),
         ..Contents::default()
     };
-    let types =
-        HashMap::from([(40_001, TypeShape::Domain(TEXT)), (40_002, TypeShape::Base("odd".to_owned()))]);
+    let types = HashMap::from([
+        (FIRST_USER_OID, TypeShape::Base("first".to_owned())),
+        (40_001, TypeShape::Domain(TEXT)),
+        (40_002, TypeShape::Base("odd".to_owned())),
+        (40_003, TypeShape::Base("third".to_owned())),
+        (40_004, TypeShape::Domain(TEXT)),
+        (40_005, TypeShape::Domain(40_002)),
+        (40_006, TypeShape::Domain(FIRST_USER_OID)),
+    ]);
     let type_names = HashMap::from([
         ("word".to_owned(), vec![40_001]),
+        ("first".to_owned(), vec![FIRST_USER_OID]),
         ("odd".to_owned(), vec![40_002]),
+        ("third".to_owned(), vec![40_003]),
+        ("guarded".to_owned(), vec![40_004]),
+        ("deep".to_owned(), vec![40_005]),
+        ("late".to_owned(), vec![40_006]),
+        // A type of users by the name of one of the server's.
+        ("bpchar".to_owned(), vec![40_001]),
         ("date".to_owned(), vec![1082]),
     ]);
     Catalog::new(Contents { major: 17, types, type_names, ..contents })

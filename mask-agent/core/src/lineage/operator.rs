@@ -108,7 +108,7 @@ impl Tracer<'_> {
                 families.push(family);
                 // An operator may be of the domain as well as of what it is over.
                 let domain =
-                    type_oid.filter(|oid| matches!(catalog.type_shape(*oid), Some(TypeShape::Domain(_))));
+                    type_oid.filter(|oid| matches!(catalog.declared_shape(*oid), Some(TypeShape::Domain(_))));
                 families.extend(domain.map(Family::Users));
             }
         }
@@ -142,7 +142,7 @@ pub(super) fn family(catalog: &Catalog, oid: u32) -> Family {
     const DEPTH_MAX: usize = 16;
     let mut oid = oid;
     for _ in 0..DEPTH_MAX {
-        match catalog.type_shape(oid) {
+        match catalog.declared_shape(oid) {
             _ if oid == UNKNOWN => return Family::Literal,
             Some(TypeShape::Array(of) | TypeShape::Domain(of)) => oid = *of,
             Some(TypeShape::Base(_) | TypeShape::Enum(_)) => return Family::Users(oid),

@@ -186,16 +186,7 @@ fn add<T: PartialEq>(list: &mut Vec<T>, item: T, size: &mut usize) {
 impl Overlay {
     /// Whether the snapshot says all there is.
     pub fn is_empty(&self) -> bool {
-        self.relations.is_empty()
-            && self.unknown.is_empty()
-            && self.queries.is_empty()
-            && self.parents.is_empty()
-            && self.dropped.is_empty()
-            && self.others.is_empty()
-            && self.renamed.is_empty()
-            && !self.is_any_dropped
-            && !self.has_code()
-            && !self.is_all
+        self.size == 0 && !self.is_any_dropped && !self.is_all
     }
 
     /// How much there is to be kept in mind.

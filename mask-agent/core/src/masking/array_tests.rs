@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::rewrite;
 use crate::masking::{CellPlan, CellRule, ColumnRule, Format, MaskKey, MaskKind, RowPlan, mask_row};
 
 const VARCHAR_ARRAY: u32 = 1015;
@@ -48,6 +49,7 @@ fn elements_are_masked_and_the_frame_stays() {
         ("{Ana,Bo1}", r#"{"Xxx","Xx0"}"#),
         ("{Ana,NULL,\"NULL\"}", r#"{"Xxx",NULL,"XXXX"}"#),
         ("{{Ana,Bo},{NULL,Cy}}", r#"{{"Xxx","Xx"},{NULL,"Xx"}}"#),
+        ("{{{{{{a}}}}}}", r#"{{{{{{"x"}}}}}}"#),
         ("[0:2]={a,b,c}", r#"[0:2]={"x","x","x"}"#),
         ("[-1:0][3:3]={{a},{b}}", r#"[-1:0][3:3]={{"x"},{"x"}}"#),
         (r#"{"a,b","c}d","e\"f","g\\h"}"#, r#"{"x,x","x}x","x\"x","x\\x"}"#),
@@ -79,6 +81,34 @@ fn what_is_no_array_becomes_the_constant() {
     }
     let deep = [&7_u32.to_be_bytes()[..], &[0; 100]].concat();
     assert_eq!(run(MaskKind::Pattern, Format::Binary, -1, &deep), constant);
+    let six = [&6_u32.to_be_bytes()[..], &[0; 56]].concat();
+    assert_eq!(run(MaskKind::Pattern, Format::Binary, -1, &six), six);
+}
+
+#[test]
+fn an_array_is_rewritten_where_it_is_written_as_drivers_do() {
+    let rewritten = |value: &str| {
+        let mut out = Vec::new();
+        let mut upper = |element: &[u8], out: &mut Vec<u8>| out.extend(element.to_ascii_uppercase());
+        rewrite(Format::Text, value.as_bytes(), &mut upper, &mut out).then(|| String::from_utf8(out).unwrap())
+    };
+    for (value, wants) in [
+        ("{}", Some("{}")),
+        ("{a,NULL,b}", Some(r#"{"A",NULL,"B"}"#)),
+        (r#"{"a b",c}"#, Some(r#"{"A B","C"}"#)),
+        (r#"{c,"a\\\"b"}"#, Some(r#"{"C","A\\\"B"}"#)),
+        // Blanks around an element are none of it, and quotes may stand in the middle of one.
+        ("{ a}", None),
+        ("{a ,b}", None),
+        ("{a,\u{b}b}", None),
+        (r"{a\b}", None),
+        (r#"{"a" ,b}"#, None),
+        (r#"{"a"b}"#, None),
+        (r#"{"a}"#, None),
+        ("{a", None),
+    ] {
+        assert_eq!(rewritten(value).as_deref(), wants, "{value}");
+    }
 }
 
 proptest! {

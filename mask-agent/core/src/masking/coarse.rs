@@ -20,7 +20,7 @@ const FAMILY_V6: u8 = 3;
 /// A type whose values can be made coarse.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum CoarseType {
-    Address { cidr: bool },
+    Address,
     Date,
     Timestamp { zone: bool },
 }
@@ -28,8 +28,8 @@ pub(super) enum CoarseType {
 impl CoarseType {
     pub(super) fn of(cell: &CellPlan) -> Option<Self> {
         Some(match redact::base(cell) {
-            650 => Self::Address { cidr: true },
-            869 => Self::Address { cidr: false },
+            // cidr, inet
+            650 | 869 => Self::Address,
             1082 => Self::Date,
             1114 => Self::Timestamp { zone: false },
             1184 => Self::Timestamp { zone: true },
@@ -47,8 +47,8 @@ pub(super) fn write(
     out: &mut Vec<u8>,
 ) -> bool {
     let done = match (kind, format) {
-        (CoarseType::Address { .. }, Format::Binary) => address_binary(how, value, out),
-        (CoarseType::Address { cidr }, Format::Text) => address_text(how, cidr, value, out),
+        (CoarseType::Address, Format::Binary) => address_binary(how, value, out),
+        (CoarseType::Address, Format::Text) => address_text(how, value, out),
         (CoarseType::Date, Format::Binary) => date_binary(how.date, value, out),
         (CoarseType::Timestamp { .. }, Format::Binary) => timestamp_binary(how.date, value, out),
         (CoarseType::Date, Format::Text) => {
@@ -156,7 +156,7 @@ fn iso(kind: CoarseType, unit: DateUnit, value: &[u8], out: &mut Vec<u8>) -> Opt
     let (year, month) = year_month(cut(unit, days));
     let (shown, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
     let time = match kind {
-        CoarseType::Address { .. } | CoarseType::Date => "",
+        CoarseType::Address | CoarseType::Date => "",
         CoarseType::Timestamp { zone: false } => " 00:00:00",
         CoarseType::Timestamp { zone: true } => " 00:00:00+00",
     };
@@ -192,14 +192,15 @@ fn day_first(unit: DateUnit, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-fn address_text(how: &Generalise, cidr: bool, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
+fn address_text(how: &Generalise, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let text = str::from_utf8(value).ok()?;
     let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
     let address: IpAddr = address.parse().ok()?;
     let whole = if address.is_ipv4() { 32 } else { 128 };
     let bits = bits.map_or(Some(whole), |bits| bits.parse().ok())?;
     let (address, bits) = prefix(how, address, bits);
-    if cidr || bits < whole { write!(out, "{address}/{bits}") } else { write!(out, "{address}") }.ok()
+    // Fewer than all bits stay, so either type writes how many.
+    write!(out, "{address}/{bits}").ok()
 }
 
 /// Family, bits, whether it is a `cidr`, length, address.

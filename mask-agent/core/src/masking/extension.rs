@@ -148,6 +148,7 @@ mod tests {
         check("vector", -1, "[0]", "0001000000000000");
         check("halfvec", 2, "[0,0]", "0002000000000000");
         check("sparsevec", 5, "{}/5", "000000050000000000000000");
+        assert!(shown("vector", 16_000).iter().all(Option::is_some));
         assert_eq!(shown("vector", 16_001), [None, None]);
     }
 
@@ -163,8 +164,18 @@ mod tests {
         check("geometry", 12, "010300000000000000".to_owned());
         check("geometry", 987_392, format!("0101000020110f0000{nan}{nan}"));
         check("geography", -1, format!("0101000020e6100000{nan}{nan}"));
+        // Polyhedral surface, triangle, TIN.
+        check("geometry", 13 << 2, "010f00000000000000".to_owned());
         check("geometry", 14 << 2, "011100000000000000".to_owned());
+        check("geometry", 15 << 2, "011000000000000000".to_owned());
         assert_eq!(shown("geometry", 16 << 2), [None, None]);
+    }
+
+    #[test]
+    fn other_types_have_a_value_that_says_nothing() {
+        check("hstore", -1, "", "00000000");
+        check("ltree", -1, "", "01");
+        check("cube", -1, "(0)", "800000010000000000000000");
     }
 
     #[test]

@@ -172,6 +172,19 @@ mod tests {
     }
 
     #[test]
+    fn each_of_many_small_numbers_comes_out_as_the_oracle_has_it() {
+        // Among so many, some halves add up to their limit.
+        let ff1 = Ff1::new([7; 32]);
+        for number in 0..400_u128 {
+            let mut digits = [0; 6];
+            write_number(number, &mut digits);
+            let wanted = oracle([7; 32], 10, b"tweak", &digits);
+            assert!(ff1.digits(&[b"tweak"], &mut digits));
+            assert_eq!(digits[..], wanted, "{number}");
+        }
+    }
+
+    #[test]
     fn too_few_and_too_many_digits_are_left_alone() {
         let ff1 = Ff1::new([7; 32]);
         for count in [0, 1, 5, DIGITS_MAX + 1] {

@@ -64,3 +64,29 @@ impl ClientBytes {
         self.0.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_is_told_and_can_be_emptied() {
+        let mut bytes = ClientBytes::default();
+        assert_eq!(bytes.len(), 0);
+        bytes.message(|_| {});
+        assert!(bytes.is_empty());
+        bytes.message(|out| out.extend_from_slice(b"abc"));
+        bytes.pass(1..3);
+        bytes.pass(3..4);
+        bytes.pass(4..4);
+        bytes.message(|out| out.extend_from_slice(b"de"));
+        assert!(!bytes.is_empty());
+        assert_eq!(bytes.len(), 8);
+        assert_eq!(bytes.slices(b"01234").collect::<Vec<_>>(), [&b"abc"[..], b"123", b"de"]);
+        bytes.clear();
+        assert!(bytes.is_empty());
+        assert_eq!(bytes.len(), 0);
+        bytes.pass(0..1);
+        assert_eq!(bytes.slices(b"01").collect::<Vec<_>>(), [b"0"]);
+    }
+}

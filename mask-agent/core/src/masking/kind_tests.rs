@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::masking::{
-    CellRule, DateUnit, KeyRing, RowPlan, mask_row, shape::remainder_97, token::unmask_token,
+    CellRule, DateUnit, KeyRing, Placeholder, RowPlan, TextForm, mask_row, placeholder, shape::remainder_97,
+    token::unmask_token, turn_back,
 };
 
 const TEXT: u32 = 25;
@@ -100,6 +101,7 @@ fn an_iban_keeps_its_country_and_has_right_check_digits() {
         "DE89_70400440532013000",
         "89DE370400440532013000",
         "AB12ABCDEFGHIJKLMNOP",
+        "DEXX370400440532013000",
     ] {
         assert_eq!(shaped(FpeShape::Iban, value), "***");
     }
@@ -154,6 +156,7 @@ fn a_token_shows_what_it_is_and_fits_its_column() {
     assert_eq!(text(&token(false), NAME, -1, "ana@example.org"), free);
     assert_eq!(text(&token(false), BPCHAR, 30, "ana@example.org     "), format!("{free:30}"));
     assert_eq!(text(&token(false), VARCHAR, 15, "ana@example.org"), free[..15]);
+    assert_eq!(text(&token(false), VARCHAR, 13, "ana@example.org"), free[..13]);
     assert_eq!(text(&token(false), VARCHAR, 12, "ana@example.org"), "***");
 }
 
@@ -178,7 +181,7 @@ fn a_reversible_token_is_turned_back_by_its_own_key_and_scope_only() {
     };
     let old = MaskKey::versioned(1, [1; 32]);
     let ring = KeyRing::new([(2, [2; 32]), (1, [1; 32])]).unwrap();
-    assert_eq!(ring.newest().version(), 2);
+    assert_eq!((ring.newest().version(), ring.versions()), (2, vec![1, 2]));
     for value in ["ana@example.org", "", "é☃🦀", &"long ".repeat(204)] {
         let (before, after) = (shown(&old, value), shown(ring.newest(), value));
         assert_ne!(before, after);
@@ -202,6 +205,26 @@ fn a_reversible_token_is_turned_back_by_its_own_key_and_scope_only() {
 }
 
 #[test]
+fn tokens_are_turned_back_in_arrays_that_have_any() {
+    let (ring, people) = (KeyRing::from(key()), rule("people", &token(true)));
+    let shown = |value: &str| {
+        String::from_utf8(run(&key(), people.clone(), TEXT, -1, Format::Text, value.as_bytes())).unwrap()
+    };
+    let back = |value: &str| {
+        let back = turn_back(&ring, &people, TextForm::Array, Format::Text, value.as_bytes());
+        back.map(|back| String::from_utf8(back).unwrap())
+    };
+    let ana = shown("ana@example.org");
+    assert_eq!(back(&format!("{{{ana},bob}}")).as_deref(), Some(r#"{"ana@example.org","bob"}"#));
+    assert_eq!(back("{ana,bob}"), None);
+    assert_eq!(back(&format!("{{{ana},bob")), None, "no array");
+    // The shortest of them is recognised as well.
+    for value in ["", "ana", "ana@example.org"] {
+        assert_eq!(placeholder(None, &shown(value)), Some(Placeholder::Token), "{value}");
+    }
+}
+
+#[test]
 fn a_value_too_long_for_its_reversible_token_gets_the_other() {
     let value = "ana@example.org";
     let plain = text(&token(false), TEXT, -1, value);
@@ -209,6 +232,7 @@ fn a_value_too_long_for_its_reversible_token_gets_the_other() {
     assert_eq!(whole.len(), 5 + 53);
     assert_eq!(text(&token(true), VARCHAR, 58, value), whole);
     assert_eq!(text(&token(true), VARCHAR, 57, value), plain);
+    assert!(text(&token(true), TEXT, -1, &"x".repeat(1_024)).len() > 1_024);
     assert_eq!(text(&token(true), TEXT, -1, &"x".repeat(1_025)).len(), plain.len());
     assert_eq!(text(&token(true), NAME, -1, "x".repeat(40).as_str()).len(), plain.len());
 }

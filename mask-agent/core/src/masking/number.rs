@@ -72,7 +72,7 @@ pub(super) fn write(
     let Some(mut decimal) = Decimal::read(number, format, value) else { return false };
     let done = match (mask, number.largest()) {
         (NumberMask::Bucket(size), _) => decimal.cut(size),
-        (NumberMask::Token, Some(_)) if decimal.scale == 0 => decimal.permute_integer(number, key, scope),
+        (NumberMask::Token, Some(_)) => decimal.scale == 0 && decimal.permute_integer(number, key, scope),
         (NumberMask::Token | NumberMask::Shape(FpeShape::Digits | FpeShape::Phone), _) => {
             decimal.permute_digits(number, key, scope)
         }
@@ -189,9 +189,8 @@ impl Decimal {
             return None;
         }
         let mut decimal = Self { negative: sign == NUMERIC_NEGATIVE, scale, ..Self::zero() };
-        // From the first digit of the first group, or the first one behind the point, to the last behind it.
-        let first = if groups.is_empty() { -1 } else { (weight * 4 + 3).max(-1) };
-        let mut place = first;
+        // From the first digit of the first group to the last behind the point.
+        let mut place = weight * 4 + 3;
         while place >= -i32::try_from(scale).ok()? {
             let group = usize::try_from(weight - place.div_euclid(4)).ok();
             let group = group.and_then(|group| groups.chunks_exact(2).nth(group));
@@ -215,7 +214,7 @@ impl Decimal {
 
     /// Towards zero, to a multiple of the size.
     fn cut(&mut self, size: u64) -> bool {
-        let Some(point) = self.count.checked_sub(self.scale).filter(|point| *point > 0) else {
+        let Some(point) = self.count.checked_sub(self.scale) else {
             // Below one.
             self.count = 0;
             self.negative = false;

@@ -57,6 +57,7 @@ fn a_bucket_cuts_towards_zero() {
     );
     assert_eq!(cut(10, NumberType::Float8, "-87.5"), "-80");
     assert_eq!(cut(10, NumberType::Float4, "-8.5"), "0");
+    assert_eq!(cut(10, NumberType::Float8, "9007199254740991"), "9007199254740990");
     let float = run(NumberMask::Bucket(10), NumberType::Float8, Format::Binary, &98.6_f64.to_be_bytes());
     assert_eq!(float.unwrap(), 90_f64.to_be_bytes());
     let float = run(NumberMask::Bucket(10), NumberType::Float4, Format::Binary, &98.6_f32.to_be_bytes());
@@ -73,6 +74,9 @@ fn what_cannot_be_masked_is_not() {
         (bucket, NumberType::Float8, "Infinity"),
         (bucket, NumberType::Float8, "1e+300"),
         (bucket, NumberType::Int4, "12a"),
+        (bucket, NumberType::Numeric, "1.2.3"),
+        (bucket, NumberType::Float8, "9007199254740992"),
+        (NumberMask::Token, NumberType::Int4, "1234567.5"),
         (NumberMask::Token, NumberType::Int2, "31234"),
         (NumberMask::Token, NumberType::Float8, "98765432"),
         (NumberMask::Token, NumberType::Numeric, "12345"),

@@ -85,6 +85,7 @@ fn each_kind_does_what_its_name_says() {
     assert_eq!(masked(mask(MaskKind::Redact { placeholder: Some("—".into()) }), "secret"), "—");
     assert_eq!(masked(mask(MaskKind::Pattern), "Ana7@x.org"), "Xxx0@x.xxx");
     assert_eq!(masked(mask(MaskKind::Pattern), "Éa\u{a0}字"), "Xx x");
+    assert_eq!(masked(mask(MaskKind::Pattern), "½٣a🦀"), "00x*");
     assert_eq!(masked(mask(MaskKind::Partial { first: 0, last: 4 }), "4111111111111111"), "************1111");
     assert_eq!(masked(mask(MaskKind::Partial { first: 6, last: 4 }), "4111111111111111"), "411111******1111");
     assert_eq!(masked(mask(MaskKind::Partial { first: 1, last: 1 }), "élan vitalé"), "é*********é");
@@ -209,6 +210,15 @@ fn the_declared_length_of_a_column_is_kept() {
     assert_eq!(of(1043, 9, MaskKind::Hash).len(), 9);
     let long = MaskKind::Redact { placeholder: Some("é".repeat(40)) };
     assert_eq!(run(cell(19, Format::Text, mask(long)), b"x").unwrap().len(), 62);
+}
+
+#[test]
+fn a_plan_is_clear_where_every_cell_stays() {
+    let plan = |rules: &[CellRule]| {
+        RowPlan::new(rules.iter().map(|rule| cell(TEXT, Format::Text, rule.clone())).collect())
+    };
+    assert!(plan(&[]).is_clear() && plan(&[CellRule::Clear, CellRule::Clear]).is_clear());
+    assert!(!plan(&[CellRule::Clear, CellRule::Redact]).is_clear());
 }
 
 #[test]

@@ -3,7 +3,7 @@ use crate::{
     lineage::Usage,
     masking::{DateUnit, FpeShape, Generalise},
     policy::{
-        Rules,
+        CGROUP_DEPTH_MAX, Rules,
         rules::{Admission, Derived, Use, Written},
     },
 };
@@ -49,6 +49,10 @@ fn values_that_say_nothing_are_errors() {
         "classification: {columns: [{name: 'a?', tag: a}]}",
         "classification: {columns: [{name: a, tag: default}]}",
         "classification: {columns: [{name: a, tag: b, table: users}]}",
+        "classification: {columns: [{name: a, tag: b, table: .users}]}",
+        "classification: {columns: [{name: a, tag: b, table: hr.}]}",
+        "classification: {columns: [{name: a, tag: b, table: 'hr.user?'}]}",
+        "classification: {columns: [{name: a, tag: b, table: 'hr.[us]ers'}]}",
         "classification: {allow: [{table: users, columns: []}]}",
         "classification: {allow: [{table: a.b, columns: []}, {table: A.b, columns: []}]}",
         "mode: off",
@@ -79,6 +83,7 @@ fn values_that_say_nothing_are_errors() {
         "masks: {default: {generalise: {prefix4: 32}}}",
         "masks: {default: {generalise: {prefix6: 128}}}",
         "masks: {default: {token: {scope: ''}}}",
+        "masks: {default: {token: {scope: \"a\\0\"}}}",
         "masks: {default: {token: {reversable: true}}}",
         "rules: {derived: mask}",
         "rules: {predicates: {equal: allow}}",
@@ -96,6 +101,30 @@ fn values_that_say_nothing_are_errors() {
         let text = error(rest);
         assert!(text.starts_with("p.yaml:"), "{rest}: {text}");
     }
+}
+
+#[test]
+fn what_a_name_may_be_is_told() {
+    let text = error("classification: {columns: [{name: 5, tag: a}]}");
+    assert!(text.contains("allowed: a column pattern or a list of them"), "{text}");
+}
+
+#[test]
+fn a_scope_has_as_many_bytes_as_fit_into_one_of_length() {
+    let scoped = |bytes: usize| {
+        let scope = "s".repeat(bytes);
+        parse("p.yaml", &format!("version: 1\nname: x\nmasks: {{default: {{token: {{scope: {scope}}}}}}}\n"))
+    };
+    let policy = scoped(255).unwrap();
+    assert_eq!(policy.unlisted.scope().len(), 255);
+    assert!(scoped(256).is_err() && scoped(300).is_err());
+}
+
+#[test]
+fn a_cgroup_may_lie_as_deep_as_the_kernel_side_looks() {
+    let path = "/a".repeat(CGROUP_DEPTH_MAX);
+    let text = format!("version: 1\nname: x\nsubjects: {{include: {{cgroups: [{path}]}}}}\n");
+    assert_eq!(parse("p.yaml", &text).unwrap().selection().include.cgroups, [path]);
 }
 
 #[test]
@@ -165,6 +194,22 @@ fn an_extended_policy_keeps_its_own_entries_and_masks_first() {
     let policy = parse("p.yaml", text).unwrap();
     assert_eq!(policy.rules(), Policy::zero_config().rules() + 1);
     assert_eq!((&*policy.patterns[0].rule.rule, &*policy.patterns[0].rule.mask), ("mine", &MaskKind::Hash));
+    let names = |policy: &Policy| -> Vec<_> {
+        policy.patterns.iter().map(|pattern| (pattern.name.clone(), pattern.rule.rule.clone())).collect()
+    };
+    assert_eq!(names(&policy).split_off(1), names(&Policy::zero_config()));
+}
+
+#[test]
+fn a_mask_for_a_tag_that_is_taken_over_comes_before_its_own() {
+    let tag = Policy::zero_config().patterns[0].rule.rule.clone();
+    let text = format!("version: 1\nname: x\nextends: zero-config\nmasks: {{{tag}: pattern}}\n");
+    let policy = parse("p.yaml", &text).unwrap();
+    for (own, base) in policy.patterns.iter().zip(Policy::zero_config().patterns) {
+        assert_eq!(own.rule.rule, base.rule.rule);
+        let mask = if own.rule.rule == tag { MaskKind::Pattern } else { (*base.rule.mask).clone() };
+        assert_eq!(*own.rule.mask, mask);
+    }
 }
 
 #[test]

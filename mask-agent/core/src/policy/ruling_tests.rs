@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     lineage::fixture::{catalog, policy, statements},
     masking::CellRule,
-    policy::Cost,
+    policy::{Cost, Policy},
 };
 
 /// What is ruled on each statement of a string: its columns, or the code of its refusal.
@@ -146,6 +146,9 @@ fn a_list_costs_what_its_guesses_cost_one_by_one() {
         assert_eq!(costs("", sql), free, "{sql}");
         assert_eq!(costs(COUNTED, sql), counted, "{sql}");
     }
+    // Where ranges are free, so are long lists.
+    let free = "\nrules: {predicates: {range: allow}}\n";
+    assert_eq!(costs(free, "select id from customers where email = any ($1)"), []);
     let of = |cost: Cost, elements: u32| cost.of(|_| elements);
     assert_eq!([1, 1_000, 1_001, 2_001].map(|elements| of(Cost::Thousands(1), elements)), [0, 0, 1, 2]);
     assert_eq!((of(Cost::Elements(1), 7), of(Cost::Fixed(3), 7)), (7, 3));
@@ -164,6 +167,8 @@ fn a_union_is_masked_where_no_side_is_under_another_rule() {
     );
     check("select email from customers union select secret_label from labels", "email redact derived");
     check("select note from orders union select secret_label from labels", "note mask label");
+    // Both are shown as the same constant, but by rules of their own.
+    check("select salary from customers union all select secret_label from labels", "salary redact derived");
     check("select email from customers union select lower(note) from orders", "email redact derived");
     check("select id from customers union all select id from orders", "id clear");
 }
@@ -177,15 +182,88 @@ fn columns_of_views_are_masked_by_what_they_are_or_are_called() {
 }
 
 #[test]
+fn a_column_that_is_stored_under_a_rule_has_no_other_by_a_view() {
+    let catalog = catalog();
+    let policy = policy("");
+    let taint =
+        Taint { schema: "public".to_owned(), relation: "contacts".to_owned(), column: "contact".to_owned() };
+    let classes = policy.classify(&catalog, &[taint]);
+    let statement = statements("select contact from contacts").unwrap().remove(0);
+    assert_eq!(words(&rule(&statement, &catalog, &classes, policy.usage_rules())), "contact mask email");
+}
+
+#[test]
 fn the_type_of_an_identity_is_its_columns() {
     let catalog = catalog();
     let policy = policy("");
     let classes = policy.classify(&catalog, &[]);
-    let statement = statements("select salary, salary + 1 from customers").unwrap().remove(0);
+    let sql = "select salary, salary + 1, c.ctid from customers c";
+    let statement = statements(sql).unwrap().remove(0);
     let Rows::Columns(columns) = rule(&statement, &catalog, &classes, policy.usage_rules()).rows else {
         panic!()
     };
-    assert_eq!(columns.iter().map(|column| column.type_oid).collect::<Vec<_>>(), [1700, 0]);
+    let types: Vec<_> = columns.iter().map(|column| (column.type_oid, column.type_modifier)).collect();
+    assert_eq!(types, [(1700, -1), (0, -1), (0, -1)]);
+}
+
+#[test]
+fn a_statement_that_puts_anything_anywhere_writes() {
+    let writes = |sql: &str| {
+        let catalog = catalog();
+        let policy = policy("");
+        let classes = policy.classify(&catalog, &[]);
+        rule(&statements(sql).unwrap()[0], &catalog, &classes, policy.usage_rules()).writes
+    };
+    for sql in ["insert into orders (note) values ('a')", "delete from orders", "select 1 as a into t"] {
+        assert!(writes(sql), "{sql}");
+    }
+    assert!(!writes("select email from customers") && !writes("show work_mem"));
+}
+
+/// What is turned back, where tokens of addresses and labels can be.
+fn turned_back(sql: &str) -> String {
+    let policy = "version: 1\nname: tokens\nclassification:\n  columns:\n\
+                  \x20   - {name: [email, work_email], tag: email}\n    - {name: ssn, tag: ssn}\n\
+                  \x20   - {name: secret_label, tag: label}\n\
+                  masks: {email: {token: {reversible: true}}, ssn: {token: {reversible: true}}, label: {token: {reversible: true}}}\n";
+    let policy = Policy::parse("p.yaml", policy).unwrap();
+    let catalog = catalog();
+    let classes = policy.classify(&catalog, &[]);
+    let statement = statements(sql).unwrap().remove(0);
+    let given = rule(&statement, &catalog, &classes, policy.usage_rules()).given;
+    let constants =
+        given.constants.iter().map(|constant| format!("'{}' {}", constant.text, constant.rule.rule));
+    let parameters = given.parameters.iter();
+    let parameters = parameters
+        .map(|parameter| format!("${} {:?} {}", parameter.number, parameter.extent, parameter.rule.rule));
+    constants.chain(parameters).collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn a_value_is_turned_back_where_all_it_is_compared_with_have_the_tokens_of_one_scope() {
+    for (sql, expected) in [
+        ("select 1 from customers where email = 'a'", "'a' email"),
+        ("select 1 from customers where email = $1", "$1 Whole email"),
+        ("select 1 from customers where email = any ($1)", "$1 Elements email"),
+        ("select 1 from customers where email = $1 and ssn = $2", "$1 Whole email; $2 Whole ssn"),
+        ("select 1 from customers where email = $1 and ssn = $1", ""),
+        ("select 1 from customers, people where email = $1 and work_email = $1", "$1 Whole email"),
+        ("select 1 from customers where email = $1 or email = any ($1)", ""),
+        ("select 1 from customers where email = $1 or ssn = any ($1)", ""),
+        ("select 1 from customers where city = $1", ""),
+        // Of several columns, each has to have it; one that only its view calls so is enough.
+        (
+            "select 1 from (select email from customers union all select work_email from people) t where email = 'a'",
+            "'a' email",
+        ),
+        (
+            "select 1 from (select email from customers union all select city from customers) t where email = 'a'",
+            "",
+        ),
+        ("select 1 from labels where secret_label = 'a'", "'a' label"),
+    ] {
+        assert_eq!(turned_back(sql), expected, "{sql}");
+    }
 }
 
 #[test]
@@ -311,8 +389,31 @@ fn a_denial_tells_its_rule_the_columns_and_what_is_allowed() {
             "select most_common_vals from pg_stats",
             r#"{"code":"system-values","columns":["pg_catalog.pg_stats.most_common_vals"],"rule":"rules.derived"}"#,
         ),
+        (
+            "insert into ruled (note) select email from customers",
+            r#"{"code":"write-from-sensitive","columns":["public.customers.email"],"rule":"builtin:write-from-sensitive"}"#,
+        ),
     ] {
         assert_eq!(detail(STRICT, sql), expected, "{sql}");
+    }
+    assert_eq!(
+        detail("", "insert into remote (note) select email from customers"),
+        r#"{"code":"write-from-sensitive","columns":["public.customers.email"],"rule":"builtin:write-from-sensitive"}"#
+    );
+    let message = |sql: &str| {
+        let catalog = catalog();
+        let policy = policy(STRICT);
+        let classes = policy.classify(&catalog, &[]);
+        let statement = statements(sql).unwrap().remove(0);
+        rule(&statement, &catalog, &classes, policy.usage_rules()).denial.unwrap().refusal.message
+    };
+    for (sql, why) in [
+        ("select lower(email) from customers", "\"lower\" is refused: it is made of masked columns"),
+        ("select opaque(1)", "\"opaque\" is refused: the body of a function cannot be read"),
+        ("select dynamic(1)", "\"dynamic\" is refused: a function puts SQL together while it runs"),
+        ("select nobody_knows(1)", "\"nobody_knows\" is refused: a function is not in the catalog"),
+    ] {
+        assert_eq!(message(sql), format!("output column {why}"));
     }
     check(
         "select most_common_vals, tablename from pg_stats",

@@ -202,3 +202,40 @@ proptest! {
         drop(read(&block(&picks.iter().map(word).collect::<Vec<_>>().join(" "))));
     }
 }
+
+#[test]
+fn options_are_known_that_leave_every_name_what_it_is() {
+    let is_read = |option: &str| read(&format!("#{option}\nBEGIN NULL; END")).is_some();
+    for option in
+        ["option dump", "print_strict_params on", "PRINT_STRICT_PARAMS off", "variable_conflict error"]
+    {
+        assert!(is_read(option), "{option}");
+    }
+    for option in [
+        "option error",
+        "option on",
+        "other dump",
+        "other error",
+        "other on",
+        "print_strict_params dump",
+        "variable_conflict dump",
+        "variable_conflict use_column",
+        "variable_conflict use_variable",
+    ] {
+        assert!(!is_read(option), "{option}");
+    }
+}
+
+#[test]
+fn blocks_side_by_side_are_no_deeper_than_one() {
+    let blocks = "BEGIN NULL; END; ".repeat(DEPTH_MAX + 1);
+    assert!(read(&format!("BEGIN {blocks} END")).is_some());
+}
+
+#[test]
+fn a_body_is_as_long_as_a_statement_may_be() {
+    let of_length = |bytes: usize| format!("BEGIN NULL; END{}", " ".repeat(bytes - "BEGIN NULL; END".len()));
+    assert!(read(&of_length(SQL_BYTES_MAX)).is_some());
+    assert!(read(&of_length(SQL_BYTES_MAX + 1)).is_none());
+    assert!(read(&of_length(SQL_BYTES_MAX + 2)).is_none());
+}

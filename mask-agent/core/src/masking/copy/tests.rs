@@ -47,6 +47,53 @@ fn csv_keeps_header_quotes_and_null() {
 }
 
 #[test]
+fn csv_quotes_what_it_was_told_to() {
+    let forced = |force_quote: ForceQuote| {
+        let mut format = CopyFormat::csv();
+        if let CopyFormat::Csv { force_quote: forced, .. } = &mut format {
+            *forced = force_quote;
+        }
+        String::from_utf8(run(&plan(&BOTH, format), &[b"a,\"secret\"\n"]).unwrap()).unwrap()
+    };
+    assert_eq!(forced(ForceQuote::All), "a,\"***\"\n");
+    assert_eq!(forced(ForceQuote::Columns([false, true].into())), "a,\"***\"\n");
+    assert_eq!(forced(ForceQuote::Columns([true, false].into())), "a,***\n");
+    assert_eq!(forced(ForceQuote::None), "a,***\n");
+}
+
+#[test]
+fn a_value_has_the_same_mask_however_its_row_is_written() {
+    let hashed = CellRule::Mask(crate::masking::ColumnRule {
+        rule: "tag".into(),
+        mask: std::sync::Arc::new(crate::masking::MaskKind::Hash),
+    });
+    let odd = CopyFormat::Csv {
+        delimiter: b',',
+        null: Box::default(),
+        quote: b'\'',
+        escape: b'\\',
+        header: false,
+        force_quote: ForceQuote::None,
+    };
+    let hash = |format: CopyFormat, line: &[u8]| run(&plan(&[hashed.clone()], format), &[line]).unwrap();
+    for (text, csv, quoted) in [
+        (&b"plain\n"[..], &b"plain\n"[..], &b"'plain'\n"[..]),
+        (b"it's \"so\"\n", b"\"it's \"\"so\"\"\"\n", b"'it\\'s \"so\"'\n"),
+        (b"a\\\\b\\\\n\n", b"\"a\\b\\n\"\n", b"'a\\\\b\\n'\n"),
+        (b"'\\\\'x\n", b"'\\'x\n", b"'\\'\\\\\\'x'\n"),
+        (
+            b"a\\tb\\bc\\fd\\re\\vf\\ng\n",
+            b"\"a\tb\x08c\x0cd\re\x0bf\ng\"\n",
+            b"'a\tb\x08c\x0cd\re\x0bf\ng'\n",
+        ),
+    ] {
+        let wanted = hash(CopyFormat::text(), text);
+        assert_eq!(hash(CopyFormat::csv(), csv), wanted, "{}", text.escape_ascii());
+        assert_eq!(hash(odd.clone(), quoted), wanted, "{}", text.escape_ascii());
+    }
+}
+
+#[test]
 fn csv_quotes_a_constant_that_needs_it() {
     let format = CopyFormat::Csv {
         delimiter: b'*',
@@ -66,6 +113,18 @@ fn binary_keeps_header_trailer_and_null() {
     let shown = run(&plan(&BOTH, CopyFormat::Binary), &[&[&head[..], tuple].concat(), b"\xff\xff"]).unwrap();
     let want = b"\0\x02\0\0\0\x01a\0\0\0\x03***\0\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff";
     assert_eq!(shown, [&head[..], want].concat());
+}
+
+#[test]
+fn binary_ends_wherever_a_row_does_and_may_begin_with_what_nobody_needs() {
+    let head = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+    let tuple = b"\0\x02\0\0\0\x01a\0\0\0\x06secret";
+    let want = b"\0\x02\0\0\0\x01a\0\0\0\x03***";
+    let plan = plan(&BOTH, CopyFormat::Binary);
+    assert_eq!(run(&plan, &[head]), Ok(head.to_vec()));
+    assert_eq!(run(&plan, &[head, tuple]), Ok([&head[..], want].concat()));
+    let extended = [&head[..15], &0x0103_u32.to_be_bytes(), &[b'x'; 0x0103], tuple].concat();
+    assert_eq!(run(&plan, &[&extended]), Ok([&head[..], want].concat()));
 }
 
 #[test]
@@ -126,6 +185,29 @@ fn a_null_string_cannot_ask_for_a_value() {
         let shown = run(&plan(&BOTH, format), &[b"a\tx\n"]);
         assert_eq!(shown, if taken { Ok(b"a\t***\n".to_vec()) } else { Err(MaskError::AmbiguousNull) });
     }
+}
+
+#[test]
+fn a_row_is_held_up_to_a_limit() {
+    let mut masker = CopyMasker::default();
+    assert_eq!(masker.hold(&vec![0; ROW_BYTES_MAX]), Ok(()));
+    assert_eq!(masker.hold(&[0]), Err(MaskError::RowTooLong));
+    assert_eq!(masker.hold(&[]), Ok(()));
+}
+
+#[test]
+fn masked_cells_are_counted() {
+    let plan = plan(&BOTH, CopyFormat::text());
+    let (mut masker, mut out) = (CopyMasker::default(), Vec::new());
+    let mut chunk = |data: &[u8]| masker.chunk(&MaskKey::new([7; 32]), &plan, data, &mut out);
+    assert_eq!(chunk(b"a\tb\nc\t\\N\nd\te\nf\tg"), Ok(2));
+    assert_eq!(chunk(b"\nh\ti\n"), Ok(2));
+}
+
+#[test]
+fn only_binary_is_no_text() {
+    let formats = [CopyFormat::text(), CopyFormat::csv(), CopyFormat::Binary];
+    assert_eq!(formats.map(|format| plan(&BOTH, format).is_text()), [true, true, false]);
 }
 
 #[test]
