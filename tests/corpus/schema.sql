@@ -330,12 +330,12 @@ create table shade.c_view (id int, contact text, tax text, city text);
 create table shade.p_view (id int, contact text, tax text, city text);
 
 -- Parents that name no class.
-create table app.c_grand (a text);
+create table app.c_grand (said text);
 create table app.c_mid () inherits (app.c_grand);
-create view app.c_grand_view as select a as x from app.c_grand;
-create table app.p_grand (a text);
+create view app.c_grand_view as select said as x from app.c_grand;
+create table app.p_grand (said text);
 create table app.p_mid () inherits (app.p_grand);
-create view app.p_grand_view as select a as x from app.p_grand;
+create view app.p_grand_view as select said as x from app.p_grand;
 -- What "$user" means for one role.
 create schema authorization c_role;
 create table c_role.c_view (id int, contact text, tax text, city text);
