@@ -338,9 +338,8 @@ impl<'a> Tracer<'a> {
                 columns
             }
             returned => {
-                // Which of its columns is which is not known where it returns a row as `(row).*`: each may be any.
-                let any = returned.map(|columns| columns.nodes()).unwrap_or_default();
-                self.graph.add(pool, &any);
+                // Where it returns a row as `(row).*`, each column may be any of it.
+                self.graph.add(pool, &returned.map(|columns| columns.nodes()).unwrap_or_default());
                 Columns { list: vec![(Cow::Borrowed(""), pool)], open: None }
             }
         };
@@ -552,16 +551,12 @@ impl<'a> Tracer<'a> {
     }
 
     pub(super) fn value_of(&mut self, expression: &str) -> NodeId {
-        let query = self.parsed_query(&format!("select {expression}"));
-        match query {
-            Some(query) => {
-                let nodes = query.columns.nodes();
-                let node = self.graph.made(nodes);
-                self.graph.imply(node, &[query.rows]);
-                node
-            }
-            None => self.graph.unknown(Untraceable::OpaqueFunction),
-        }
+        let Some(query) = self.parsed_query(&format!("select {expression}")) else {
+            return self.graph.unknown(Untraceable::OpaqueFunction);
+        };
+        let node = self.graph.made(query.columns.nodes());
+        self.graph.imply(node, &[query.rows]);
+        node
     }
 
     fn parsed_query(&mut self, sql: &str) -> Option<Query<'a>> {

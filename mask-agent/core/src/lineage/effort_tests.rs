@@ -2,9 +2,11 @@
 //! end is half of what they say.
 
 use super::{
-    Made, Overlay,
-    fixture::{each, outputs},
+    Env, Made, Overlay, analyse,
+    fixture::{classes, each, outputs},
+    scope::VIEW_DEPTH_MAX,
 };
+use crate::catalog::{Catalog, Column, Contents, Relation, RelationKind};
 
 fn last(sql: &str) -> String {
     each(sql, Some(&["public"]), outputs).rsplit(" | ").next().unwrap().to_owned()
@@ -23,6 +25,27 @@ fn views_over_views_are_read_up_to_a_bound() {
     assert!(doubled(3).starts_with("city = customers.city"), "{}", doubled(3));
     let shown = doubled(16);
     assert!(shown.ends_with("?TooDeep"), "{shown}");
+}
+
+#[test]
+fn stored_views_are_read_as_deep_as_anybody_stacks_them() {
+    let relation = |level: usize| {
+        let columns = vec![Column::new(1, "a", 25)];
+        let definition = (level > 0).then(|| format!("SELECT v{0}.a FROM public.v{0};", level - 1));
+        let kind = if level > 0 { RelationKind::View } else { RelationKind::Table };
+        let oid = 20_000 + u32::try_from(level).unwrap();
+        Relation { definition, ..Relation::new(oid, "public", &format!("v{level}"), kind, columns) }
+    };
+    let relations = (0..=VIEW_DEPTH_MAX + 1).map(relation).collect();
+    let catalog = Catalog::new(Contents { relations, ..Contents::default() });
+    let overlay = Overlay::default();
+    let shown = |level: usize| {
+        let env = Env { catalog: &catalog, path: None, overlay: &overlay };
+        let statements = analyse(&format!("select a from v{level}"), &env, &classes(&catalog)).unwrap();
+        outputs(&statements[0])
+    };
+    assert!(!shown(VIEW_DEPTH_MAX).ends_with("?TooDeep"));
+    assert!(shown(VIEW_DEPTH_MAX + 1).ends_with("?TooDeep"));
 }
 
 #[test]

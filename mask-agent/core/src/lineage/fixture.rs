@@ -56,10 +56,12 @@ fn defaulted() -> Relation {
     defaulted
 }
 
-/// A table of which a column has the text of what is running.
+/// A table of which a column has the text of what is running, and another what nobody knows.
 fn stamped() -> Relation {
-    let mut stamped = relation(20_016, "stamped", &[("id", INT4), ("said", TEXT)]);
+    let mut stamped = relation(20_016, "stamped", &[("id", INT4), ("said", TEXT), ("lost", TEXT)]);
     stamped.columns[1].default = Some("current_query()".into());
+    // It could not be read.
+    stamped.columns[2].generated = Some("".into());
     stamped
 }
 
@@ -114,6 +116,12 @@ fn relations() -> Vec<Relation> {
         relation(20_011, "odds", &[("id", INT4), ("odd", 40_002)]),
         defaulted(),
         stamped(),
+        relation(20_018, "thing", &[("id", INT4), ("note", TEXT)]),
+        relation(20_019, "archive.thing", &[("id", INT4), ("email", TEXT)]),
+        relation(20_026, "attic.thing", &[("id", INT4), ("note", TEXT)]),
+        relation(20_027, "twin", &[("id", INT4), ("note", TEXT)]),
+        relation(20_028, "archive.twin", &[("id", INT4), ("note", TEXT)]),
+        relation(20_029, "pg_settings", &[("setting", TEXT), ("email", TEXT)]),
         relation(20_017, "depths", &[("id", INT4), ("deep", 40_005), ("late", 40_006), ("word", 40_001)]),
         relation(20_012, "kept_notes", &[("id", INT4), ("was", TEXT)]),
         Relation {

@@ -140,10 +140,6 @@ impl<'a> Tracer<'a> {
         let Some(path) = self.path.as_ref().filter(|_| !self.env.overlay.may_uncover(name)) else {
             return all;
         };
-        if all.len() < 2 {
-            // Where it stands alone it is what is meant, or an error.
-            return all;
-        }
         // Temporary relations come first, and whose they are is not known from here.
         let mut found: Vec<&Relation> =
             all.iter().copied().filter(|relation| relation.schema.starts_with("pg_temp_")).collect();
@@ -154,6 +150,7 @@ impl<'a> Tracer<'a> {
             .find_map(|schema| all.iter().copied().find(|relation| relation.schema == schema));
         match first {
             Some(first) => found.push(first),
+            // Where it is not on the path, it is an error, or nobody's.
             None => return all,
         }
         found

@@ -72,7 +72,9 @@ mod tests {
             ("select é from t", Some("é")),
             ("select \"é\" from t", Some("\"é\"")),
             ("select 1 as U&\"d\\00e9\"", Some("U&\"d\\00e9\"")),
+            ("select 1 as u&\"d\\00e9\"", Some("u&\"d\\00e9\"")),
             ("select $é$x$é$", Some("$é$x$é$")),
+            ("select 'a$é$b'", None),
             ("select 'é', E'é', $$é$$, $a$é$a$ /* é */ -- é", None),
             ("select a from t", None),
         ] {

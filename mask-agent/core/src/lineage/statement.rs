@@ -191,10 +191,8 @@ impl<'a> Reader<'a> {
         if let Some(execute) = given::executed(create.query.as_deref()) {
             self.statement.executes = Some(self.tracer.executes(execute, Shows::Rows));
         }
-        let query = match create.query.as_deref().and_then(|query| query.node.as_ref()) {
-            Some(NodeEnum::ExecuteStmt(_)) => self.tracer.unknown_query(Untraceable::UnknownStatement),
-            _ => self.tracer.any_query(create.query.as_deref()),
-        };
+        // What an EXECUTE returns is unknown here.
+        let query = self.tracer.any_query(create.query.as_deref());
         if let Some(into) = create.into.as_deref() {
             self.makes(into, &query);
             if create.objtype() == protobuf::ObjectType::ObjectMatview {
@@ -289,15 +287,10 @@ impl<'a> Reader<'a> {
         // A plan shows what is compared.
         self.tracer.givens.keeps_text = true;
         let mut rows = None;
-        if let Some(query) = explain.query.as_deref() {
-            match query.node.as_ref() {
-                Some(NodeEnum::SelectStmt(select)) => rows = Some(self.tracer.select(select).rows),
-                _ => {
-                    if let Returned::Rows(query) = self.query(query, classes)? {
-                        rows = Some(query.rows);
-                    }
-                }
-            }
+        if let Some(query) = explain.query.as_deref()
+            && let Returned::Rows(query) = self.query(query, classes)?
+        {
+            rows = Some(query.rows);
         }
         self.statement.keeps = None;
         self.statement.copy = None;

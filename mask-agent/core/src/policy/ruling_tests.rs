@@ -272,6 +272,9 @@ fn what_is_given_masked_values_is_masked_from_then_on() {
     assert_eq!(tainted("update customers set city = email, email = ssn"), "public.customers.city");
     assert_eq!(tainted("create table t as select email as x, id from customers"), ".t.x");
     assert_eq!(tainted("select i into t from numbers, customers where i <= salary"), ".t.i");
+    assert_eq!(tainted("explain analyze select email as x into t from customers"), ".t.x");
+    assert_eq!(tainted("explain analyze create table t as select email as x from customers"), ".t.x");
+    assert_eq!(tainted("explain analyze select city as x into t from customers"), "");
     assert_eq!(tainted("insert into orders (note) select city from customers where email = 'a'"), "");
     assert_eq!(tainted("insert into orders (note) values ('a')"), "");
     assert_eq!(tainted("insert into orders (note) values (opaque(1)::text)"), "public.orders.note");

@@ -75,7 +75,8 @@ fn a_value_has_the_same_mask_however_its_row_is_written() {
         header: false,
         force_quote: ForceQuote::None,
     };
-    let hash = |format: CopyFormat, line: &[u8]| run(&plan(&[hashed.clone()], format), &[line]).unwrap();
+    let hash =
+        |format: CopyFormat, line: &[u8]| run(&plan(std::slice::from_ref(&hashed), format), &[line]).unwrap();
     for (text, csv, quoted) in [
         (&b"plain\n"[..], &b"plain\n"[..], &b"'plain'\n"[..]),
         (b"it's \"so\"\n", b"\"it's \"\"so\"\"\"\n", b"'it\\'s \"so\"'\n"),
