@@ -21,10 +21,9 @@ use mask_core::{
     session::Login,
 };
 use tokio::sync::watch;
-use tokio_postgres::NoTls;
 
 use self::read::Known;
-use crate::{intercept::Peers, ledger::Ledger, upstream};
+use crate::{ledger::Ledger, upstream::Upstreams};
 
 /// How long a shared snapshot serves new connections and statements.
 const REFRESH: Duration = Duration::from_secs(5);
@@ -76,15 +75,15 @@ impl News {
 
 /// Snapshots by database.
 pub(crate) struct Catalogs {
-    peers: Peers,
+    upstreams: Arc<Upstreams>,
     policy: RwLock<Arc<Policy>>,
     shelves: Mutex<HashMap<Key, Arc<Shelf>>>,
     ledger: Ledger,
 }
 
 impl Catalogs {
-    pub(crate) fn new(peers: Peers, policy: Policy, ledger: Ledger) -> Self {
-        Self { peers, policy: RwLock::new(Arc::new(policy)), shelves: Mutex::default(), ledger }
+    pub(crate) fn new(upstreams: Arc<Upstreams>, policy: Policy, ledger: Ledger) -> Self {
+        Self { upstreams, policy: RwLock::new(Arc::new(policy)), shelves: Mutex::default(), ledger }
     }
 
     /// Remembers columns for good, and masks them for every connection to their database.
@@ -202,13 +201,12 @@ impl Catalogs {
         login: &Login,
         known: Option<&Known>,
     ) -> anyhow::Result<Known> {
-        let stream = upstream::dial(&self.peers, upstream).await?;
         let mut config = tokio_postgres::Config::new();
         config.user(&login.user).dbname(&login.database).application_name("mask-agent catalog");
         if let Some(password) = &login.password {
             config.password(password);
         }
-        let (client, connection) = config.connect_raw(stream, NoTls).await?;
+        let (client, connection) = self.upstreams.log_in(upstream, &mut config).await?;
         let connection = tokio::spawn(connection);
         let read = read::read(&client, known).await;
         drop(client);
