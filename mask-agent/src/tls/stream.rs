@@ -4,17 +4,23 @@
 //! socket that takes nothing (64 KiB); the rest stays with the caller.
 
 use std::{
-    io::{self, IoSlice, Write},
-    pin::Pin,
+    cell::Cell,
+    io::{self, BufRead, IoSlice, Write},
+    pin::{Pin, pin},
     task::{Context, Poll},
 };
 
 use rustls::ConnectionCommon;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::{client, server};
+
+/// Sealed bytes of one read; larger ones gained nothing.
+const SEALED_BYTES: usize = 32 << 10;
+/// What they may open to, with a record (RFC 8446, 5.2) of which all but the last byte was there before.
+const ROOM_BYTES: usize = SEALED_BYTES + (16 << 10) + 256 + 5;
 
 /// A connection to a client or to a server.
 pub(crate) enum Stream {
@@ -102,6 +108,83 @@ impl Write for Socket<'_> {
     }
 }
 
+thread_local! {
+    /// Shared by the connections of a worker thread, so that an idle connection holds no buffer.
+    static SEALED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Opens what the socket has now. rustls by itself reads 4 KiB at a time, some three calls for a record.
+fn unseal<D>(
+    socket: &mut TcpStream,
+    session: &mut ConnectionCommon<D>,
+    cx: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let before = buffer.filled().len();
+    loop {
+        if drain(session, buffer)? || buffer.filled().len() > before {
+            return Poll::Ready(Ok(()));
+        }
+        let mut sealed = SEALED.take();
+        sealed.clear();
+        sealed.reserve_exact(SEALED_BYTES);
+        // A read that does not fill its room tells tokio that the socket is empty, which saves asking again.
+        let read = match pin!(socket.read_buf(&mut sealed)).poll(cx) {
+            Poll::Ready(read) => read,
+            Poll::Pending => {
+                SEALED.set(sealed);
+                return Poll::Pending;
+            }
+        };
+        let opened = read.and_then(|count| open(socket, session, &sealed, buffer).map(|()| count));
+        SEALED.set(sealed);
+        if opened? == 0 {
+            return Poll::Ready(Ok(()));
+        }
+    }
+}
+
+fn open<D>(
+    socket: &TcpStream,
+    session: &mut ConnectionCommon<D>,
+    mut sealed: &[u8],
+    buffer: &mut ReadBuf<'_>,
+) -> io::Result<()> {
+    while !sealed.is_empty() {
+        session.read_tls(&mut sealed)?;
+        if let Err(error) = session.process_new_packets() {
+            // The peer is told why, if its socket takes it.
+            let _ = session.write_tls(&mut Socket(socket));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+        }
+        if drain(session, buffer)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Takes what is open; whether the peer has said farewell.
+fn drain<D>(session: &mut ConnectionCommon<D>, buffer: &mut ReadBuf<'_>) -> io::Result<bool> {
+    let mut reader = session.reader();
+    loop {
+        let count = match reader.fill_buf() {
+            Ok([]) => return Ok(true),
+            Ok(chunk) => {
+                let count = chunk.len().min(buffer.remaining());
+                buffer.put_slice(&chunk[..count]);
+                count
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if count == 0 {
+            return Ok(false);
+        }
+        reader.consume(count);
+    }
+}
+
 /// Many peers close without a farewell. What that could cut off is a message, which its length tells.
 fn lenient(read: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
     match read {
@@ -118,6 +201,14 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Self::Accepted(stream) if buffer.remaining() >= ROOM_BYTES => {
+                let (socket, session) = stream.get_mut();
+                unseal(socket, session, cx, buffer)
+            }
+            Self::Dialed(stream) if buffer.remaining() >= ROOM_BYTES => {
+                let (socket, session) = stream.get_mut();
+                unseal(socket, session, cx, buffer)
+            }
             Self::Accepted(stream) => lenient(Pin::new(stream).poll_read(cx, buffer)),
             Self::Dialed(stream) => lenient(Pin::new(stream).poll_read(cx, buffer)),
             Self::Away => Poll::Ready(Ok(())),
