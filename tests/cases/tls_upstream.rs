@@ -273,6 +273,27 @@ fn newer_servers_are_reached_by_direct_tls_and_newer_clients_use_it() -> Result<
 }
 
 #[test]
+fn commands_that_connect_use_tls_as_well() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let (postgres, _certificates) = encrypted("scram-sha-256")?;
+    postgres.admit("hostssl all all all scram-sha-256")?;
+    postgres.wait_until("sslmode=disable", false)?;
+    let explain = |dsn: &str| {
+        let binary = mask_tests::agent::binary()?;
+        output(Command::new(binary).args(["explain", "--dsn", dsn, QUERY]))
+    };
+    for more in ["", " sslmode=require"] {
+        let (ok, text) = explain(&format!("{}{more}", postgres.dsn()))?;
+        assert!(ok && text.contains("mask: pattern"), "{text}");
+    }
+    let (ok, text) = explain(&format!("{} sslmode=disable", postgres.dsn()))?;
+    assert!(!ok && text.contains("cannot connect"), "{text}");
+    Ok(())
+}
+
+#[test]
 fn settings_that_cannot_be_end_the_daemon_before_anything_is_attached() -> Result<()> {
     if !have_root() {
         return Ok(());

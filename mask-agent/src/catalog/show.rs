@@ -13,9 +13,10 @@ use mask_core::{
 };
 use serde::Serialize;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, Error, NoTls};
+use tokio_postgres::{Client, Config, Error};
 
 use super::read::{Extent, Known, read};
+use crate::tls::Unverified;
 
 /// Reads the catalogs of a database and prints them; this process is a client like any other.
 pub(crate) async fn show(dsn: &str, json: bool) -> Result<()> {
@@ -133,7 +134,8 @@ async fn connect(dsn: &str) -> Result<(Client, JoinHandle<Result<(), Error>>)> {
     let config: Config = dsn
         .parse()
         .context("the connection string cannot be read; write \"host=… port=… user=… dbname=…\"")?;
-    let (client, connection) = config.connect(NoTls).await.context("cannot connect to the database")?;
+    let (client, connection) =
+        config.connect(Unverified::new()?).await.context("cannot connect to the database")?;
     Ok((client, tokio::spawn(connection)))
 }
 

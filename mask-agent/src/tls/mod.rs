@@ -11,6 +11,8 @@ mod certificate;
 mod clients;
 /// `mask-agent ca` and `mask-agent pins`.
 pub(crate) mod commands;
+/// TLS for tokio-postgres.
+mod driver;
 /// Where a distribution keeps the authorities it trusts.
 mod install;
 /// Keys of servers that nobody vouches for, as they were first seen.
@@ -31,6 +33,7 @@ use rustls::{
 pub(crate) use self::{
     certificate::{Certificate, Name},
     clients::Clients,
+    driver::{Bound, Established, Unverified},
     pins::Pins,
     stream::Stream,
     trust::{Trust, Verifier, fault},

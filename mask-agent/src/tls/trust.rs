@@ -213,6 +213,17 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
+/// A certificate of version 1, as `openssl x509 -req` makes, is none for webpki, but has a key.
+fn by_key(
+    message: &[u8],
+    shown: &CertificateDer<'_>,
+    signature: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let certificate = Certificate::read(shown).ok_or(CertificateError::BadEncoding)?;
+    verify_tls13_signature_with_raw_key(message, &certificate.key_info(), signature, algorithms)
+}
+
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
@@ -236,19 +247,62 @@ impl ServerCertVerifier for Verifier {
         verify_tls12_signature(message, shown, signature, &self.algorithms)
     }
 
-    /// By the key alone: a certificate of version 1, as `openssl x509 -req` makes, is none for webpki.
     fn verify_tls13_signature(
         &self,
         message: &[u8],
         shown: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let certificate = Certificate::read(shown).ok_or(CertificateError::BadEncoding)?;
-        verify_tls13_signature_with_raw_key(message, &certificate.key_info(), signature, &self.algorithms)
+        by_key(message, shown, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+/// Believes whoever answers, as libpq does without a root file: for commands, which are clients like any other.
+#[derive(Debug)]
+pub(super) struct Anybody(WebPkiSupportedAlgorithms);
+
+impl Anybody {
+    pub(super) fn new(provider: &CryptoProvider) -> Self {
+        Self(provider.signature_verification_algorithms)
+    }
+}
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _shown: &CertificateDer<'_>,
+        _rest: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        shown: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, shown, signature, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        shown: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        by_key(message, shown, signature, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
     }
 }
 
