@@ -156,6 +156,13 @@ def hostile(port):
         stream.sendall(request)
         return field(until(stream, b"Z"), b"C")
 
+    def in_clear():
+        stream = requested(port)
+        logged_in(stream)
+        # Past TLS, as somebody between would put it there.
+        socket.socket.sendall(stream, message(b"Q", b"select 'injected'\0"))
+        return "answered" if stream.recv(1) else "closed: by the proxy"
+
     def without_alpn():
         stream = direct(port)
         stream.sendall(startup())
@@ -168,6 +175,7 @@ def hostile(port):
                 "later": outcome(lambda: injected(startup("injected"), True)),
                 "again": outcome(lambda: again(SSL_REQUEST)),
                 "gss inside": outcome(lambda: again(GSS_REQUEST)),
+                "in clear": outcome(in_clear),
                 "no alpn": outcome(without_alpn),
                 "other alpn": outcome(lambda: direct(port, "h2").version()),
             }

@@ -11,6 +11,8 @@ pub(crate) const SCHEMA: &str = "
     insert into customers values (1, 'Lisbon', 'ana.canary@example.org');
     create table parts (id int primary key, label text);
     insert into parts values (1, 'bolt')";
+/// Where the distribution puts pgjdbc.
+const PGJDBC: &str = "/usr/share/java/postgresql.jar";
 pub(crate) const QUERY: &str = "select id, city, email from customers";
 
 /// A server with TLS, and the certificates around it.
@@ -190,7 +192,8 @@ fn an_opening_that_breaks_the_rules_reaches_nobody() -> Result<()> {
     let later = got["later"].as_str().context("later")?;
     assert!(closed("later") || later.starts_with("5315"), "{got}");
     assert_eq!((&got["again"], &got["gss inside"]), (&json!("08P01"), &json!("08P01")));
-    assert!(closed("no alpn") && closed("other alpn"), "{got}");
+    assert!(closed("in clear") && closed("no alpn") && closed("other alpn"), "{got}");
+    assert!(agent.trail()?.iter().all(|record| record["sql"] != "select 'injected'"));
     let opened = agent.trail()?;
     assert!(opened.iter().all(|record| record["user"] != "injected"), "{opened:#?}");
     assert!(!postgres.log().contains("injected"), "{}", postgres.log());
@@ -287,6 +290,33 @@ fn drivers_work_with_tls_as_they_do_direct() -> Result<()> {
         assert_eq!(seen["email"], "ana.canary@example.org", "{driver}");
         assert_ne!(through[driver]["email"], seen["email"], "{driver}");
         assert_eq!(through[driver]["rest"], seen["rest"], "{driver}");
+    }
+    Ok(())
+}
+
+#[test]
+fn drivers_that_verify_work_once_they_are_given_the_authority() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let (postgres, certificates) = encrypted("scram-sha-256")?;
+    certificates.signed("named", "/CN=x", "DNS:localhost")?;
+    certificates.turn_on(&postgres, "named")?;
+    let agent = Agent::start(postgres.port)?;
+    let ours = authority(&agent, &certificates)?;
+    let theirs = certificates.text("ca.crt");
+    let port = postgres.port.to_string();
+    let java = ["-cp", PGJDBC, concat!(env!("CARGO_MANIFEST_DIR"), "/cases/programs/Verified.java")];
+    let node = [concat!(env!("CARGO_MANIFEST_DIR"), "/cases/programs/verified.cjs")];
+    for (program, arguments) in [("java", &java[..]), ("node", &node[..])] {
+        let run = |mut command: Command, root: &str| output(command.args(arguments).args([&port, root]));
+        let (ok, direct) = run(Command::new(program), &theirs)?;
+        assert!(ok && direct == "1|Lisbon|ana.canary@example.org\n".repeat(8), "{direct}");
+        let (ok, through) = run(agent.client(program), &ours)?;
+        assert!(ok && !through.contains("canary"), "{through}\n{}", agent.log());
+        assert_eq!(through.matches("1|Lisbon|").count(), 8, "{through}");
+        let (ok, text) = run(agent.client(program), &theirs)?;
+        assert!(!ok && text.to_lowercase().contains("cert"), "{program}: {text}");
     }
     Ok(())
 }
