@@ -1,6 +1,9 @@
 //! Clients get TLS, whatever they ask for, and see what they see direct, but for masked cells.
 
-use std::process::Command;
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result, ensure};
 use mask_tests::{Agent, Certificates, Postgres, Start, driver_python, have_root, output, tls::SCRIPT};
@@ -236,6 +239,43 @@ fn whoever_is_one_too_many_is_told_so_inside_tls() -> Result<()> {
     let (postgres, _certificates) = encrypted("trust")?;
     let agent = Agent::start_with_arguments(postgres.port, &["--max-connections", "2"])?;
     assert_eq!(by_hand(&agent, &["crowd", &postgres.port.to_string(), "2"])?, "53300");
+    Ok(())
+}
+
+/// Opens idle connections, and gives what the daemon grew by for each, in KiB.
+fn grown_by(agent: &Agent, port: u16, count: u32, how: &str) -> Result<u64> {
+    let resident = || -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+        Ok(line.split_whitespace().next().context("a number")?.parse()?)
+    };
+    let before = resident()?;
+    let mut command = agent.client("/usr/bin/python3");
+    command.args([SCRIPT, "idle", &port.to_string(), &count.to_string(), how]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().context("piped")?).read_line(&mut line)?;
+    let after = resident();
+    drop(child.stdin.take());
+    child.wait()?;
+    ensure!(line == "ready\n", "{line}\n{}", agent.log());
+    Ok(after?.saturating_sub(before) / u64::from(count))
+}
+
+#[test]
+fn an_idle_connection_with_tls_on_both_ways_holds_little() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let certificates = Certificates::new()?;
+    certificates.self_signed("server", "/CN=db.example")?;
+    let postgres = Postgres::start_with("trust", &["-c", "max_connections=400"])?;
+    certificates.turn_on(&postgres, "server")?;
+    let agent = Agent::start(postgres.port)?;
+    // What is made once, for all of them.
+    grown_by(&agent, postgres.port, 30, "encrypted")?;
+    let each = grown_by(&agent, postgres.port, 300, "encrypted")?;
+    assert!(each <= 64, "{each} KiB each");
     Ok(())
 }
 
