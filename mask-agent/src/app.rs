@@ -26,13 +26,15 @@ use crate::{
     audit::{self, Spool},
     catalog::{self, Catalogs},
     cli::{self, Cli, Command},
-    config::Config,
+    config::{ClientTlsMode, Config},
     control, explain,
     intercept::{self, Interceptor, Options},
     keys,
     ledger::Ledger,
     refusals,
-    server::{self, DRAIN_DEADLINE, Shared},
+    server::{self, DRAIN_DEADLINE, Parts, Shared},
+    tls::{self, Pins},
+    upstream::{Upstreams, Ways},
     workers::Workers,
 };
 
@@ -78,6 +80,23 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Key(cli::Key::Rotate { state }) => {
             keys::rotate(&Config::load(file, (None, state).into())?.state_dir)
         }
+        Command::Ca(command) => {
+            let state = |state| Config::load(file, (None, state).into()).map(|config| config.state_dir);
+            match command {
+                cli::Ca::Init { state: given } => tls::commands::init(&state(given)?),
+                cli::Ca::Show { state: given } => tls::commands::show(&state(given)?),
+                cli::Ca::Install { state: given, dry_run } => tls::commands::install(&state(given)?, dry_run),
+                cli::Ca::Export { state: given, file } => {
+                    tls::commands::export(&state(given)?, file.as_deref())
+                }
+            }
+        }
+        Command::Pins(cli::Pinned::List { state }) => {
+            tls::commands::list_pins(&Config::load(file, (None, state).into())?.state_dir)
+        }
+        Command::Pins(cli::Pinned::Forget { state, server, all: _ }) => {
+            tls::commands::forget_pins(&Config::load(file, (None, state).into())?.state_dir, server)
+        }
         Command::Uninstall { pins, state } => uninstall(&Config::load(file, (Some(pins), state).into())?),
     }
 }
@@ -93,6 +112,15 @@ async fn serve(config: Config) -> Result<()> {
     let spool = Spool::open(&config.state_dir)
         .with_context(|| format!("cannot open the audit trail in {}", config.state_dir.display()))?;
     let keys = keys::load(&config.state_dir)?;
+    // What is wrong with these is said before anything is attached.
+    let clients = match config.client_tls {
+        ClientTlsMode::Off => None,
+        ClientTlsMode::Offer | ClientTlsMode::Require => {
+            Some(tls::Clients::open(&config.state_dir, config.client_ca.as_deref())?)
+        }
+    };
+    let ways = Ways::read(&config.upstream_tls, &config.upstreams)?;
+    let pins = Pins::open(&config.state_dir)?;
     let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, config.listen_port)).await;
     let v4 = v4.with_context(|| format!("cannot listen on port {}", config.listen_port))?;
     // A host without IPv6 has no IPv6 clients; elsewhere a failure means they are refused.
@@ -118,14 +146,19 @@ async fn serve(config: Config) -> Result<()> {
         ],
     )?;
     let peers = interceptor.peers()?;
-    let shared = Arc::new(Shared::new(
-        peers.clone(),
-        Catalogs::new(peers, policy, Ledger::open(&config.state_dir)?),
+    let upstreams = Arc::new(Upstreams::new(peers.clone(), ways, pins));
+    let catalogs = Catalogs::new(upstreams.clone(), policy, Ledger::open(&config.state_dir)?);
+    let shared = Arc::new(Shared::new(Parts {
+        peers,
+        upstreams,
+        clients,
+        client_tls: config.client_tls.into(),
+        catalogs,
         spool,
         keys,
-        config.max_connections,
-        Duration::from_secs(config.login_timeout_s.into()),
-    )?);
+        connections_max: config.max_connections,
+        login_timeout: Duration::from_secs(config.login_timeout_s.into()),
+    })?);
     let control = control::listen(&config.state_dir)
         .with_context(|| format!("cannot make the control socket in {}", config.state_dir.display()))?;
     tokio::spawn(control::serve(control, shared.clone()));

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -52,6 +52,12 @@ pub(crate) enum Command {
     /// Work with the keys of masks.
     #[command(subcommand)]
     Key(Key),
+    /// Work with the host's certificate authority, by which clients know the proxy.
+    #[command(subcommand)]
+    Ca(Ca),
+    /// Work with what is remembered of databases that no authority vouches for.
+    #[command(subcommand)]
+    Pins(Pinned),
     /// Detach the hooks, so that the database is reachable in clear again; this is audited.
     Uninstall {
         #[command(flatten)]
@@ -166,6 +172,56 @@ pub(crate) enum Key {
     Rotate {
         #[command(flatten)]
         state: State,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Ca {
+    /// Make it; the daemon does so by itself where there is none.
+    Init {
+        #[command(flatten)]
+        state: State,
+    },
+    /// Show what it is.
+    Show {
+        #[command(flatten)]
+        state: State,
+    },
+    /// Make this host's programs trust it, by the distribution's own means.
+    Install {
+        #[command(flatten)]
+        state: State,
+        /// Print what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Print its certificate, for a client's `sslrootcert`.
+    Export {
+        #[command(flatten)]
+        state: State,
+        /// Write it there instead.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Pinned {
+    /// Show them.
+    List {
+        #[command(flatten)]
+        state: State,
+    },
+    /// Forget one, so that the next certificate the database shows is believed; a running daemon needs no signal.
+    Forget {
+        #[command(flatten)]
+        state: State,
+        /// The database, as `10.0.0.7:5432`.
+        #[arg(value_name = "ADDRESS", required_unless_present = "all", conflicts_with = "all")]
+        server: Option<SocketAddr>,
+        /// Forget all of them.
+        #[arg(long)]
+        all: bool,
     },
 }
 

@@ -6,15 +6,39 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+use mask_core::protocol::postgres::ClientTls;
 use serde::Deserialize;
 
-use crate::cli::Overrides;
+use crate::{
+    cli::Overrides,
+    upstream::{Upstream, UpstreamTls},
+};
 
 /// Half of what a process may have open by systemd's default hard limit, two descriptors for each connection.
 const CONNECTIONS_MAX: u32 = 65_536;
 
 /// PostgreSQL's own limit for `authentication_timeout`.
 const LOGIN_TIMEOUT_S_MAX: u16 = 600;
+
+/// Whether clients get TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ClientTlsMode {
+    Off,
+    #[default]
+    Offer,
+    Require,
+}
+
+impl From<ClientTlsMode> for ClientTls {
+    fn from(mode: ClientTlsMode) -> Self {
+        match mode {
+            ClientTlsMode::Off => Self::Off,
+            ClientTlsMode::Offer => Self::Offer,
+            ClientTlsMode::Require => Self::Require,
+        }
+    }
+}
 
 /// The settings of one host. A flag wins over the file, the file over the default.
 #[derive(Debug, Deserialize, PartialEq)]
@@ -34,6 +58,14 @@ pub(crate) struct Config {
     pub(crate) max_connections: u32,
     /// Seconds a client has to log in.
     pub(crate) login_timeout_s: u16,
+    /// Whether clients get TLS.
+    pub(crate) client_tls: ClientTlsMode,
+    /// Authorities of clients, who then have to show a certificate of one where they use TLS.
+    pub(crate) client_ca: Option<PathBuf>,
+    /// TLS on the way to databases.
+    pub(crate) upstream_tls: UpstreamTls,
+    /// Databases for which it is another.
+    pub(crate) upstreams: Vec<Upstream>,
     /// Ports to intercept in place of the policy's.
     pub(crate) ports: Vec<u16>,
     /// Log what the eBPF programs do.
@@ -51,6 +83,10 @@ impl Default for Config {
             max_connections: 4_096,
             // As PostgreSQL's own `authentication_timeout`.
             login_timeout_s: 60,
+            client_tls: ClientTlsMode::default(),
+            client_ca: None,
+            upstream_tls: UpstreamTls::default(),
+            upstreams: Vec::new(),
             ports: Vec::new(),
             debug_ebpf: false,
         }
@@ -78,6 +114,10 @@ impl Config {
             listen_port: listen_port.unwrap_or(file.listen_port),
             max_connections: max_connections.unwrap_or(file.max_connections),
             login_timeout_s: file.login_timeout_s,
+            client_tls: file.client_tls,
+            client_ca: file.client_ca,
+            upstream_tls: file.upstream_tls,
+            upstreams: file.upstreams,
             ports: if ports.is_empty() { file.ports } else { ports },
             debug_ebpf: debug_ebpf || file.debug_ebpf,
         };

@@ -13,6 +13,7 @@ mod keys;
 mod ledger;
 mod refusals;
 mod server;
+mod tls;
 mod upstream;
 mod workers;
 

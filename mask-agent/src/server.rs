@@ -16,8 +16,8 @@ use std::{
 use mask_core::{
     audit::Event,
     masking::KeyRing,
-    protocol::postgres::{PostgresSession, Settings},
-    session::{CancelKey, Input, Outbox, Session, Want},
+    protocol::postgres::{ClientTls, PostgresSession, Settings},
+    session::{CancelKey, Handshake, Input, Outbox, Session, Want},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -31,7 +31,8 @@ use crate::{
     connection,
     control::Report,
     intercept::{Peers, identity},
-    upstream,
+    tls::{self, Stream},
+    upstream::{self, Upstreams},
     workers::Workers,
 };
 
@@ -82,6 +83,10 @@ impl Cancels {
 /// What every connection has at hand.
 pub(crate) struct Shared {
     pub(crate) peers: Peers,
+    pub(crate) upstreams: Arc<Upstreams>,
+    /// None where clients get no TLS.
+    pub(crate) clients: Option<tls::Clients>,
+    client_tls: ClientTls,
     pub(crate) catalogs: Catalogs,
     pub(crate) spool: Spool,
     pub(crate) cancels: Cancels,
@@ -95,17 +100,37 @@ pub(crate) struct Shared {
     pub(crate) login_timeout: Duration,
 }
 
+/// What [`Shared`] is made of.
+pub(crate) struct Parts {
+    pub(crate) peers: Peers,
+    pub(crate) upstreams: Arc<Upstreams>,
+    pub(crate) clients: Option<tls::Clients>,
+    pub(crate) client_tls: ClientTls,
+    pub(crate) catalogs: Catalogs,
+    pub(crate) spool: Spool,
+    pub(crate) keys: KeyRing,
+    pub(crate) connections_max: u32,
+    pub(crate) login_timeout: Duration,
+}
+
 impl Shared {
-    pub(crate) fn new(
-        peers: Peers,
-        catalogs: Catalogs,
-        spool: Spool,
-        keys: KeyRing,
-        connections_max: u32,
-        login_timeout: Duration,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(parts: Parts) -> io::Result<Self> {
+        let Parts {
+            peers,
+            upstreams,
+            clients,
+            client_tls,
+            catalogs,
+            spool,
+            keys,
+            connections_max,
+            login_timeout,
+        } = parts;
         Ok(Self {
             peers,
+            upstreams,
+            clients,
+            client_tls,
             catalogs,
             spool,
             cancels: Cancels::default(),
@@ -217,6 +242,7 @@ pub(crate) fn session(shared: &Shared) -> PostgresSession {
     PostgresSession::new(Settings {
         keys: shared.keys(),
         cancel_secret: shared.random(),
+        client_tls: shared.client_tls,
         proof: Box::new(upstream::Proof::default()),
     })
 }
@@ -228,7 +254,7 @@ enum Opening {
 }
 
 /// Reads on until the client has said it; none where it says nonsense, or nothing.
-async fn opening(shared: &Shared, stream: &mut TcpStream) -> io::Result<Option<Opening>> {
+async fn opening(shared: &Shared, stream: &mut Stream) -> io::Result<Option<Opening>> {
     let mut session = Box::new(session(shared));
     let mut bytes = [0; FIRST_BYTES];
     let mut filled = 0;
@@ -240,15 +266,26 @@ async fn opening(shared: &Shared, stream: &mut TcpStream) -> io::Result<Option<O
         if let [Want::Cancel { pid, key }] = &out.wants[..] {
             return Ok(Some(Opening::Cancel(CancelKey { pid: *pid, key: key.clone() })));
         }
+        // Whoever says nonsense gets no answer.
+        if handled.is_ok() {
+            for slice in out.client.slices(&bytes[..filled]) {
+                stream.write_all(slice).await?;
+            }
+        }
+        if let [Want::StartTls(handshake)] = &out.wants[..] {
+            let first = &bytes[..filled];
+            secure(shared, stream, *handshake, first, None).await?;
+            let told = session.handle(Input::Encrypted, &mut Outbox::default());
+            if told.is_err() {
+                return Ok(None);
+            }
+        }
         match handled {
             // What is meant for the server is the login.
             Ok(_) if out.server.slices(&bytes[..filled]).next().is_some() => {
                 return Ok(Some(Opening::Login(session)));
             }
-            Ok(consumed) if count > 0 && filled < bytes.len() => {
-                for slice in out.client.slices(&bytes[..filled]) {
-                    stream.write_all(slice).await?;
-                }
+            Ok(consumed) if count > 0 && (consumed > 0 || filled < bytes.len()) => {
                 bytes.copy_within(consumed..filled, 0);
                 filled -= consumed;
             }
@@ -257,9 +294,29 @@ async fn opening(shared: &Shared, stream: &mut TcpStream) -> io::Result<Option<O
     }
 }
 
+/// Encrypts a client's connection; `first` is what was consumed of it to say so.
+pub(crate) async fn secure(
+    shared: &Shared,
+    stream: &mut Stream,
+    handshake: Handshake,
+    first: &[u8],
+    to: Option<SocketAddr>,
+) -> io::Result<()> {
+    let clients = shared.clients.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+    let socket = stream.take_plain().ok_or(io::ErrorKind::AlreadyExists)?;
+    let first = match handshake {
+        Handshake::Direct => first,
+        Handshake::Requested => &[],
+    };
+    let names = to.and_then(|to| shared.upstreams.names(to)).unwrap_or_default();
+    *stream = clients.accept(socket, handshake, first, &names, to.map(|to| to.ip())).await?;
+    Ok(())
+}
+
 /// Answers as a server does that has no slot left, or a full disk; a client that is closed without a word would try
 /// again. A cancel request needs no slot: it is how one becomes free.
-async fn turn_away(shared: &Shared, mut stream: TcpStream, why: Input<'_>) -> io::Result<()> {
+async fn turn_away(shared: &Shared, stream: TcpStream, why: Input<'_>) -> io::Result<()> {
+    let mut stream = Stream::Plain(stream);
     match opening(shared, &mut stream).await? {
         Some(Opening::Login(mut session)) => {
             let mut out = Outbox::default();
@@ -281,7 +338,8 @@ async fn cancel(shared: &Shared, key: &CancelKey) -> Result<(), &'static str> {
 }
 
 /// A connection that no hook has seen may only carry a cancel request with a key of ours.
-async fn direct(shared: &Shared, mut stream: TcpStream) -> Result<(), &'static str> {
+async fn direct(shared: &Shared, stream: TcpStream) -> Result<(), &'static str> {
+    let mut stream = Stream::Plain(stream);
     match tokio::time::timeout(FIRST_BYTES_DEADLINE, opening(shared, &mut stream)).await {
         Ok(Ok(Some(Opening::Cancel(key)))) => cancel(shared, &key).await,
         _ => Err("a connection that did not come through the redirect"),

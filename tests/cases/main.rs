@@ -28,5 +28,7 @@ mod refusals;
 mod selection;
 mod settings;
 mod takeover;
+mod tls;
+mod tls_upstream;
 mod tokens;
 mod types;

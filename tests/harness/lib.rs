@@ -16,6 +16,8 @@ pub mod netns;
 pub mod postgres;
 /// Statements by chance, and what makes those that leak small.
 pub mod random;
+/// Certificates, as an operator makes them.
+pub mod tls;
 /// The protocol written by hand.
 pub mod wire;
 
@@ -33,6 +35,7 @@ pub use agent::{Agent, Start};
 pub use decoy::Decoy;
 pub use netns::Netns;
 pub use postgres::Postgres;
+pub use tls::Certificates;
 
 /// Nothing a test waits for takes longer on a busy machine with two cores.
 pub const DEADLINE: Duration = Duration::from_secs(30);

@@ -106,8 +106,13 @@ impl Postgres {
 
     /// The same with more arguments for the server.
     pub fn start_major_with(major: u16, arguments: &[&str]) -> Result<Self> {
+        Self::start_major_as(major, "trust", arguments)
+    }
+
+    /// Starts one of a major version that asks for a method.
+    pub fn start_major_as(major: u16, method: &str, arguments: &[&str]) -> Result<Self> {
         let scratch = Scratch::new("postgres")?;
-        Self::run(&Programs::of(major, &scratch)?, scratch, "trust", arguments)
+        Self::run(&Programs::of(major, &scratch)?, scratch, method, arguments)
     }
 
     fn run(programs: &Programs, scratch: Scratch, method: &str, arguments: &[&str]) -> Result<Self> {
@@ -150,8 +155,7 @@ impl Postgres {
         self.setup(&format!(
             "set password_encryption = '{stored}'; alter role postgres password 'clear-secret'"
         ))?;
-        std::fs::write(self.scratch.0.join("data/pg_hba.conf"), format!("host all all all {method}\n"))?;
-        self.setup("select pg_reload_conf()")?;
+        self.admit(&format!("host all all all {method}"))?;
         // The postmaster rereads the file a moment later.
         wait_for("pg_hba.conf", || {
             let rule = "select auth_method from pg_hba_file_rules";
@@ -159,6 +163,21 @@ impl Postgres {
             let mut probe = Command::new("psql");
             let (ok, _) = output(probe.args(["-X", "-w", "-c", rule]).arg(without)).unwrap_or_default();
             ok == (method == "trust")
+        })
+    }
+
+    /// Writes `pg_hba.conf` and has it read, which happens a moment later.
+    pub fn admit(&self, rules: &str) -> Result<()> {
+        std::fs::write(self.scratch.0.join("data/pg_hba.conf"), format!("{rules}\n"))?;
+        self.setup("select pg_reload_conf()")
+    }
+
+    /// Waits until a direct connection with more in its connection string is let in, or is not.
+    pub fn wait_until(&self, more: &str, let_in: bool) -> Result<()> {
+        let dsn = format!("{} {more}", self.dsn());
+        wait_for("the server's new settings", || {
+            let tried = output(Command::new("psql").args(["-X", "-w", "-c", "select 1", &dsn]));
+            tried.is_ok_and(|(ok, _)| ok == let_in)
         })
     }
 

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
-use mask_tests::{Agent, Postgres, Scratch, free_port, output, wait_for};
+use mask_tests::{Agent, Certificates, Postgres, Scratch, free_port, output, wait_for};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -26,6 +26,9 @@ pub(crate) struct Options {
     /// What reading the catalogs of 1,000 and of 20,000 tables takes, instead.
     #[arg(long, conflicts_with_all = ["quick", "json", "only"])]
     pub(crate) catalog: bool,
+    /// With TLS on both ways; no scans and no idle connections, whose clients have none.
+    #[arg(long)]
+    tls: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -45,6 +48,8 @@ struct Contender {
     pid: Option<u32>,
     /// Whether clients run in the protected cgroup.
     protected: bool,
+    /// In libpq's words.
+    sslmode: &'static str,
 }
 
 /// How often resident memory is looked at; reading it costs microseconds.
@@ -90,15 +95,22 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let (rounds, seconds) = if options.quick { (3, 2) } else { (10, 5) };
     let postgres = Postgres::start_with("trust", &["-c", "max_connections=1200"])?;
     prepare(&postgres, rows)?;
+    let certificates = options.tls.then(Certificates::new).transpose()?;
+    if let Some(certificates) = &certificates {
+        certificates.self_signed("server", "/CN=db.example")?;
+        certificates.turn_on(&postgres, "server")?;
+    }
+    let sslmode = if options.tls { "require" } else { "disable" };
     let agent = Agent::start_release(postgres.port)?;
     let (relay_port, relay) = relay(postgres.port)?;
     let scratch = Scratch::new("pgbouncer")?;
-    let (bouncer_port, bouncer) = pgbouncer(postgres.port, &scratch)?;
+    let (bouncer_port, bouncer) = pgbouncer(postgres.port, &scratch, certificates.as_ref())?;
+    let contender = |name, port, pid, protected| Contender { name, port, pid, protected, sslmode };
     let contenders = [
-        Contender { name: "direct", port: postgres.port, pid: None, protected: false },
-        Contender { name: "relay", port: relay_port, pid: Some(relay.0.id()), protected: false },
-        Contender { name: "pgbouncer", port: bouncer_port, pid: Some(bouncer.0.id()), protected: false },
-        Contender { name: "mask-agent", port: postgres.port, pid: Some(agent.pid()), protected: true },
+        contender("direct", postgres.port, None, false),
+        contender("relay", relay_port, Some(relay.0.id()), false),
+        contender("pgbouncer", bouncer_port, Some(bouncer.0.id()), false),
+        contender("mask-agent", postgres.port, Some(agent.pid()), true),
     ];
     let wanted = |what: &str| what.contains(&options.only);
     let mut cells = Vec::new();
@@ -115,7 +127,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 }
             }
         }
-        for (contender, table) in pairs(&contenders) {
+        for (contender, table) in pairs(&contenders).into_iter().filter(|_| !options.tls) {
             for (form, messages) in forms(table) {
                 let what = format!("scan {form} {}", table.name());
                 if wanted(&what) {
@@ -128,7 +140,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
     }
     let idle = if options.quick { 200 } else { 1000 };
-    for contender in contenders[1..].iter().filter(|_| wanted("memory")) {
+    for contender in contenders[1..].iter().filter(|_| !options.tls && wanted("memory")) {
         cells.push(memory(contender, &agent, idle)?);
     }
     report(&cells, options.json);
@@ -224,7 +236,15 @@ fn pgbench(
 fn pgbench_command(contender: &Contender, agent: &Agent) -> Command {
     let program = "/usr/bin/pgbench";
     let mut pgbench = if contender.protected { agent.client(program) } else { Command::new(program) };
-    pgbench.args(["-n", "-h", "127.0.0.1", "-U", "postgres", "-p", &contender.port.to_string()]);
+    pgbench.env("PGSSLMODE", contender.sslmode).args([
+        "-n",
+        "-h",
+        "127.0.0.1",
+        "-U",
+        "postgres",
+        "-p",
+        &contender.port.to_string(),
+    ]);
     pgbench
 }
 
@@ -478,18 +498,25 @@ fn relay(upstream: u16) -> Result<(u16, Guard)> {
     Ok((port, child))
 }
 
-fn pgbouncer(upstream: u16, scratch: &Scratch) -> Result<(u16, Guard)> {
+fn pgbouncer(upstream: u16, scratch: &Scratch, tls: Option<&Certificates>) -> Result<(u16, Guard)> {
     let port = free_port()?;
     let ini = scratch.0.join("pgbouncer.ini");
     let users = scratch.0.join("users.txt");
     fs::write(&users, "\"postgres\" \"\"\n")?;
+    let tls = tls.map_or(String::new(), |certificates| {
+        let [certificate, key] = ["server.crt", "server.key"].map(|file| certificates.text(file));
+        format!(
+            "client_tls_sslmode = require\nclient_tls_cert_file = {certificate}\nclient_tls_key_file = {key}\n\
+             server_tls_sslmode = require\n"
+        )
+    });
     fs::write(
         &ini,
         format!(
             "[databases]\n* = host=127.0.0.1 port={upstream}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
              listen_port = {port}\nauth_type = trust\nauth_file = {}\npool_mode = session\n\
              max_client_conn = 1200\ndefault_pool_size = 1100\nunix_socket_dir =\nlogfile = {}\n\
-             ignore_startup_parameters = extra_float_digits\nlog_connections = 0\nlog_disconnections = 0\n",
+             ignore_startup_parameters = extra_float_digits\nlog_connections = 0\nlog_disconnections = 0\n{tls}",
             users.display(),
             scratch.0.join("log").display(),
         ),

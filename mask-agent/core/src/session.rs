@@ -41,8 +41,12 @@ pub enum Input<'a> {
     Server(&'a [u8]),
     /// The snapshot that was asked for.
     Snapshot(Arc<Snapshot>),
-    /// The upstream could not be reached.
-    DialFailed,
+    /// The upstream is connected; what a login to it can be bound to, where there is such a thing.
+    Connected(Option<ChannelBinding>),
+    /// There is no connection to the upstream.
+    DialFailed(DialFault),
+    /// The client's connection is encrypted from here on.
+    Encrypted,
     /// There is no room for another connection.
     Overloaded,
     /// The connection is to end.
@@ -68,6 +72,8 @@ pub enum Want {
         /// Whether a cached snapshot will do.
         freshness: Freshness,
     },
+    /// Encrypt the client's connection once what the outbox holds is sent, and feed back that it is.
+    StartTls(Handshake),
     /// Remember for good that these columns hold masked values, and feed back a snapshot that knows it.
     Taint(Vec<Taint>),
     /// Remember which upstream cancel key the client's stands for, until the connection ends.
@@ -79,6 +85,36 @@ pub enum Want {
     },
     /// Leave all databases before anything more is sent: the server has to have one of them to itself.
     Withdraw,
+}
+
+/// How a TLS handshake begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// With the bytes that were consumed; the client has to name the protocol, for nothing else says what it means.
+    Direct,
+    /// With the next bytes: the client has asked for it.
+    Requested,
+}
+
+/// A hash of the server's certificate (`tls-server-end-point`, RFC 5929), which proves that no other server is between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelBinding(pub Vec<u8>);
+
+/// Why there is no connection to the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialFault {
+    /// It shows another certificate than before.
+    Changed,
+    /// It had TLS before, and now says that it has none.
+    Downgraded,
+    /// Encryption could not be agreed on.
+    Handshake,
+    /// It has no TLS, and has to.
+    Unencrypted,
+    /// It does not answer.
+    Unreachable,
+    /// Nobody vouches for its certificate, and somebody has to.
+    Untrusted,
 }
 
 /// How old a snapshot may be.
@@ -114,8 +150,8 @@ pub struct Login {
 pub trait PasswordProof: Send {
     /// The response to an MD5 request, NUL not included.
     fn md5(&self, user: &[u8], password: &[u8], salt: [u8; 4]) -> String;
-    /// The client-first message of SCRAM-SHA-256.
-    fn scram_first(&mut self, password: &[u8]) -> Vec<u8>;
+    /// The client-first message of SCRAM-SHA-256, or of -PLUS where it is bound.
+    fn scram_first(&mut self, password: &[u8], binding: Binding<'_>) -> Vec<u8>;
     /// The client-final message.
     ///
     /// # Errors
@@ -126,6 +162,17 @@ pub trait PasswordProof: Send {
     /// # Errors
     /// When the server does not know the password either.
     fn scram_finish(&mut self, server_final: &[u8]) -> Result<(), SessionError>;
+}
+
+/// What a proof says of channel binding, so that nobody between can take the offer away unseen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding<'a> {
+    /// It is bound.
+    Bound(&'a ChannelBinding),
+    /// It could be bound, and the server does not offer that.
+    NotOffered,
+    /// It cannot be bound.
+    Unsupported,
 }
 
 /// Where a session puts what is to be sent, recorded and done.

@@ -23,7 +23,6 @@ use mask_core::{
     session::Login,
 };
 use tokio::sync::watch;
-use tokio_postgres::NoTls;
 
 pub(crate) use self::links::{Presence, Withdrawal};
 use self::{
@@ -31,7 +30,7 @@ use self::{
     read::{Extent, Known},
     reader::Reader,
 };
-use crate::{intercept::Peers, ledger::Ledger, upstream};
+use crate::{ledger::Ledger, upstream::Upstreams};
 
 /// How long a shared snapshot serves new connections and statements.
 const REFRESH: Duration = Duration::from_secs(5);
@@ -85,7 +84,7 @@ impl News {
 
 /// Snapshots by database.
 pub(crate) struct Catalogs {
-    peers: Peers,
+    upstreams: Arc<Upstreams>,
     policy: RwLock<Arc<Policy>>,
     shelves: Mutex<HashMap<Key, Arc<Shelf>>>,
     links: Arc<Links>,
@@ -93,9 +92,9 @@ pub(crate) struct Catalogs {
 }
 
 impl Catalogs {
-    pub(crate) fn new(peers: Peers, policy: Policy, ledger: Ledger) -> Self {
+    pub(crate) fn new(upstreams: Arc<Upstreams>, policy: Policy, ledger: Ledger) -> Self {
         Self {
-            peers,
+            upstreams,
             policy: RwLock::new(Arc::new(policy)),
             shelves: Mutex::default(),
             links: Arc::default(),
@@ -276,13 +275,12 @@ impl Catalogs {
     }
 
     async fn dial(&self, upstream: SocketAddr, login: &Login) -> anyhow::Result<Link> {
-        let stream = upstream::dial(&self.peers, upstream).await?;
         let mut config = tokio_postgres::Config::new();
         config.user(&login.user).dbname(&login.database).application_name("mask-agent catalog");
         if let Some(password) = &login.password {
             config.password(password);
         }
-        let (client, connection) = config.connect_raw(stream, NoTls).await?;
+        let (client, connection) = self.upstreams.log_in(upstream, &mut config).await?;
         let mover = tokio::spawn(async {
             // Its error, if any, shows in what is asked.
             let _ = connection.await;

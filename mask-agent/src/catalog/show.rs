@@ -13,12 +13,13 @@ use mask_core::{
 };
 use serde::Serialize;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Config, Error, NoTls};
+use tokio_postgres::{Config, Error};
 
 use super::{
     read::{Extent, Known, read},
     reader::Reader,
 };
+use crate::tls::Unverified;
 
 /// Reads the catalogs of a database and prints them; this process is a client like any other.
 pub(crate) async fn show(dsn: &str, json: bool) -> Result<()> {
@@ -141,7 +142,8 @@ async fn connect(dsn: &str) -> Result<(Reader, JoinHandle<Result<(), Error>>)> {
     let config: Config = dsn
         .parse()
         .context("the connection string cannot be read; write \"host=… port=… user=… dbname=…\"")?;
-    let (client, connection) = config.connect(NoTls).await.context("cannot connect to the database")?;
+    let (client, connection) =
+        config.connect(Unverified::new()?).await.context("cannot connect to the database")?;
     Ok((Reader::new(client), tokio::spawn(connection)))
 }
 

@@ -16,7 +16,7 @@ use std::{
 
 use mask_core::{
     protocol::postgres::PostgresSession,
-    session::{CancelKey, Freshness, Input, Outbox, Session, SessionError, Want},
+    session::{CancelKey, DialFault, Freshness, Handshake, Input, Outbox, Session, SessionError, Want},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -31,7 +31,7 @@ use crate::{
     catalog::{Presence, Withdrawal},
     intercept::Caller,
     server::{self, Cancels, DRAIN_DEADLINE, Shared},
-    upstream,
+    tls::Stream,
 };
 
 /// A cancelled server answers by closing at once.
@@ -60,6 +60,8 @@ pub(crate) enum Ending {
     Client,
     #[error("shutting down")]
     Drained,
+    #[error("TLS handshake with the client: {0}")]
+    Handshake(io::Error),
     #[error("start-up took too long")]
     Slow,
     #[error("{0}")]
@@ -77,6 +79,8 @@ struct Connection<'a> {
     session: PostgresSession,
     client: Side,
     server: Option<Side>,
+    /// The server could not be reached before anybody had to know.
+    failed: Option<DialFault>,
     /// Who is asked first for bytes, in turn.
     server_first: bool,
     out: Outbox,
@@ -100,8 +104,9 @@ pub(crate) async fn serve(
         subject,
         caller,
         session: server::session(shared),
-        client: Side::new(stream),
+        client: Side::new(Stream::Plain(stream)),
         server: None,
+        failed: None,
         server_first: false,
         out: Outbox::default(),
         cancel: None,
@@ -126,7 +131,12 @@ pub(crate) async fn serve(
     let _ = match ending {
         Ending::Audit => connection.inject(Input::Unrecorded),
         Ending::Drained => connection.inject(Input::Shutdown),
-        Ending::Client | Ending::Server | Ending::Session(_) | Ending::Slow | Ending::Socket(_) => Ok(()),
+        Ending::Client
+        | Ending::Handshake(_)
+        | Ending::Server
+        | Ending::Session(_)
+        | Ending::Slow
+        | Ending::Socket(_) => Ok(()),
     };
     // A client that does not read has lost the rest.
     let _ = timeout(FLUSH_DEADLINE, connection.client.finish()).await;
@@ -303,23 +313,58 @@ impl Connection<'_> {
         let mut loaded = false;
         if !self.out.wants.is_empty() {
             for want in std::mem::take(&mut self.out.wants) {
-                loaded |= self.fulfil(want).await?;
+                loaded |= self.fulfil(want, bytes).await?;
             }
         }
         Ok((result?, loaded))
     }
 
     async fn dial(&mut self) -> Result<(), Ending> {
-        match upstream::dial(&self.shared.peers, self.caller.original).await {
-            Ok(stream) => {
-                self.server = Some(Side::new(stream));
-                Ok(())
+        if self.failed.is_none() {
+            self.connect().await?;
+        }
+        match self.failed {
+            Some(fault) => self.inject(Input::DialFailed(fault)),
+            None => Ok(()),
+        }
+    }
+
+    /// Connects to the server; a failure is for whoever needs it.
+    async fn connect(&mut self) -> Result<(), Ending> {
+        let to = self.caller.original;
+        // As large as a handshake is long, and every connection would have room for it all its life.
+        match Box::pin(self.shared.upstreams.dial(to)).await {
+            Ok(dialed) => {
+                self.server = Some(Side::new(dialed.stream));
+                self.inject(Input::Connected(dialed.binding))
             }
             Err(error) => {
-                tracing::warn!(%error, to = %self.caller.original, "upstream cannot be reached");
-                self.inject(Input::DialFailed)
+                match error.fault {
+                    DialFault::Changed | DialFault::Downgraded => {
+                        tracing::error!(%error, %to, "the database may be somebody else, and is refused");
+                    }
+                    _ => tracing::warn!(%error, %to, "upstream cannot be reached"),
+                }
+                self.failed = Some(error.fault);
+                Ok(())
             }
         }
+    }
+
+    /// Encrypts the client's connection.
+    async fn secure(&mut self, handshake: Handshake, first: &[u8]) -> Result<(), Ending> {
+        let to = self.caller.original;
+        // A client may expect a name that only the server's certificate tells.
+        if self.server.is_none() && self.shared.upstreams.names(to).is_none() {
+            self.connect().await?;
+        }
+        // The answer is out before the handshake begins.
+        poll_fn(|cx| self.client.poll_flush(cx)).await?;
+        let stream = self.client.stream();
+        Box::pin(server::secure(self.shared, stream, handshake, first, Some(to)))
+            .await
+            .map_err(Ending::Handshake)?;
+        self.inject(Input::Encrypted)
     }
 
     /// Tells the session what no peer sent.
@@ -332,8 +377,8 @@ impl Connection<'_> {
         Ok(())
     }
 
-    /// Does what the session wants; whether it was given a snapshot.
-    async fn fulfil(&mut self, want: Want) -> Result<bool, Ending> {
+    /// Does what the session wants, having been fed these bytes; whether it was given a snapshot.
+    async fn fulfil(&mut self, want: Want, bytes: &[u8]) -> Result<bool, Ending> {
         match want {
             Want::Cancel { pid, key } => {
                 if let Some((server, key)) = self.shared.cancels.find(&CancelKey { pid, key }) {
@@ -342,6 +387,10 @@ impl Connection<'_> {
                 Ok(false)
             }
             Want::LoadCatalog { freshness } => self.load_catalog(freshness).await,
+            Want::StartTls(handshake) => {
+                self.secure(handshake, bytes).await?;
+                Ok(false)
+            }
             Want::Taint(taints) => {
                 let Some(login) = self.session.login().cloned() else { return Ok(false) };
                 let snapshot = self.shared.catalogs.taint(self.caller.original, &login, &taints);
@@ -399,7 +448,7 @@ impl Connection<'_> {
 
 /// Forwards a cancel request and waits until the server has taken it: a late one would hit the next query.
 pub(crate) async fn cancel(shared: &Shared, to: std::net::SocketAddr, key: &CancelKey) -> io::Result<()> {
-    let mut stream = upstream::dial(&shared.peers, to).await?;
+    let mut stream = Box::pin(shared.upstreams.dial(to)).await.map_err(io::Error::other)?.stream;
     let length = u32::try_from(12 + key.key.len()).map_err(io::Error::other)?;
     let mut packet = Vec::with_capacity(12 + key.key.len());
     for field in [length, 80_877_102, key.pid] {

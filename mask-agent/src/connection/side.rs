@@ -8,10 +8,9 @@ use std::{
 };
 
 use mask_core::{masking::gate::ClientBytes, session::ServerBytes};
-use tokio::{
-    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::tls::Stream;
 
 /// One read; larger ones gained nothing on loopback.
 const READ_BYTES: usize = 64 << 10;
@@ -25,7 +24,7 @@ thread_local! {
 
 /// A socket and its two buffers, which are empty most of the time.
 pub(super) struct Side {
-    stream: TcpStream,
+    stream: Stream,
     unread: Vec<u8>,
     unsent: Vec<u8>,
     /// How much of `unsent` has been sent.
@@ -37,13 +36,18 @@ pub(super) struct Side {
 }
 
 impl Side {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: Stream) -> Self {
         Self { stream, unread: Vec::new(), unsent: Vec::new(), sent: 0, finished: false, ended: false }
     }
 
     /// Whether everything was taken.
     pub(super) fn is_flushed(&self) -> bool {
-        self.unsent.is_empty()
+        self.unsent.is_empty() && !self.stream.holds()
+    }
+
+    /// The stream, for a handshake: nothing is unread or unsent then.
+    pub(super) fn stream(&mut self) -> &mut Stream {
+        &mut self.stream
     }
 
     /// Sends to the client what masking let pass; `input` is what it was made from.
@@ -66,12 +70,10 @@ impl Side {
                 count += 1;
             }
             let group = &group[..count];
-            let result = match group {
-                [] => return Ok(()),
-                [slice] => self.stream.try_write(slice),
-                _ => self.stream.try_write_vectored(group),
-            };
-            let mut sent = match result {
+            if group.is_empty() {
+                return Ok(());
+            }
+            let mut sent = match self.stream.try_write_vectored(group) {
                 Ok(sent) => sent,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 Err(error) => return Err(error),
@@ -95,6 +97,7 @@ impl Side {
         }
         self.unsent = Vec::new();
         self.sent = 0;
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         if self.finished {
             self.finished = false;
             return Pin::new(&mut self.stream).poll_shutdown(cx);
@@ -117,7 +120,7 @@ impl Side {
 
     /// Whether [`Side::poll_flush`] has anything to do.
     pub(super) fn is_sending(&self) -> bool {
-        self.finished || !self.unsent.is_empty()
+        self.finished || !self.is_flushed()
     }
 
     /// What was left of earlier reads with more behind it; nothing more means the peer has ended.

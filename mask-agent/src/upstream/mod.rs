@@ -1,39 +1,242 @@
-//! The way to the real database: dial past our own hooks, and prove a password.
+//! The way to the real database: dial past our own hooks, encrypt, and prove a password.
+
+/// What is configured of the way to databases.
+mod settings;
+/// Our own sessions there.
+mod own;
 
 use std::{
+    collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::AsFd,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use mask_core::session::{PasswordProof, SessionError};
+use anyhow::{Context, Result};
+use mask_core::{
+    protocol::postgres::{Answer, SSL_REQUEST},
+    session::{Binding, ChannelBinding, DialFault, PasswordProof, SessionError},
+};
 use postgres_protocol::authentication::{
     md5_hash,
-    sasl::{ChannelBinding, ScramSha256},
+    sasl::{ChannelBinding as ScramBinding, ScramSha256},
 };
-use tokio::net::{TcpSocket, TcpStream};
+use rustls::{ClientConfig, client::Resumption, crypto::CryptoProvider, pki_types::ServerName};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+};
+use tokio_rustls::TlsConnector;
 
-use crate::intercept::Peers;
+use self::settings::{Negotiation, Ready, TlsMode};
+pub(crate) use self::settings::{Upstream, UpstreamTls, Ways};
+use crate::{
+    intercept::Peers,
+    tls::{self, ALPN, Certificate, Name, Pins, Stream, Verifier},
+};
 
 /// A database on the same network answers in milliseconds; libpq itself waits without end.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// Databases a host reaches. What is kept of one can be made anew, so beyond that all is.
+const SERVERS_MAX: usize = 1024;
+/// Sessions to take up again with a server; PostgreSQL itself gives none, proxies before it may.
+const SESSIONS_MAX: usize = 8;
 
-/// Connects to the database a client meant.
-pub(crate) async fn dial(peers: &Peers, to: SocketAddr) -> io::Result<TcpStream> {
-    // Connecting to the unspecified address means this host.
+/// A connection to a database.
+pub(crate) struct Dialed {
+    pub(crate) stream: Stream,
+    /// What a login can be bound to.
+    pub(crate) binding: Option<ChannelBinding>,
+}
+
+/// Why there is none.
+#[derive(Debug, thiserror::Error)]
+#[error("{fault:?}: {source}")]
+pub(crate) struct DialError {
+    pub(crate) fault: DialFault,
+    source: io::Error,
+}
+
+impl DialError {
+    fn new(fault: DialFault, what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { fault, source: io::Error::other(what) }
+    }
+}
+
+/// What is kept of a database's TLS.
+struct Server {
+    verifier: Arc<Verifier>,
+    /// One for all connections, so that sessions are taken up again.
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+/// The ways to databases, by what is configured of them and what was seen.
+pub(crate) struct Upstreams {
+    peers: Peers,
+    ways: Ways,
+    pins: Arc<Pins>,
+    provider: Arc<CryptoProvider>,
+    servers: Mutex<HashMap<SocketAddr, Arc<Server>>>,
+    /// Names of the certificates shown last; none where a server has no TLS.
+    names: Mutex<HashMap<SocketAddr, Arc<[Name]>>>,
+}
+
+impl Upstreams {
+    pub(crate) fn new(peers: Peers, ways: Ways, pins: Pins) -> Self {
+        Self {
+            peers,
+            ways,
+            pins: Arc::new(pins),
+            provider: tls::provider(),
+            servers: Mutex::default(),
+            names: Mutex::default(),
+        }
+    }
+
+    /// Names of the certificate a database has shown; none where it was never asked.
+    pub(crate) fn names(&self, to: SocketAddr) -> Option<Arc<[Name]>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).get(&place(to)).cloned()
+    }
+
+    /// Connects to the database a client meant, and encrypts as is configured and agreed.
+    pub(crate) async fn dial(&self, to: SocketAddr) -> Result<Dialed, DialError> {
+        let to = place(to);
+        let socket = self.connect(to).await.map_err(|error| DialError::new(DialFault::Unreachable, error))?;
+        let settings = self.ways.of(to);
+        let Some(trust) = settings.tls.mode.trust() else { return Ok(self.plain(to, socket)) };
+        let mut socket = socket;
+        if settings.tls.negotiation == Negotiation::Request {
+            match ask(&mut socket).await? {
+                Answer::Accepted => {}
+                Answer::Denied if settings.tls.mode != TlsMode::Prefer => {
+                    return Err(DialError::new(DialFault::Unencrypted, "the server has no TLS"));
+                }
+                Answer::Denied if self.pins.is_known(to) => {
+                    return Err(DialError::new(
+                        DialFault::Downgraded,
+                        "the server had TLS, and says it has none",
+                    ));
+                }
+                Answer::Denied => return Ok(self.plain(to, socket)),
+            }
+        }
+        let failed = |error: anyhow::Error| DialError::new(DialFault::Handshake, format!("{error:#}"));
+        let server = self.server(to, settings, trust).map_err(failed)?;
+        self.secure(to, socket, &server, settings.tls.negotiation).await
+    }
+
+    fn plain(&self, to: SocketAddr, socket: TcpStream) -> Dialed {
+        self.learn(to, Arc::new([]));
+        Dialed { stream: Stream::Plain(socket), binding: None }
+    }
+
+    async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        self.peers.exempt(socket.as_fd())?;
+        socket.set_keepalive(true)?;
+        let stream = tokio::time::timeout(CONNECT_DEADLINE, socket.connect(to)).await??;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    async fn secure(
+        &self,
+        to: SocketAddr,
+        socket: TcpStream,
+        server: &Server,
+        negotiation: Negotiation,
+    ) -> Result<Dialed, DialError> {
+        let connector = TlsConnector::from(server.config.clone());
+        let stream = connector
+            .connect(server.name.clone(), socket)
+            .await
+            .map_err(|error| DialError::new(tls::fault(&error), error))?;
+        let session = stream.get_ref().1;
+        if negotiation == Negotiation::Direct && session.alpn_protocol() != Some(ALPN) {
+            return Err(DialError::new(
+                DialFault::Handshake,
+                "what answers does not speak PostgreSQL inside TLS",
+            ));
+        }
+        let shown = session.peer_certificates().unwrap_or_default();
+        // What cannot be remembered cannot be compared next time either.
+        server.verifier.remember(shown).map_err(|error| {
+            DialError::new(DialFault::Untrusted, format!("its certificate cannot be remembered: {error:#}"))
+        })?;
+        let certificate = shown.first().and_then(|shown| Certificate::read(shown));
+        let (names, binding) =
+            certificate.map(|certificate| (certificate.names, certificate.binding)).unwrap_or_default();
+        self.learn(to, names.into());
+        Ok(Dialed { stream: Stream::Dialed(Box::new(stream)), binding })
+    }
+
+    fn learn(&self, to: SocketAddr, names: Arc<[Name]>) {
+        let mut known = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= SERVERS_MAX && !known.contains_key(&to) {
+            known.clear();
+        }
+        known.insert(to, names);
+    }
+
+    fn server(&self, to: SocketAddr, settings: &Ready, trust: tls::Trust) -> Result<Arc<Server>> {
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = servers.get(&to) {
+            return Ok(server.clone());
+        }
+        if servers.len() >= SERVERS_MAX {
+            servers.clear();
+        }
+        let name = settings.name.clone().unwrap_or_else(|| to.ip().into());
+        let verifier = Arc::new(Verifier::new(
+            trust,
+            settings.authorities.as_deref(),
+            name.clone(),
+            to,
+            self.pins.clone(),
+            &self.provider,
+        ));
+        let config = ClientConfig::builder_with_provider(self.provider.clone())
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier.clone());
+        let mut config = match &settings.identity {
+            Some((chain, key)) => config
+                .with_client_auth_cert(chain.clone(), key.clone_key())
+                .context("the client certificate and its key do not fit")?,
+            None => config.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
+        let server = Arc::new(Server { verifier, config: Arc::new(config), name });
+        servers.insert(to, server.clone());
+        Ok(server)
+    }
+}
+
+/// Connecting to the unspecified address means this host.
+fn place(to: SocketAddr) -> SocketAddr {
     let ip = match to.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    let socket = if ip.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    peers.exempt(socket.as_fd())?;
-    socket.set_keepalive(true)?;
-    let connect = socket.connect(SocketAddr::new(ip, to.port()));
-    let stream = tokio::time::timeout(CONNECT_DEADLINE, connect).await??;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+    SocketAddr::new(ip, to.port())
+}
+
+/// Asks for TLS. One byte is read and not more: what came behind it in clear must not be taken for the handshake's
+/// (CVE-2021-23222), and fails there.
+async fn ask(socket: &mut TcpStream) -> Result<Answer, DialError> {
+    let asked = async {
+        socket.write_all(&SSL_REQUEST).await?;
+        socket.read_u8().await
+    };
+    let answer = asked.await.map_err(|error| DialError::new(DialFault::Unreachable, error))?;
+    let odd =
+        |fault| DialError::new(fault, format!("the server answered a request for TLS by byte {answer}"));
+    Answer::read(answer).map_err(odd)
 }
 
 /// Proves the client's own password to the server.
@@ -45,8 +248,13 @@ impl PasswordProof for Proof {
         md5_hash(user, password, salt)
     }
 
-    fn scram_first(&mut self, password: &[u8]) -> Vec<u8> {
-        let scram = ScramSha256::new(password, ChannelBinding::unsupported());
+    fn scram_first(&mut self, password: &[u8], binding: Binding<'_>) -> Vec<u8> {
+        let binding = match binding {
+            Binding::Bound(ChannelBinding(hash)) => ScramBinding::tls_server_end_point(hash.clone()),
+            Binding::NotOffered => ScramBinding::unrequested(),
+            Binding::Unsupported => ScramBinding::unsupported(),
+        };
+        let scram = ScramSha256::new(password, binding);
         let first = scram.message().to_vec();
         self.0 = Some(scram);
         first

@@ -27,6 +27,10 @@ pub struct MaskedColumn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Alert {
+    /// A database shows another certificate than before.
+    DatabaseCertificate,
+    /// A database that had TLS says it has none.
+    DatabaseDowngraded,
     /// More was asked of a masked column than the policy's limit, by all connections of a login.
     PredicateBudget,
 }
@@ -49,6 +53,14 @@ pub enum Event {
         asked: u32,
         /// Length of the window, in seconds.
         window_s: u64,
+    },
+    /// A database that may be somebody else was refused, which a person should look at.
+    #[serde(rename = "alert")]
+    Distrusted {
+        /// What is odd about it.
+        alert: Alert,
+        /// The same in one sentence.
+        reason: &'static str,
     },
     /// The server accepted the login.
     Authenticated {

@@ -10,8 +10,8 @@ use mask_core::{
     catalog::{Catalog, Column, Contents, Relation, RelationKind},
     masking::MaskKey,
     policy::{Policy, Snapshot},
-    protocol::postgres::{PostgresSession, Settings},
-    session::{Input, Outbox, PasswordProof, Session, SessionError, Want},
+    protocol::postgres::{ClientTls, PostgresSession, Settings},
+    session::{Binding, Input, Outbox, PasswordProof, Session, SessionError, Want},
 };
 
 /// What the email column holds: it must never reach the client.
@@ -51,8 +51,12 @@ impl PasswordProof for Proof {
         "md5proof".to_owned()
     }
 
-    fn scram_first(&mut self, _password: &[u8]) -> Vec<u8> {
-        b"n,,first".to_vec()
+    fn scram_first(&mut self, _password: &[u8], binding: Binding<'_>) -> Vec<u8> {
+        match binding {
+            Binding::Bound(_) => b"p=tls-server-end-point,,first".to_vec(),
+            Binding::NotOffered => b"y,,first".to_vec(),
+            Binding::Unsupported => b"n,,first".to_vec(),
+        }
     }
 
     fn scram_next(&mut self, _server_first: &[u8]) -> Result<Vec<u8>, SessionError> {
@@ -86,8 +90,15 @@ pub struct Peer {
 
 impl Default for Peer {
     fn default() -> Self {
-        let settings =
-            Settings { keys: MaskKey::new([7; 32]).into(), cancel_secret: [9; 32], proof: Box::new(Proof) };
+        Self::with_tls(ClientTls::default())
+    }
+}
+
+impl Peer {
+    /// A session of a daemon that gives its clients TLS, or does not.
+    pub fn with_tls(client_tls: ClientTls) -> Self {
+        let keys = MaskKey::new([7; 32]).into();
+        let settings = Settings { keys, cancel_secret: [9; 32], client_tls, proof: Box::new(Proof) };
         Self {
             session: PostgresSession::new(settings),
             snapshot: snapshot(),
@@ -137,6 +148,20 @@ impl Peer {
         self.unread[from as usize].extend_from_slice(bytes);
         // What one side leads to may let the other go on.
         while self.ended.is_none() && (self.turn(From::Server) || self.turn(From::Client)) {}
+    }
+
+    /// Tells the session what no peer sent.
+    pub fn tell(&mut self, input: Input<'_>) {
+        let mut out = Outbox::default();
+        if let Err(error) = self.session.handle(input, &mut out) {
+            self.ended = Some(error.to_string());
+        }
+        self.collect(&[], out);
+    }
+
+    /// Whether bytes of the client would be taken now.
+    pub fn accepts_client(&self) -> bool {
+        self.session.accepts_client()
     }
 
     /// One call of the session; whether it got any further.

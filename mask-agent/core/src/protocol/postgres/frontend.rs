@@ -16,7 +16,7 @@ use super::{
     tokens::{SentAs, Turning, stale},
 };
 use crate::lineage::Keeps;
-use crate::session::{Login, Outbox, SessionError, Want};
+use crate::session::{Handshake, Login, Outbox, SessionError, Want};
 
 /// Fails in the server's grammar, and tells the reader of the server's log why.
 const FAILING_SQL: &[u8] = b"mask_agent_refused_this_statement";
@@ -92,18 +92,16 @@ impl PostgresSession {
     }
 
     fn open(&mut self, bytes: &[u8], at: usize, out: &mut Outbox) -> Result<Option<usize>, SessionError> {
+        if self.opens_with_tls(bytes) {
+            self.secure(Handshake::Direct, out);
+            return Ok(Some(bytes.len()));
+        }
         let packet = startup::packet(bytes)
             .map_err(|why| Self::fatal(out, PROTOCOL, why, SessionError::Client(why)))?;
         let Some((packet, length)) = packet else { return Ok(None) };
         match packet {
             Packet::Gss | Packet::Ssl => {
-                let bit = if matches!(packet, Packet::Ssl) { 1 } else { 2 };
-                // Bytes behind the request were sent before the answer: an injection (CVE-2021-23214).
-                if self.encryption_asked & bit != 0 || bytes.len() > length {
-                    return Err(SessionError::Client("unexpected bytes around an encryption request"));
-                }
-                self.encryption_asked |= bit;
-                out.client.message(|out| out.push(b'N'));
+                self.encryption_request(&packet, bytes.len() > length, out)?;
             }
             Packet::Cancel { pid, key } => {
                 out.wants.push(Want::Cancel { pid, key: key.to_vec() });
@@ -118,6 +116,7 @@ impl PostgresSession {
     }
 
     fn start(&mut self, startup: Startup, out: &mut Outbox) -> Result<(), SessionError> {
+        self.check_encrypted(out)?;
         if startup.replication {
             let why = "replication connections carry every column and are refused";
             return Err(Self::fatal(out, UNSUPPORTED, why, SessionError::Client(why)));

@@ -12,8 +12,11 @@ use super::{
 };
 use crate::{
     audit::Event,
-    session::{CancelKey, Outbox, SessionError, Want},
+    session::{Binding, CancelKey, Outbox, SessionError, Want},
 };
+
+const SCRAM: &[u8] = b"SCRAM-SHA-256";
+const SCRAM_PLUS: &[u8] = b"SCRAM-SHA-256-PLUS";
 
 impl PostgresSession {
     /// The client never learns the server's key: it gets one of ours, with the same process number.
@@ -83,11 +86,15 @@ impl PostgresSession {
                 Asked::Md5(salt.ok_or(SessionError::Server("malformed MD5 request"))?)
             }
             10 => {
-                let mut offered = std::iter::from_fn(|| fields.string().filter(|name| !name.is_empty()));
-                if !offered.any(|name| name == b"SCRAM-SHA-256") {
+                let offered: Vec<_> =
+                    std::iter::from_fn(|| fields.string().filter(|name| !name.is_empty())).collect();
+                if self.binding.is_some() && offered.contains(&SCRAM_PLUS) {
+                    Asked::ScramPlus
+                } else if offered.contains(&SCRAM) {
+                    Asked::Scram
+                } else {
                     return Err(SessionError::Authentication("no supported SASL mechanism"));
                 }
-                Asked::Scram
             }
             11 => {
                 let answer = self.settings.proof.scram_next(fields.rest())?;
@@ -130,10 +137,15 @@ impl PostgresSession {
                 answer.push(0);
                 answer
             }
-            Asked::Scram => {
-                let first = proof.scram_first(password);
+            Asked::Scram | Asked::ScramPlus => {
+                let (mechanism, binding) = match (asked, &self.binding) {
+                    (Asked::ScramPlus, Some(binding)) => (SCRAM_PLUS, Binding::Bound(binding)),
+                    (_, Some(_)) => (SCRAM, Binding::NotOffered),
+                    (_, None) => (SCRAM, Binding::Unsupported),
+                };
+                let first = proof.scram_first(password, binding);
                 let mut answer = Vec::new();
-                put_string(&mut answer, b"SCRAM-SHA-256");
+                put_string(&mut answer, mechanism);
                 answer.extend_from_slice(&u32::try_from(first.len()).unwrap_or(0).to_be_bytes());
                 answer.extend_from_slice(&first);
                 answer

@@ -17,6 +17,8 @@ mod copy_in;
 mod edit;
 /// What the bytes of statements and values mean.
 mod encoding;
+/// TLS: who asks for it, what is answered, and what a client is told where it fails.
+mod encryption;
 /// Errors we write, and errors of the server with everything that may quote a cell taken out.
 mod error;
 /// Frames and the fields in them.
@@ -47,6 +49,7 @@ mod startup;
 /// Tokens that come back.
 mod tokens;
 
+pub use encryption::{Answer, ClientTls, SSL_REQUEST};
 pub use session::{PostgresSession, Settings};
 
 /// The longest message that is held as a whole. Rows that need no masking and COPY data stream past it.

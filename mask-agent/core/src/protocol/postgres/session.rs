@@ -14,6 +14,7 @@ use super::{
     copy::Copying,
     copy_in::CopyInScan,
     encoding::Encodings,
+    encryption::{ClientTls, Encryption},
     error::{Fault, OVERLOADED, SHUTDOWN, UNRECORDED},
     frontend::QUEUE_MAX,
     outputs::{Outputs, Shape},
@@ -24,7 +25,7 @@ use crate::{
     lineage::Overlay,
     masking::KeyRing,
     policy::{Budgeted, Mode, Snapshot, Taint},
-    session::{Freshness, Input, Login, Outbox, PasswordProof, Session, SessionError, Want},
+    session::{ChannelBinding, Freshness, Input, Login, Outbox, PasswordProof, Session, SessionError, Want},
 };
 
 /// How long the shell is given to bring a snapshot before it is asked again.
@@ -36,6 +37,8 @@ pub struct Settings {
     pub keys: KeyRing,
     /// Random bytes for the client's cancel key.
     pub cancel_secret: [u8; 32],
+    /// Whether the client gets TLS.
+    pub client_tls: ClientTls,
     /// How a password is proved to the server.
     pub proof: Box<dyn PasswordProof>,
 }
@@ -55,6 +58,8 @@ pub(super) enum Asked {
     Md5([u8; 4]),
     Nothing,
     Scram,
+    /// Bound to the server's certificate.
+    ScramPlus,
 }
 
 /// A statement as the client's next message will find it.
@@ -75,6 +80,9 @@ pub struct PostgresSession {
     pub(super) settings: Settings,
     pub(super) phase: Phase,
     pub(super) encryption_asked: u8,
+    pub(super) encryption: Encryption,
+    /// What a login to the server can be bound to.
+    pub(super) binding: Option<ChannelBinding>,
     pub(super) minor: u16,
     /// The server's process, once it has said so.
     pub(super) pid: Option<u32>,
@@ -154,6 +162,8 @@ impl PostgresSession {
             settings,
             phase: Phase::Opening,
             encryption_asked: 0,
+            encryption: Encryption::default(),
+            binding: None,
             minor: 0,
             pid: None,
             login: None,
@@ -309,9 +319,14 @@ impl Session for PostgresSession {
                 self.take_snapshot(snapshot, out.now);
                 Ok(0)
             }
-            Input::DialFailed => {
-                let why = "the database this connection was meant for cannot be reached";
-                Err(Self::fatal(out, "08001", why, SessionError::Server("not reachable")))
+            Input::Connected(binding) => {
+                self.binding = binding;
+                Ok(0)
+            }
+            Input::DialFailed(fault) => Err(Self::dial_failed(fault, out)),
+            Input::Encrypted => {
+                self.encryption = Encryption::Encrypted;
+                Ok(0)
             }
             Input::Overloaded => {
                 let why = "sorry, too many clients already";
@@ -357,7 +372,10 @@ impl Session for PostgresSession {
     }
 
     fn accepts_client(&self) -> bool {
-        !self.waiting && !self.settling && self.queue.len() < QUEUE_MAX
+        !self.waiting
+            && !self.settling
+            && self.encryption != Encryption::Securing
+            && self.queue.len() < QUEUE_MAX
     }
 
     fn accepts_server(&self) -> bool {

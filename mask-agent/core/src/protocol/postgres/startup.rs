@@ -6,7 +6,7 @@ use super::frame::Fields;
 const STARTUP_BYTES_MAX: usize = 10_000;
 
 const CANCEL_CODE: u32 = 80_877_102;
-const SSL_CODE: u32 = 80_877_103;
+pub(super) const SSL_CODE: u32 = 80_877_103;
 const GSS_CODE: u32 = 80_877_104;
 
 /// What a client may open with.

@@ -1,0 +1,187 @@
+//! What is configured of the way to databases: how far it is encrypted, and whom to believe.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use mask_core::policy::Prefix;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use serde::Deserialize;
+
+use crate::tls::{self, Trust};
+
+/// How far the way to a database is encrypted, in libpq's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum TlsMode {
+    /// Never.
+    Off,
+    /// Where the database has TLS.
+    #[default]
+    Prefer,
+    /// Always.
+    Require,
+    /// And an authority vouches for the certificate.
+    VerifyCa,
+    /// And it has the database's name.
+    VerifyFull,
+}
+
+impl TlsMode {
+    /// What has to be true of a certificate; none where there is no TLS.
+    pub(super) fn trust(self) -> Option<Trust> {
+        match self {
+            Self::Off => None,
+            Self::Prefer | Self::Require => Some(Trust::Pinned),
+            Self::VerifyCa => Some(Trust::Authority),
+            Self::VerifyFull => Some(Trust::Name),
+        }
+    }
+}
+
+/// How TLS begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Negotiation {
+    /// At once; PostgreSQL 17 and later.
+    Direct,
+    /// After a request in clear.
+    #[default]
+    Request,
+}
+
+/// TLS on the way to a database, as it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct UpstreamTls {
+    pub(crate) mode: TlsMode,
+    pub(crate) negotiation: Negotiation,
+    /// Authorities, or the servers' own certificates, besides those the system trusts.
+    pub(crate) ca: Option<PathBuf>,
+    /// What the certificate has to say, and the server is told; its address without it.
+    pub(crate) name: Option<String>,
+    /// A certificate for the server to know this host by.
+    pub(crate) certificate: Option<PathBuf>,
+    /// Its key.
+    pub(crate) key: Option<PathBuf>,
+}
+
+/// Databases with settings of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Upstream {
+    /// Every port without it.
+    #[serde(default)]
+    pub(crate) port: Option<u16>,
+    /// Every address without it.
+    #[serde(default)]
+    pub(crate) prefix: Option<Prefix>,
+    pub(crate) tls: UpstreamTls,
+}
+
+impl Upstream {
+    fn covers(&self, to: SocketAddr) -> bool {
+        self.port.is_none_or(|port| port == to.port())
+            && self.prefix.is_none_or(|prefix| contains(prefix, to.ip()))
+    }
+}
+
+fn contains(prefix: Prefix, address: IpAddr) -> bool {
+    let (own, other, width) = match (prefix.address, address.to_canonical()) {
+        (IpAddr::V4(own), IpAddr::V4(other)) => (own.to_bits().into(), other.to_bits().into(), 32),
+        (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits(), other.to_bits(), 128),
+        _ => return false,
+    };
+    let rest = u32::from(width - prefix.length);
+    let above = |bits: u128| bits.checked_shr(rest).unwrap_or(0);
+    above(own) == above(other)
+}
+
+/// The same with its files read.
+pub(super) struct Ready {
+    pub(super) tls: UpstreamTls,
+    pub(super) authorities: Option<Vec<CertificateDer<'static>>>,
+    pub(super) name: Option<ServerName<'static>>,
+    pub(super) identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+}
+
+impl Ready {
+    fn read(tls: &UpstreamTls) -> Result<Self> {
+        let authorities = tls.ca.as_deref().map(tls::certificates).transpose()?;
+        let wrong = |name: &String| format!("`{name}` is no name; allowed: a host name or an address");
+        let named = |name: &String| ServerName::try_from(name.clone()).with_context(|| wrong(name));
+        let name = tls.name.as_ref().map(named).transpose()?;
+        let identity = match (&tls.certificate, &tls.key) {
+            (Some(chain), Some(key)) => Some((tls::certificates(chain)?, tls::private_key(key)?)),
+            (None, None) => None,
+            _ => bail!("`certificate` and `key` of an upstream go together"),
+        };
+        ensure!(
+            tls.negotiation == Negotiation::Request || !matches!(tls.mode, TlsMode::Off | TlsMode::Prefer),
+            "`negotiation: direct` leaves a server without TLS no way; allowed with it: require, verify-ca, verify-full"
+        );
+        Ok(Self { tls: tls.clone(), authorities, name, identity })
+    }
+}
+
+/// Settings by database.
+pub(crate) struct Ways {
+    some: Vec<(Upstream, Ready)>,
+    default: Ready,
+}
+
+impl Ways {
+    /// Reads the files they name.
+    pub(crate) fn read(default: &UpstreamTls, some: &[Upstream]) -> Result<Self> {
+        let some = some.iter().map(|upstream| Ok((upstream.clone(), Ready::read(&upstream.tls)?)));
+        let some = some.collect::<Result<_>>().context("`upstreams`")?;
+        Ok(Self { some, default: Ready::read(default).context("`upstream_tls`")? })
+    }
+
+    /// The first that covers a database.
+    pub(super) fn of(&self, to: SocketAddr) -> &Ready {
+        let own = self.some.iter().find(|(upstream, _)| upstream.covers(to));
+        own.map_or(&self.default, |(_, ready)| ready)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ways(text: &str) -> Result<Ways> {
+        Ways::read(&UpstreamTls::default(), &serde_norway::from_str::<Vec<Upstream>>(text)?)
+    }
+
+    #[test]
+    fn the_first_that_covers_a_database_holds() {
+        let text = "
+            - { port: 5433, prefix: 10.1.0.0/16, tls: { mode: off } }
+            - { prefix: 10.1.2.0/24, tls: { mode: verify-full, name: db.example } }
+            - { prefix: fd00::/8, tls: { mode: require, negotiation: direct } }";
+        let ways = ways(text).unwrap();
+        for (to, mode) in [
+            ("10.1.2.3:5433", TlsMode::Off),
+            ("10.1.2.3:5432", TlsMode::VerifyFull),
+            ("[::ffff:10.1.2.3]:5432", TlsMode::VerifyFull),
+            ("10.2.2.3:5433", TlsMode::Prefer),
+            ("[fd00::1]:5432", TlsMode::Require),
+            ("[fe00::1]:5432", TlsMode::Prefer),
+        ] {
+            assert_eq!(ways.of(to.parse().unwrap()).tls.mode, mode, "{to}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_what_can() {
+        let wrong = |text: &str| format!("{:#}", ways(text).err().unwrap());
+        assert!(wrong("[{ tls: { negotiation: direct } }]").contains("require, verify-ca"));
+        assert!(wrong("[{ tls: { certificate: a } }]").contains("go together"));
+        assert!(wrong("[{ tls: { name: 'a b' } }]").contains("no name"));
+        assert!(wrong("[{ tls: { ca: /nowhere } }]").contains("/nowhere"));
+        assert!(wrong("[{ tls: { mode: allow } }]").contains("verify-full"));
+        assert!(wrong("[{ tls: { insecure: true } }]").contains("negotiation"));
+    }
+}

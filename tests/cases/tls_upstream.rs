@@ -1,0 +1,313 @@
+//! The way to the database is encrypted as the database can and the operator wants, and nobody gets between unseen.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use mask_tests::{
+    Agent, Certificates, Postgres, Start, driver_python, free_port, have_root, output, tls::SCRIPT, wire::hex,
+};
+
+use super::tls::{QUERY, SCHEMA, encrypted};
+
+/// How the server sees the connection a client's query comes on, and the daemon's own.
+const SEEN: &str = "select ssl, version from pg_stat_ssl where pid = pg_backend_pid()";
+
+/// An agent with a configuration file.
+fn configured(postgres: &Postgres, certificates: &Certificates, config: &str) -> Result<Agent> {
+    let file = certificates.text("config.yaml");
+    std::fs::write(&file, config.replace("FOLDER", &certificates.text("")))?;
+    Agent::start_as(postgres.port, &Start { arguments: &["--config", &file], ..Start::default() })
+}
+
+fn pins(agent: &Agent, arguments: &[&str]) -> Result<(bool, String)> {
+    let binary = mask_tests::agent::binary()?;
+    output(Command::new(binary).arg("pins").args(arguments).arg("--state-dir").arg(agent.state()))
+}
+
+fn alerts(agent: &Agent) -> Result<Vec<String>> {
+    let trail = agent.trail()?;
+    let alerts = trail.iter().filter(|record| record["kind"] == "alert");
+    Ok(alerts.map(|record| record["alert"].as_str().unwrap_or_default().to_owned()).collect())
+}
+
+#[test]
+fn another_certificate_is_refused_until_the_operator_accepts_it() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let (postgres, certificates) = encrypted("scram-sha-256")?;
+    certificates.self_signed("other", "/CN=db.example")?;
+    let mut agent = Agent::start(postgres.port)?;
+    let connect = |agent: &Agent, mode: &str| agent.psql(&format!("{} sslmode={mode}", postgres.dsn()), SEEN);
+    let server = format!("127.0.0.1:{}", postgres.port);
+    assert_eq!(connect(&agent, "disable")?, (true, "t|TLSv1.3\n".to_owned()));
+    let (_, listed) = pins(&agent, &["list"])?;
+    assert!(listed.starts_with(&format!("{server}  sha256 ")), "{listed}");
+    agent.kill()?;
+    agent.restart()?;
+    assert!(connect(&agent, "require")?.0, "the same certificate is believed by the next daemon");
+
+    certificates.replace("server", "other")?;
+    postgres.setup("select pg_reload_conf()")?;
+    let dsn = postgres.dsn();
+    // The postmaster rereads its certificate a moment later.
+    mask_tests::wait_for("the other certificate", || agent.psql(&dsn, "select 1").is_ok_and(|(ok, _)| !ok))?;
+    for mode in ["disable", "require"] {
+        let (ok, text) = connect(&agent, mode)?;
+        assert!(
+            !ok && text.contains("another certificate") && text.contains("pins forget"),
+            "{mode}: {text}"
+        );
+    }
+    assert!(alerts(&agent)?.contains(&"database-certificate".to_owned()), "{:?}", alerts(&agent));
+    assert!(agent.log().contains("ERROR"), "{}", agent.log());
+    assert_eq!(pins(&agent, &["list"])?.1, listed, "what is refused is not remembered");
+
+    let (ok, text) = pins(&agent, &["forget", "10.9.9.9:5432"])?;
+    assert!(!ok && text.contains("nothing is remembered"), "{text}");
+    let (ok, text) = pins(&agent, &["forget", &server])?;
+    assert!(ok && text.contains(&server), "{text}");
+    assert_eq!(connect(&agent, "require")?, (true, "t|TLSv1.3\n".to_owned()));
+    let (_, text) = pins(&agent, &["list"])?;
+    assert!(text.starts_with(&server) && text != listed, "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_database_that_had_tls_is_not_reached_in_clear_unseen() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let (postgres, certificates) = encrypted("trust")?;
+    let agent = Agent::start(postgres.port)?;
+    let dsn = format!("{} sslmode=require", postgres.dsn());
+    assert_eq!(agent.psql(&dsn, SEEN)?, (true, "t|TLSv1.3\n".to_owned()));
+    certificates.turn_off(&postgres)?;
+    let (ok, text) = agent.psql(&dsn, SEEN)?;
+    assert!(!ok && text.contains("had TLS before"), "{text}");
+    assert_eq!(alerts(&agent)?, ["database-downgraded"]);
+    assert!(pins(&agent, &["forget", "--all"])?.0);
+    assert_eq!(agent.psql(&dsn, SEEN)?, (true, "f|\n".to_owned()));
+    assert!(agent.psql(&dsn, QUERY)?.1.starts_with("1|Lisbon|"));
+    Ok(())
+}
+
+#[test]
+fn the_operator_says_how_far_the_way_is_encrypted_and_whom_to_believe() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let (postgres, certificates) = encrypted("trust")?;
+    certificates.signed("good", "/CN=x", "DNS:db.example,IP:127.0.0.1")?;
+    certificates.signed("named", "/CN=x", "DNS:db.example")?;
+    certificates.signed("subject", "/CN=db.example", "")?;
+    let ours = "ca: FOLDER/ca.crt";
+    let verify = |mode: &str, more: &str| format!("upstream_tls: {{ mode: {mode}, {more} }}\n");
+    let encrypted = "t|TLSv1.3";
+    for (server, config, expected) in [
+        ("server", "upstream_tls: { mode: off }\n".to_owned(), "f|"),
+        ("server", "upstream_tls: { mode: require }\n".to_owned(), encrypted),
+        ("server", verify("verify-ca", ours), "not one this host trusts"),
+        ("server", verify("verify-ca", "ca: FOLDER/server.crt"), encrypted),
+        ("server", verify("verify-full", "ca: FOLDER/server.crt, name: db.example"), encrypted),
+        ("server", verify("verify-full", "ca: FOLDER/server.crt"), "not one this host trusts"),
+        ("good", verify("verify-full", ours), encrypted),
+        ("named", verify("verify-ca", ours), encrypted),
+        ("named", verify("verify-full", ours), "not one this host trusts"),
+        ("named", verify("verify-full", &format!("{ours}, name: db.example")), encrypted),
+        ("named", verify("verify-full", &format!("{ours}, name: other.example")), "not one this host trusts"),
+        // Of version 1, which is believed as any other that nobody vouches for.
+        ("subject", "upstream_tls: { mode: require }\n".to_owned(), encrypted),
+        ("good", format!("upstreams: [{{ port: {}, tls: {{ mode: off }} }}]\n", postgres.port), "f|"),
+    ] {
+        certificates.turn_on(&postgres, server)?;
+        let agent = configured(&postgres, &certificates, &config)?;
+        for mode in ["disable", "require"] {
+            let (ok, text) = agent.psql(&format!("{} sslmode={mode}", postgres.dsn()), SEEN)?;
+            let is_refused = expected.starts_with("not");
+            assert_eq!(ok, !is_refused, "{server} {config} {mode}: {text}\n{}", agent.log());
+            assert!(text.contains(expected), "{server} {config} {mode}: {text}");
+        }
+    }
+    certificates.turn_off(&postgres)?;
+    for mode in ["require", "verify-ca", "verify-full"] {
+        let agent = configured(&postgres, &certificates, &format!("upstream_tls: {{ mode: {mode} }}\n"))?;
+        let (ok, text) = agent.psql(&format!("{} sslmode=require", postgres.dsn()), "select 1")?;
+        assert!(!ok && text.contains("has no TLS"), "{mode}: {text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_server_asks_this_host_for_a_certificate() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let (postgres, certificates) = encrypted("trust")?;
+    certificates.signed("host", "/CN=postgres", "DNS:agent.example")?;
+    postgres.admit("hostssl all all all cert")?;
+    postgres.wait_until("sslmode=require", false)?;
+    let identity = "upstream_tls: { certificate: FOLDER/host.crt, key: FOLDER/host.key }\n";
+    let agent = configured(&postgres, &certificates, identity)?;
+    let (ok, text) = agent.psql(&postgres.dsn(), QUERY)?;
+    assert!(ok && text.starts_with("1|Lisbon|") && !text.contains("canary"), "{text}\n{}", agent.log());
+    let without = configured(&postgres, &certificates, "upstream_tls: { mode: require }\n")?;
+    let (ok, text) = without.psql(&postgres.dsn(), "select 1")?;
+    assert!(!ok && text.contains("requires a valid client certificate"), "{text}");
+    Ok(())
+}
+
+/// A run of the script that is no client, outside of what is protected; it ends with this.
+struct Script(Child);
+
+impl Script {
+    fn start(port: u16, what: &str, arguments: &[&str]) -> Result<Self> {
+        let mut command = Command::new("/usr/bin/python3");
+        command.arg(SCRIPT).args([what, &port.to_string()]).args(arguments);
+        let mut script = Self(command.stdout(Stdio::piped()).spawn()?);
+        let mut line = String::new();
+        BufReader::new(script.0.stdout.take().context("piped")?).read_line(&mut line)?;
+        ensure!(line == "ready\n", "{line}");
+        Ok(script)
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        // It has nothing to lose.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_login_is_bound_to_the_servers_own_certificate() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let (postgres, certificates) = encrypted("scram-sha-256")?;
+    certificates.self_signed("between", "/CN=db.example")?;
+    let port = free_port()?;
+    let [certificate, key] = ["between.crt", "between.key"].map(|file| certificates.text(file));
+    let _between = Script::start(port, "between", &[&postgres.port.to_string(), &certificate, &key])?;
+    let through = |port: u16| -> Result<(bool, String)> {
+        let agent = Agent::start(port)?;
+        let dsn = postgres.dsn().replace(&postgres.port.to_string(), &port.to_string());
+        agent.psql(&format!("{dsn} sslmode=require"), SEEN)
+    };
+    // The first certificate is believed, so it is the login that finds out who is between.
+    let (ok, text) = through(port)?;
+    assert!(!ok && text.contains("channel binding check failed"), "{text}");
+    assert!(postgres.log().contains("channel binding check failed"), "{}", postgres.log());
+    assert_eq!(through(postgres.port)?, (true, "t|TLSv1.3\n".to_owned()));
+
+    let (plain, _certificates) = encrypted("md5")?;
+    let agent = Agent::start(plain.port)?;
+    assert!(agent.psql(&plain.dsn(), SEEN)?.0, "what cannot be bound works as well");
+    Ok(())
+}
+
+#[test]
+fn what_is_said_in_clear_around_the_answer_is_not_read() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    let injected = b"E\0\0\0\x20SFATAL\0CXX000\0Mcanary\0\0".repeat(2);
+    for (name, answer) in [
+        ("an error in clear", injected.clone()),
+        ("another byte", b"Xcanary".to_vec()),
+        ("bytes behind the answer", [b"S", &injected[..]].concat()),
+        ("a refusal and more", [b"N", &b"R\0\0\0\x08\0\0\0\0canary"[..]].concat()),
+    ] {
+        let port = free_port()?;
+        let _server = Script::start(port, "answers", &[&hex(&answer)])?;
+        let agent = Agent::start(port)?;
+        let dsn = postgres.dsn().replace(&postgres.port.to_string(), &port.to_string());
+        for mode in ["disable", "require"] {
+            let (ok, text) = agent.psql(&format!("{dsn} sslmode={mode} connect_timeout=5"), "select 1")?;
+            assert!(!ok && !text.contains("canary"), "{name} {mode}: {text}");
+            let is_clear = name == "a refusal and more";
+            assert!(is_clear || text.contains("could not be agreed on"), "{name} {mode}: {text}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn newer_servers_are_reached_by_direct_tls_and_newer_clients_use_it() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    for major in [13, 17, 18] {
+        let certificates = Certificates::new()?;
+        certificates.self_signed("server", "/CN=db.example")?;
+        let postgres = Postgres::start_major_as(major, "scram-sha-256", &[])?;
+        certificates.turn_on(&postgres, "server")?;
+        postgres.setup(SCHEMA)?;
+        postgres.admit("hostssl all all all scram-sha-256")?;
+        let direct = "upstream_tls: { mode: require, negotiation: direct }\n";
+        let config = if major < 17 { "" } else { direct };
+        let agent = configured(&postgres, &certificates, config)?;
+        let connect = "import sys, psycopg\nwith psycopg.connect(sys.argv[1]) as db:\n    \
+                       print(db.execute(sys.argv[2]).fetchone(), db.pgconn.ssl_in_use)";
+        for more in ["sslmode=require sslnegotiation=direct", "sslmode=require max_protocol_version=latest"] {
+            let dsn = format!("{} {more}", postgres.dsn());
+            let mut python = agent.client(&driver_python()?);
+            let (ok, text) = output(python.args(["-c", connect, &dsn, SEEN]))?;
+            assert!(ok && text.contains("(True, 'TLSv1.3') True"), "{major} {more}: {text}\n{}", agent.log());
+            let mut python = agent.client(&driver_python()?);
+            let (_, text) = output(python.args(["-c", connect, &dsn, QUERY]))?;
+            assert!(text.contains("Lisbon") && !text.contains("canary"), "{major} {more}: {text}");
+        }
+        if major < 17 {
+            let agent = configured(&postgres, &certificates, direct)?;
+            let (ok, text) = agent.psql(&postgres.dsn(), "select 1")?;
+            assert!(!ok && text.contains("could not be agreed on"), "{text}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn commands_that_connect_use_tls_as_well() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let (postgres, _certificates) = encrypted("scram-sha-256")?;
+    postgres.admit("hostssl all all all scram-sha-256")?;
+    postgres.wait_until("sslmode=disable", false)?;
+    let explain = |dsn: &str| {
+        let binary = mask_tests::agent::binary()?;
+        output(Command::new(binary).args(["explain", "--dsn", dsn, QUERY]))
+    };
+    for more in ["", " sslmode=require"] {
+        let (ok, text) = explain(&format!("{}{more}", postgres.dsn()))?;
+        assert!(ok && text.contains("mask: pattern"), "{text}");
+    }
+    let (ok, text) = explain(&format!("{} sslmode=disable", postgres.dsn()))?;
+    assert!(!ok && text.contains("cannot connect"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn settings_that_cannot_be_end_the_daemon_before_anything_is_attached() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let (postgres, certificates) = encrypted("trust")?;
+    for (config, words) in [
+        ("upstream_tls: { mode: verify }\n", "verify-full"),
+        ("upstream_tls: { ca: FOLDER/none.crt }\n", "none.crt"),
+        ("upstream_tls: { ca: FOLDER/server.key }\n", "no certificates in PEM"),
+        ("upstream_tls: { certificate: FOLDER/server.crt }\n", "go together"),
+        ("client_tls: sometimes\n", "offer"),
+    ] {
+        let error = configured(&postgres, &certificates, config).err().context("it came up")?;
+        assert!(format!("{error:#}").contains(words), "{config}: {error:#}");
+    }
+    Ok(())
+}
