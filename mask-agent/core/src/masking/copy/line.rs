@@ -138,6 +138,7 @@ mod tests {
                 assert_eq!(find(&data, *b"\n\\\t"), Some(place), "{length}");
                 assert_eq!(find(&data, *b"\n\n\n"), Some(place), "{length}");
                 assert_eq!(find(&data, *b"\t\n\n"), Some(place), "{length}");
+                assert_eq!(find(&data, *b"\n\n\t"), Some(place), "{length}");
             }
             assert_eq!(find(&vec![b'\x0b'; length], *b"\n\x0c\t"), None);
             assert_eq!(find(&vec![0x8a; length], *b"\n\\\t"), None);
