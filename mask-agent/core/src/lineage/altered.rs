@@ -126,6 +126,9 @@ impl<'a> Reader<'a> {
         let from = relation.relname.clone();
         let known = self.tracer.candidates(&relation.schemaname, &from);
         let overlay = self.tracer.env.overlay;
+        if overlay.is_foreign(&from) {
+            self.statement.made.push(Made::Foreign(name.to_owned()));
+        }
         if overlay.is_unknown(&from) || known.is_empty() && !overlay.has_relation(&from) {
             self.statement.made.extend([Made::Unknown(from), Made::Unknown(name.to_owned())]);
             return;

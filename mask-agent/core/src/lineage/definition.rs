@@ -84,8 +84,11 @@ impl Reader<'_> {
                 Made::Trigger(Trigger { schema: relation.schemaname, relation: relation.relname, function })
             }
             NodeEnum::CreateForeignTableStmt(create) => {
-                let relation = create.base_stmt.as_ref().and_then(|base| base.relation.as_ref());
-                return self.unknown(relation);
+                let Some(base) = &create.base_stmt else { return };
+                let Some(relation) = &base.relation else { return };
+                self.unknown(Some(relation));
+                self.child(&relation.relname, &base.inh_relations);
+                Made::Foreign(relation.relname.clone())
             }
             NodeEnum::AlterObjectSchemaStmt(moved) => {
                 let Some(relation) = moved.relation.as_ref() else {

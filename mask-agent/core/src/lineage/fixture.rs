@@ -153,22 +153,37 @@ fn relations() -> Vec<Relation> {
             ],
             ..view(20_025, "mailbox", &[("id", INT4), ("body", TEXT)], " SELECT orders.id, orders.note AS body FROM public.orders;")
         },
-        Relation { partition_key: vec![2], ..relation(20_062, "parted", &[("id", INT4), ("email", TEXT)]) },
-        relation(20_063, "moods", &[("secret_label", 40_001)]),
-        Relation {
-            policies: vec!["(lower(email) = CURRENT_USER) and (city <> ''::text)".to_owned()],
-            ..relation(20_060, "guarded", &[("id", INT4), ("email", TEXT), ("city", TEXT)])
-        },
-        Relation {
-            policies: vec!["(EXISTS ( SELECT FROM public.guarded WHERE guarded.id = ring.id))".to_owned(), String::new()],
-            ..relation(20_061, "ring", &[("id", INT4)])
-        },
         view(20_023, "unreadable", &[("a", TEXT)], ""),
         view(20_024, "labels", &[("secret_label", TEXT)], " SELECT orders.note FROM public.orders;"),
         relation(20_030, "pg_temp_3.batch", &[("id", INT4), ("value", TEXT), ("email", TEXT)]),
         relation(1_259, "pg_catalog.pg_class", &[("oid", 26), ("relname", 19)]),
         view(12_001, "pg_catalog.pg_stats", &[("tablename", 19), ("most_common_vals", 2277)], ""),
         view(12_002, "pg_catalog.pg_settings", &[("name", TEXT), ("setting", TEXT)], ""),
+    ]
+}
+
+/// Tables of which other catalogs say more.
+fn held_relations() -> Vec<Relation> {
+    vec![
+        Relation { partition_key: vec![2], ..relation(20_062, "parted", &[("id", INT4), ("email", TEXT)]) },
+        relation(20_064, "abroad_too", &[("note", TEXT)]),
+        Relation {
+            kind: RelationKind::Foreign,
+            parents: vec![20_064],
+            ..relation(20_065, "abroad_part", &[("note", TEXT)])
+        },
+        relation(20_063, "moods", &[("secret_label", 40_001)]),
+        Relation {
+            policies: vec!["(lower(email) = CURRENT_USER) and (city <> ''::text)".to_owned()],
+            ..relation(20_060, "guarded", &[("id", INT4), ("email", TEXT), ("city", TEXT)])
+        },
+        Relation {
+            policies: vec![
+                "(EXISTS ( SELECT FROM public.guarded WHERE guarded.id = ring.id))".to_owned(),
+                String::new(),
+            ],
+            ..relation(20_061, "ring", &[("id", INT4)])
+        },
     ]
 }
 
@@ -308,7 +323,7 @@ pub(crate) fn catalog() -> Catalog {
         ("<~>".to_owned(), of(Operand::Type(40_003), Operand::Type(40_003))),
     ]);
     let contents = Contents {
-        relations: relations(),
+        relations: [relations(), held_relations()].concat(),
         routines: routines(),
         user_names,
         operators,

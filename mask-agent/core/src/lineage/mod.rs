@@ -4,6 +4,8 @@
 //! the catalog (`scope`), views and functions of users are read through. What cannot be told is untraceable,
 //! and nothing untraceable is ever shown.
 
+/// What leaves for another server.
+mod abroad;
 /// Tables that are made and altered: what is in their columns then.
 mod altered;
 /// Bodies of functions.
@@ -334,6 +336,8 @@ pub struct Statement {
     pub given: Vec<Given>,
     /// The prepared statement it executes.
     pub executes: Option<Executes>,
+    /// What is put where it may leave for another server.
+    pub abroad: Vec<Origins>,
     /// Arguments of functions that show them elsewhere.
     pub channels: Vec<Channel>,
     /// Cursors whose row it changes: WHERE CURRENT OF.

@@ -42,6 +42,8 @@ pub enum Made {
         /// What it is in each relation that has it.
         columns: Vec<ColumnId>,
     },
+    /// A foreign table, or one that passes on what it is given to one.
+    Foreign(String),
     /// A function.
     Function {
         /// Its name, without schema.
@@ -140,6 +142,7 @@ pub struct Trigger {
 pub struct Overlay {
     relations: HashMap<String, Vec<Vec<(String, Origins)>>>,
     unknown: HashSet<String>,
+    foreign: HashSet<String>,
     functions: HashMap<String, Vec<Option<Arc<Routine>>>>,
     operators: Vec<(String, Called)>,
     triggers: Vec<Trigger>,
@@ -225,6 +228,7 @@ impl Overlay {
             }
             Made::Dropped(Some(name)) => *size += usize::from(self.dropped.insert(name.clone())),
             Made::Dropped(None) => self.is_any_dropped = true,
+            Made::Foreign(name) => *size += usize::from(self.foreign.insert(name.clone())),
             Made::Function { name, body } => {
                 self.functions.entry(name.clone()).or_default().push(body.clone());
                 *size += 1;
@@ -288,6 +292,10 @@ impl Overlay {
             WriteTarget::New { .. } | WriteTarget::Column(_) => None,
         });
         fills.collect()
+    }
+
+    pub(super) fn is_foreign(&self, name: &str) -> bool {
+        self.foreign.contains(name)
     }
 
     /// Whether a name may mean what it did not, because something is no more.

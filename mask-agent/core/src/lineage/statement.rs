@@ -8,6 +8,7 @@ use pg_query::{
 use super::{
     Channel, ColumnId, Effect, Env, Keeps, LineageError, Made, Masked, Origins, Output, Outputs, Predicate,
     Refusal, Statement, Untraceable, Usage, Write, WriteTarget,
+    abroad::abroad,
     copy::{copy_in, copy_out},
     dml::Probed,
     facts::Name,
@@ -68,6 +69,7 @@ impl Statement {
             writes: Vec::new(),
             given: Vec::new(),
             executes: None,
+            abroad: Vec::new(),
             channels: Vec::new(),
             positions: Vec::new(),
             made: Vec::new(),
@@ -430,6 +432,7 @@ impl<'a> Reader<'a> {
         statement.made.extend(more);
         statement.writes.extend(followed.writes);
         statement.channels.extend(followed.channels);
+        statement.abroad = abroad(tracer.env, &statement.writes, &sensitive);
         statement.may_quote |= tracer.facts.named.iter().chain(&tracer.facts.raised).any(|node| {
             let origins = graph.origins(*node);
             let all = origins.columns.iter().chain(&origins.views).chain(&origins.implied);

@@ -8,8 +8,8 @@ use super::{
     ruling::Judge,
 };
 use crate::{
-    catalog::{Catalog, RelationKind},
-    lineage::{ColumnId, Effect, Origins, Refusal, Statement, Usage, WriteTarget},
+    catalog::Catalog,
+    lineage::{ColumnId, Effect, Origins, Refusal, Statement, Usage},
     masking::CellRule,
 };
 
@@ -192,14 +192,7 @@ impl Judge<'_> {
             return Some(Denial { columns, ..Denial::always(refusal(message.to_owned())) });
         }
         let first = taints.first()?;
-        let foreign = statement.writes.iter().any(|write| match write.target {
-            WriteTarget::Column(column) => {
-                let relation = self.catalog.relation(column.relation);
-                relation.is_some_and(|relation| relation.kind == RelationKind::Foreign)
-                    && self.tells(&write.origins)
-            }
-            WriteTarget::New { .. } => false,
-        });
+        let foreign = statement.abroad.iter().any(|origins| self.tells(origins));
         let refuses = rules.written == Written::Refuse;
         if !refuses && !foreign {
             return None;

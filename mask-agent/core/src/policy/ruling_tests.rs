@@ -304,6 +304,36 @@ fn values_do_not_leave_by_the_side_nor_into_what_rules_or_others_hold() {
     check("insert into ruled (note) select email from customers", "refuse write-from-sensitive");
     check("insert into remote (note) select email from customers", "refuse write-from-sensitive");
     check("insert into ruled (note) values ('a')", "-");
+    let last = |sql: &str| ruled_under("", sql).rsplit(" | ").next().unwrap_or_default().to_owned();
+    let made = "create foreign table ft (line text) server s; ";
+    for (sql, ruled) in [
+        ("insert into ft select email from customers", "refuse write-from-sensitive"),
+        (
+            "alter foreign table ft rename to gt; insert into gt select email from customers",
+            "refuse write-from-sensitive",
+        ),
+        ("insert into ft select city from customers", "-"),
+        ("insert into ft values ('a')", "-"),
+        (
+            "create table t (line text) partition by list (line); alter table t attach partition ft default; \
+             insert into t select email from customers",
+            "refuse write-from-sensitive",
+        ),
+        (
+            "create table t (line text) partition by list (line); \
+             create foreign table fp partition of t default server s; insert into t select email from customers",
+            "refuse write-from-sensitive",
+        ),
+        (
+            "alter table ft inherit orders; update orders set note = email from customers",
+            "refuse write-from-sensitive",
+        ),
+        ("alter table orders inherit ft; insert into orders (note) select email from customers", "-"),
+        ("insert into abroad_too (note) select email from customers", "refuse write-from-sensitive"),
+        ("insert into orders (note) select email from customers", "-"),
+    ] {
+        assert_eq!(last(&format!("{made}{sql}")), ruled, "{sql}");
+    }
     check("do $$ begin execute 'select 1'; end $$", "refuse procedure");
     check("do $$ begin perform 1; end $$", "-");
     for definition in [
