@@ -193,6 +193,7 @@ fn play(steps: &[(From, Vec<u8>)]) -> Peer {
     let mut peer = Peer::default();
     for (from, bytes) in steps {
         peer.feed(*from, bytes);
+        peer.shake_hands();
     }
     peer
 }

@@ -128,20 +128,25 @@ impl Verifier {
         Self { trust, configured, name, server, pins, algorithms }
     }
 
-    /// Remembers a server that has proved its key.
-    pub(crate) fn remember(&self, shown: &[CertificateDer<'_>]) -> anyhow::Result<()> {
-        let Some((first, rest)) = shown.split_first() else { return Ok(()) };
-        let Some(certificate) = Certificate::read(first) else { return Ok(()) };
+    /// Remembers a server that has proved its key. It is judged once more: another connection may have remembered it
+    /// meanwhile, and where a session is taken up again nobody was asked.
+    pub(crate) fn remember(&self, shown: &[CertificateDer<'_>]) -> Result<(), DialFault> {
+        let (first, rest) = shown.split_first().ok_or(DialFault::Handshake)?;
+        let certificate = Certificate::read(first).ok_or(DialFault::Handshake)?;
+        let voucher = self.judge(first, rest, UnixTime::now())?;
         if self.trust != Trust::Pinned {
             return Ok(());
         }
-        let vouched = self.voucher(first, rest, UnixTime::now()) == Voucher::System;
         let hosts = certificate.names.iter().filter_map(|name| match name {
-            Name::Host(host) if vouched => Some(host.clone()),
+            Name::Host(host) if voucher == Voucher::System => Some(host.clone()),
             Name::Host(_) | Name::Address(_) => None,
         });
         let pin = Pin { spki_sha256: hex(&certificate.key), names: hosts.collect() };
-        self.pins.remember(self.server, pin)
+        self.pins.remember(self.server, pin).map_err(|error| {
+            // What cannot be remembered cannot be compared next time either.
+            tracing::error!(error = format!("{error:#}"), server = %self.server, "a certificate cannot be remembered");
+            DialFault::Untrusted
+        })
     }
 
     fn judge(
@@ -149,16 +154,17 @@ impl Verifier {
         shown: &CertificateDer<'_>,
         rest: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<(), DialFault> {
+    ) -> Result<Voucher, DialFault> {
         let certificate = Certificate::read(shown).ok_or(DialFault::Handshake)?;
         let voucher = self.voucher(shown, rest, now);
         let is_named = self.is_named(shown, &certificate);
         let is_pinned = |pin: Option<Pin>| pin.map(|pin| Self::fits(&pin, shown, &certificate, voucher));
         let judge = |is_pinned| self.trust.judge(Findings { voucher, is_named, is_pinned });
-        judge(is_pinned(self.pins.find(self.server))).or_else(|fault| match fault {
+        let judged = judge(is_pinned(self.pins.find(self.server))).or_else(|fault| match fault {
             DialFault::Changed => judge(is_pinned(self.pins.find_again(self.server))),
             fault => Err(fault),
-        })
+        });
+        judged.map(|()| voucher)
     }
 
     fn voucher(&self, shown: &CertificateDer<'_>, rest: &[CertificateDer<'_>], now: UnixTime) -> Voucher {
@@ -234,7 +240,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         self.judge(shown, rest, now)
-            .map(|()| ServerCertVerified::assertion())
+            .map(|_| ServerCertVerified::assertion())
             .map_err(|fault| CertificateError::Other(OtherError(Arc::new(Distrust(fault)))).into())
     }
 

@@ -162,10 +162,10 @@ impl Upstreams {
             ));
         }
         let shown = session.peer_certificates().unwrap_or_default();
-        // What cannot be remembered cannot be compared next time either.
-        server.verifier.remember(shown).map_err(|error| {
-            DialError::new(DialFault::Untrusted, format!("its certificate cannot be remembered: {error:#}"))
-        })?;
+        server
+            .verifier
+            .remember(shown)
+            .map_err(|fault| DialError::new(fault, "its certificate is not believed"))?;
         let certificate = shown.first().and_then(|shown| Certificate::read(shown));
         let (names, binding) =
             certificate.map(|certificate| (certificate.names, certificate.binding)).unwrap_or_default();

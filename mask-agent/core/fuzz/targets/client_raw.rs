@@ -5,7 +5,6 @@
 mod peer;
 
 use libfuzzer_sys::fuzz_target;
-use mask_core::session::{Input, Want};
 use peer::{From, Peer};
 
 fuzz_target!(|input: (bool, u16, &[u8])| {
@@ -17,10 +16,7 @@ fuzz_target!(|input: (bool, u16, &[u8])| {
     let mut parts = start();
     parts.feed(From::Client, head);
     // What comes next came inside TLS.
-    if parts.ended.is_none() && parts.wants.iter().any(|want| matches!(want, Want::StartTls(_))) {
-        assert!(!parts.accepts_client() && parts.to_server.is_empty());
-        parts.tell(Input::Encrypted);
-    }
+    parts.shake_hands();
     parts.feed(From::Client, tail);
     // Bytes behind a request for encryption are an injection when they come with it, and no answer came between.
     if !opening {

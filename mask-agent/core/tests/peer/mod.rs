@@ -159,6 +159,16 @@ impl Peer {
         self.collect(&[], out);
     }
 
+    /// Goes through the handshake the session waits for, if it does.
+    pub fn shake_hands(&mut self) {
+        let waited = self.wants.len();
+        self.wants.retain(|want| !matches!(want, Want::StartTls(_)));
+        if self.wants.len() < waited && self.ended.is_none() {
+            assert!(!self.session.accepts_client(), "what comes before the end of a handshake is read");
+            self.tell(Input::Encrypted);
+        }
+    }
+
     /// Whether bytes of the client would be taken now.
     pub fn accepts_client(&self) -> bool {
         self.session.accepts_client()
