@@ -182,3 +182,58 @@ fn host() -> String {
     let name = name.trim();
     if name.is_empty() { "this host".to_owned() } else { name.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::Certificate;
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("mask-ca-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).unwrap();
+        folder
+    }
+
+    fn fault(folder: &Path) -> String {
+        format!("{:#}", Authority::open(folder).err().unwrap())
+    }
+
+    #[test]
+    fn it_is_made_once_and_a_leaf_has_the_names_it_was_asked_for() {
+        let folder = folder("made");
+        let made = Authority::open(&folder).unwrap();
+        assert_eq!(Authority::open(&folder).unwrap().fingerprint(), made.fingerprint());
+        assert_eq!(fs::metadata(path(&folder)).unwrap().mode() & 0o777, 0o600);
+        assert!(!made.pem().contains("PRIVATE"), "the key is not given away with the certificate");
+        let names = [Name::Address([10, 0, 0, 7].into()), Name::Host("*.db.example".to_owned())];
+        let leaf = made.certify(&names).unwrap();
+        assert_eq!(Certificate::read(&leaf.cert[0]).unwrap().names, names);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_cut_mixed_or_somebody_elses_is_not_used_nor_overwritten() {
+        let (folder, other) = (folder("own"), folder("other"));
+        Authority::make(&folder).unwrap();
+        Authority::make(&other).unwrap();
+        let [own, strange] = [&folder, &other].map(|folder| fs::read_to_string(path(folder)).unwrap());
+        let (key, _) = own.split_once(BEGIN).unwrap();
+        let (_, certificate) = strange.split_once(BEGIN).unwrap();
+        for (text, words) in [
+            (format!("{key}{BEGIN}{certificate}"), "of another key"),
+            (key.to_owned(), "ca init"),
+            (own[..own.len() / 2].to_owned(), "ca init"),
+            (String::new(), "ca init"),
+        ] {
+            fs::write(path(&folder), &text).unwrap();
+            assert!(fault(&folder).contains(words), "{}", fault(&folder));
+            assert_eq!(fs::read_to_string(path(&folder)).unwrap(), text);
+        }
+        fs::remove_file(path(&folder)).unwrap();
+        std::os::unix::fs::symlink(path(&other), path(&folder)).unwrap();
+        assert!(fault(&folder).contains("no regular file"));
+        fs::remove_dir_all(folder).unwrap();
+        fs::remove_dir_all(other).unwrap();
+    }
+}
