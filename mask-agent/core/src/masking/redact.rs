@@ -283,8 +283,10 @@ fn builtin(type_oid: u32) -> Option<(&'static [u8], &'static [u8])> {
         2970 | 5038 => (b"1:1:", &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1]),
         // pg_lsn
         3220 => (b"0/0", &[0; 8]),
-        // tsvector, tsquery
-        3614 | 3615 => (b"", &[0; 4]),
+        // tsvector; tsquery of one word, because the newest servers take none without: a count, a value's tag, its weight,
+        // whether it is a prefix, the word
+        3614 => (b"", &[0; 4]),
+        3615 => (b"'***'", b"\0\0\0\x01\x01\0\0***\0"),
         // jsonb, jsonpath: version 1 of the binary form, then text
         3802 => (b"null", b"\x01null"),
         4072 => (b"$", b"\x01$"),
