@@ -70,6 +70,10 @@ fn a_token_beside_its_column_is_turned_back_and_the_rest_of_the_text_stays() {
             "update customers set city = 'TOKEN' where email in ('x', 'CANARY')",
         ),
         (
+            "select 1 from customers where email = any('{x,TOKEN}') and (city, email) = ('TOKEN', 'TOKEN')",
+            "select 1 from customers where email = any('{x,CANARY}') and (city, email) = ('TOKEN', 'CANARY')",
+        ),
+        (
             "begin; delete from customers where email <> 'TOKEN'; commit",
             "begin; delete from customers where email <> 'CANARY'; commit",
         ),
@@ -105,7 +109,7 @@ fn a_token_anywhere_else_stays_what_it_is() {
         "select 1 from customers where email > 'TOKEN'",
         "select 1 from customers where email = 'TOKEN ' || ''",
         "select 1 from customers where email = upper('TOKEN')",
-        "select 1 from customers where email = any('{TOKEN}')",
+        "select 1 from customers where email < any('{TOKEN}')",
         "select 1 from customers where email = 'xTOKEN'",
         "select email = 'TOKEN' from customers",
         "explain select 1 from customers where email = 'TOKEN'",
