@@ -71,7 +71,7 @@ fn a_token_beside_its_column_is_turned_back_and_the_rest_of_the_text_stays() {
         ),
         (
             "select 1 from customers where email = any('{x,TOKEN}') and (city, email) = ('TOKEN', 'TOKEN')",
-            "select 1 from customers where email = any('{x,CANARY}') and (city, email) = ('TOKEN', 'CANARY')",
+            "select 1 from customers where email = any('{\"x\",\"CANARY\"}') and (city, email) = ('TOKEN', 'CANARY')",
         ),
         (
             "begin; delete from customers where email <> 'TOKEN'; commit",
