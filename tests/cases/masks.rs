@@ -73,7 +73,7 @@ fn masks_of_one_tag_join_over_tables_types_and_formats() -> Result<()> {
     assert!(ana[1].starts_with("DE") && bob[1].starts_with("GB"), "{text}");
     assert!(ana[2].starts_with("+49 ") && bob[2].starts_with("+1 "), "{text}");
     assert_eq!((ana[3], bob[3]), ("1957-01-01", "1990-01-01"));
-    for clear in ["4111 1111 1111 1111", "5500000000000004", "0532013", "9268", "901820", "555 0123"] {
+    for clear in ["4111 1111 1111 1111", "5500000000000004", "0532013", "1331 9268", "901820", "555 0123"] {
         assert!(!text.contains(clear), "{clear} in {text}");
     }
     Ok(())
