@@ -254,7 +254,15 @@ fn refusal_by_function(facts: &Facts, plain: bool) -> Option<Refusal> {
 
 /// Columns are classified by their names, their relations' and their schemas'.
 fn refusal_by_name(facts: &Facts, reads: &Reads, catalog: &Catalog, classes: &dyn Masked) -> Option<Refusal> {
-    let column = reads.sensitive || reads.unknown;
+    // Where the snapshot has no such column, it is older than the table.
+    let is_new = |column: &String| {
+        facts.relations.iter().any(|name| {
+            let mut known = catalog.named(name.schema.as_deref(), &name.name).peekable();
+            known.peek().is_some()
+                && !known.any(|relation| relation.columns.iter().any(|known| known.name == *column))
+        })
+    };
+    let column = reads.sensitive || reads.unknown || facts.renamed.iter().any(is_new);
     let renames = column && facts.renamed.iter().any(|column| classes.names_column(column));
     let schema = facts.moved_schema.as_ref().is_some_and(|schema| {
         catalog.relations().any(|relation| relation.schema == *schema && classes.is_sensitive(relation.oid))

@@ -408,6 +408,9 @@ fn a_table_of_this_transaction_is_altered_where_no_value_leaves_its_column() {
 fn a_class_is_not_lost_by_renaming() {
     check("alter table customers rename email to note", "refuse reclassify");
     check("alter table customers rename city to town", "sent");
+    // Somebody may have given it that name a moment ago.
+    check("alter table orders rename email to note", "refuse reclassify");
+    check("alter table orders rename nothing to something", "sent");
     check("alter table orders rename note to remark", "sent");
     check("alter table customers rename to people", "refuse reclassify");
     check("alter table customers set schema other", "refuse reclassify");
