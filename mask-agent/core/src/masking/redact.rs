@@ -283,8 +283,8 @@ fn builtin(type_oid: u32) -> Option<(&'static [u8], &'static [u8])> {
         2970 | 5038 => (b"1:1:", &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1]),
         // pg_lsn
         3220 => (b"0/0", &[0; 8]),
-        // tsvector; tsquery of one word, because not every minor release takes one without: a count, a value's tag, its weight,
-        // whether it is a prefix, the word
+        // tsvector; tsquery of one word, because not every minor release takes one without: a count, a value's tag, its
+        // weight, whether it is a prefix, the word
         3614 => (b"", &[0; 4]),
         3615 => (b"'***'", b"\0\0\0\x01\x01\0\0***\0"),
         // jsonb, jsonpath: version 1 of the binary form, then text
