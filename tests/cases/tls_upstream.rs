@@ -238,6 +238,22 @@ fn what_is_said_in_clear_around_the_answer_is_not_read() -> Result<()> {
 }
 
 #[test]
+fn a_server_that_says_nothing_of_tls_is_not_waited_for_without_end() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    // Connections are taken by the kernel, and nobody reads them.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let agent = Agent::start(silent.local_addr()?.port())?;
+    let dsn = format!("host=127.0.0.1 port={} user=postgres", silent.local_addr()?.port());
+    for mode in ["disable", "require"] {
+        let (ok, text) = agent.psql(&format!("{dsn} sslmode={mode}"), "select 1")?;
+        assert!(!ok && text.contains("cannot be reached"), "{mode}: {text}");
+    }
+    Ok(())
+}
+
+#[test]
 fn newer_servers_are_reached_by_direct_tls_and_newer_clients_use_it() -> Result<()> {
     if !have_root() {
         return Ok(());

@@ -37,7 +37,8 @@ use crate::{
     tls::{self, ALPN, Certificate, Name, Pins, Stream, Verifier},
 };
 
-/// A database on the same network answers in milliseconds; libpq itself waits without end.
+/// A database on the same network answers in milliseconds; libpq itself waits without end. For the connection, and
+/// again for its encryption.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Databases a host reaches. What is kept of one can be made anew, so beyond that all is.
 const SERVERS_MAX: usize = 1024;
@@ -105,9 +106,16 @@ impl Upstreams {
     pub(crate) async fn dial(&self, to: SocketAddr) -> Result<Dialed, DialError> {
         let to = place(to);
         let socket = self.connect(to).await.map_err(|error| DialError::new(DialFault::Unreachable, error))?;
+        let encrypted = tokio::time::timeout(CONNECT_DEADLINE, self.encrypt(to, socket)).await;
+        encrypted.unwrap_or_else(|_| {
+            Err(DialError::new(DialFault::Unreachable, "what answers there says nothing of TLS"))
+        })
+    }
+
+    /// Encrypts a connection as is configured and agreed.
+    async fn encrypt(&self, to: SocketAddr, mut socket: TcpStream) -> Result<Dialed, DialError> {
         let settings = self.ways.of(to);
         let Some(trust) = settings.tls.mode.trust() else { return Ok(self.plain(to, socket)) };
-        let mut socket = socket;
         if settings.tls.negotiation == Negotiation::Request {
             match ask(&mut socket).await? {
                 Answer::Accepted => {}
