@@ -441,44 +441,36 @@ const LOCKED: &str = "
         where l.locktype = 'relation' and l.mode = 'AccessExclusiveLock'
             and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = current_database()))";
 
-/// Queries of views, by OIDs.
-pub(super) fn views() -> String {
+/// What the server writes out for rows of a catalog that belong to a relation each, where nobody's DDL holds that one or
+/// another one they name: `relation` and `key` are columns of it, `text` what is written out.
+fn written_out(catalog: &str, relation: &str, key: &str, text: &str, rows: &str) -> String {
     format!(
         "{LOCKED}
-        select r.ev_class, case when not exists (select from locked l where l.relation = r.ev_class)
+        select {key}, case when not exists (select from locked l where l.relation = r.{relation})
             and not exists (select from locked l join pg_catalog.pg_depend d on d.refobjid = l.relation
                 and d.refclassid = 'pg_catalog.pg_class'::regclass
-                where d.classid = 'pg_catalog.pg_rewrite'::regclass and d.objid = r.oid)
-            then pg_get_viewdef(r.ev_class) end
-        from pg_catalog.pg_rewrite r where r.rulename = '_RETURN' and r.ev_class = any ($1)"
+                where d.classid = 'pg_catalog.{catalog}'::regclass and d.objid = r.oid)
+            then {text} end
+        from pg_catalog.{catalog} r where {rows}{key} = any ($1)"
     )
+}
+
+/// Queries of views, by OIDs.
+pub(super) fn views() -> String {
+    let (text, rows) = ("pg_get_viewdef(r.ev_class)", "r.rulename = '_RETURN' and ");
+    written_out("pg_rewrite", "ev_class", "r.ev_class", text, rows)
 }
 
 /// Definitions of rules, by OIDs.
 pub(super) fn rules() -> String {
-    format!(
-        "{LOCKED}
-        select r.oid, case when not exists (select from locked l where l.relation = r.ev_class)
-            and not exists (select from locked l join pg_catalog.pg_depend d on d.refobjid = l.relation
-                and d.refclassid = 'pg_catalog.pg_class'::regclass
-                where d.classid = 'pg_catalog.pg_rewrite'::regclass and d.objid = r.oid)
-            then pg_get_ruledef(r.oid) end
-        from pg_catalog.pg_rewrite r where r.oid = any ($1)"
-    )
+    written_out("pg_rewrite", "ev_class", "r.oid", "pg_get_ruledef(r.oid)", "")
 }
 
-/// What policies hold rows to, by OIDs: those that are read, and those that are written.
+/// What policies hold rows to, by OIDs: those that are read, and those that are written. One may say nothing of either.
 pub(super) fn policies() -> String {
-    format!(
-        "{LOCKED}
-        select p.oid, case when not exists (select from locked l where l.relation = p.polrelid)
-            and not exists (select from locked l join pg_catalog.pg_depend d on d.refobjid = l.relation
-                and d.refclassid = 'pg_catalog.pg_class'::regclass
-                where d.classid = 'pg_catalog.pg_policy'::regclass and d.objid = p.oid)
-            then concat_ws(' and ', '(' || pg_get_expr(p.polqual, p.polrelid) || ')',
-                '(' || pg_get_expr(p.polwithcheck, p.polrelid) || ')') end
-        from pg_catalog.pg_policy p where p.oid = any ($1)"
-    )
+    let text = "coalesce(nullif(concat_ws(' and ', '(' || pg_get_expr(r.polqual, r.polrelid) || ')',
+                '(' || pg_get_expr(r.polwithcheck, r.polrelid) || ')'), ''), 'true')";
+    written_out("pg_policy", "polrelid", "r.oid", text, "")
 }
 
 /// Definitions of functions, by OIDs.
