@@ -10,7 +10,9 @@ const SCHEMA: &str = "
     create table customers (id int primary key, city text, email text unique, salary int);
     insert into customers values (1, 'Lisbon', 'ana.canary@example.org', 51234);
     create table letters (id int, address text references customers (email));
-    create table parts (id int primary key, label text unique)";
+    create table parts (id int primary key, label text unique);
+    create view paid as select id, city from customers where salary > 50000;
+    create function rich() returns bigint language sql as 'select count(*) from customers where salary > 0'";
 
 /// A policy that masks two columns.
 fn policy(rest: &str) -> String {
@@ -158,6 +160,67 @@ fn a_prepared_statement_asks_each_time_it_is_run() -> Result<()> {
     for start in 'a'..'g' {
         assert_eq!(psql.ask(&format!("execute s ('{start}%');"))?, "0\n");
     }
+    Ok(())
+}
+
+#[test]
+fn the_same_words_are_another_question_once_what_they_mean_is_another() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    for (before, question) in [
+        ("set my.pay = {}", "select count(*) from customers where salary > current_setting('my.pay')::int"),
+        ("select {}", "select count(*) from customers where salary > random() * 100000"),
+        (
+            "select {}",
+            "select count(*) from customers where salary > extract(epoch from now())::bigint % 1000",
+        ),
+        (
+            "create or replace function rich() returns bigint language sql as \
+             'select count(*) from customers where salary > {}'",
+            "select rich()",
+        ),
+    ] {
+        for (column, expected) in [("salary", 3), ("id", 6)] {
+            let asking = Asking::start(THREE)?;
+            let mut psql = asking.agent.open_psql(&asking.postgres.dsn())?;
+            let mut answers = 0;
+            for pay in 0..6 {
+                let of = |sql: &str| sql.replace("{}", &pay.to_string()).replace("salary", column) + ";";
+                psql.ask(&of(before))?;
+                answers += u32::from(!psql.ask(&of(question))?.is_empty());
+            }
+            let text = psql.finish()?;
+            assert_eq!(answers, expected, "{question} of {column}: {text}");
+            let refused = text.matches("too many different predicates").count();
+            assert_eq!(refused, 6 - expected as usize, "{text}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_ordinary_programs_repeat_is_no_search() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let asking = Asking::start(THREE)?;
+    for number in 0..8 {
+        for sql in [
+            format!("select id from customers where lower(email) = lower('User{number}@example.org')"),
+            format!("select city from paid where id = {number}"),
+            format!("select count(*) as n{number} from paid"),
+        ] {
+            assert!(asking.allows(&sql)?, "{sql}");
+        }
+        for sql in [
+            "select id from customers where salary < extract(year from now())",
+            "select id from customers where email like current_user || '%'",
+        ] {
+            assert!(asking.allows(sql)?, "{sql}");
+        }
+    }
+    assert_eq!(asking.alerts()?, Vec::<Value>::new());
     Ok(())
 }
 

@@ -104,7 +104,7 @@ impl<'a> Tracer<'a> {
             return self.aggregate(routine, arguments);
         }
         let plain = matches!(routine.kind, RoutineKind::Function | RoutineKind::Procedure);
-        if deep || !plain || !self.expands(routine.definition.as_deref().map_or(0, str::len)) {
+        if deep || !plain || !self.expands(routine.definition.as_deref().unwrap_or_default()) {
             return self.opaque(routine, arguments, Untraceable::OpaqueFunction);
         }
         self.calling.push(routine.oid);

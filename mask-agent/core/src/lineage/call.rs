@@ -10,10 +10,10 @@ use pg_query::{
 use super::{
     Untraceable,
     builtins::{self, Class, Kind},
-    cast::is_built_in_type,
+    cast::{TEXT, TIMESTAMP, TIMESTAMPTZ, is_built_in_type, is_text},
     facts::Carried,
     functions, given,
-    graph::{NodeId, Usage},
+    graph::{NodeId, Pace, Usage},
     names::{literal, qualified},
     scope::{Columns, Item},
     setting,
@@ -75,7 +75,14 @@ impl<'a> Tracer<'a> {
         if let Some(window) = &call.over {
             self.window(window);
         }
+        let is_part = matches!(&*name, "date_part" | "extract") && self.graph.changes(&arguments, false);
         let (node, columns) = self.call_named(&schema, &name, arguments);
+        if is_part {
+            self.facts.needs_literals = true;
+            if call.args.first().and_then(literal).is_some_and(|field| is_day(&field)) {
+                self.graph.set_pace(node, Pace::Day);
+            }
+        }
         if call.over.is_some() {
             self.depends_on_rows(node);
         }
@@ -206,6 +213,19 @@ impl<'a> Tracer<'a> {
         arguments: &[NodeId],
     ) -> (NodeId, Option<Columns<'a>>) {
         let node = self.by_class(name, builtin.class, arguments);
+        if let Some(pace) = self.pace(name, builtin, arguments) {
+            self.graph.set_pace(node, pace);
+            let given = arguments.last().map_or(0, |argument| self.graph.type_oid(*argument));
+            self.graph.set_type(node, time_type(name, given));
+        }
+        if let [argument] = *arguments
+            && folds(name)
+            && is_text(self.graph.type_oid(argument))
+            && self.graph.is_folded(argument)
+        {
+            self.graph.fold(node);
+            self.graph.set_type(node, TEXT);
+        }
         self.facts.reads_statement |= given::is_statement_text(name);
         if name == "unnest" {
             self.may_be_in(node, arguments);
@@ -229,6 +249,18 @@ impl<'a> Tracer<'a> {
         (node, Some(Columns { list, open: None }))
     }
 
+    /// How the result of a function of the server changes from one run to the next.
+    fn pace(&self, name: &str, builtin: builtins::Builtin, arguments: &[NodeId]) -> Option<Pace> {
+        match name {
+            _ if is_clock(name) => Some(Pace::Clock),
+            "age" | "date_trunc" | "timezone" => {
+                arguments.iter().all(|node| self.graph.keeps_pace(*node)).then_some(Pace::Steady)
+            }
+            _ if builtin.volatile || builtin.class == Class::Metadata => Some(Pace::Anew),
+            _ => None,
+        }
+    }
+
     fn by_class(&mut self, name: &str, class: Class, arguments: &[NodeId]) -> NodeId {
         match class {
             Class::Flows => self.graph.made(arguments.to_vec()),
@@ -243,7 +275,9 @@ impl<'a> Tracer<'a> {
             Class::Constant => self.graph.made(Vec::new()),
             Class::Setting => {
                 self.facts.reads_settings = true;
-                self.graph.made(arguments.to_vec())
+                let node = self.graph.made(arguments.to_vec());
+                self.graph.set_pace(node, Pace::Anew);
+                node
             }
             Class::Channel => {
                 self.carry(name, arguments);
@@ -433,6 +467,46 @@ impl<'a> Tracer<'a> {
         self.alias(&mut item, alias);
         item
     }
+}
+
+/// Functions after which few texts are equal that were not, if they are given nothing else.
+fn folds(name: &str) -> bool {
+    matches!(name, "btrim" | "casefold" | "initcap" | "lower" | "ltrim" | "rtrim" | "upper")
+}
+
+fn is_clock(name: &str) -> bool {
+    matches!(name, "clock_timestamp" | "now" | "statement_timestamp" | "transaction_timestamp")
+}
+
+/// The type of a time that a function returns of one it is given; 0 where it is not known.
+fn time_type(name: &str, given: u32) -> u32 {
+    match (name, given) {
+        ("date_trunc", TIMESTAMP | TIMESTAMPTZ) => given,
+        ("timezone", TIMESTAMP) => TIMESTAMPTZ,
+        _ if is_clock(name) => TIMESTAMPTZ,
+        ("timezone", TIMESTAMPTZ) => TIMESTAMP,
+        _ => 0,
+    }
+}
+
+/// Parts of a time that are the same for a day at least.
+fn is_day(field: &str) -> bool {
+    const FIELDS: [&str; 13] = [
+        "century",
+        "day",
+        "decade",
+        "dow",
+        "doy",
+        "isodow",
+        "isoyear",
+        "julian",
+        "millennium",
+        "month",
+        "quarter",
+        "week",
+        "year",
+    ];
+    FIELDS.iter().any(|known| field.eq_ignore_ascii_case(known))
 }
 
 /// Functions whose result differs from row to row, whatever they are given.

@@ -4,7 +4,7 @@ use pg_query::{NodeEnum, protobuf};
 
 use super::{
     Untraceable,
-    graph::NodeId,
+    graph::{NodeId, Pace},
     names::type_name,
     operator::{ANY, Family, UNKNOWN, family},
     trace::Tracer,
@@ -31,7 +31,7 @@ impl Tracer<'_> {
         let plain = target.typmods.is_empty() && target.array_bounds.is_empty() && !target.setof;
         let own = self.graph.type_oid(node);
         let same = plain && own != 0 && self.is_type(own, &name);
-        let relabelled = plain && matches!(own, VARCHAR | TEXT) && matches!(&*name, "text" | "varchar");
+        let relabelled = plain && is_text(own) && matches!(&*name, "text" | "varchar");
         if self.graph.is_copy(node) && (same || relabelled) {
             return node;
         }
@@ -59,6 +59,13 @@ impl Tracer<'_> {
         self.may_be(value, &[node]);
         let types = self.types_named(&name);
         self.graph.set_type(value, if let [oid] = *types { oid } else { ANY });
+        match types[..] {
+            [DATE] => self.graph.set_pace(value, Pace::Day),
+            [TIME | TIMETZ | TIMESTAMP | TIMESTAMPTZ] if self.graph.keeps_pace(node) => {
+                self.graph.set_pace(value, Pace::Steady);
+            }
+            _ => {}
+        }
         value
     }
 
@@ -138,8 +145,13 @@ fn root(catalog: &Catalog, oid: u32) -> u32 {
 }
 
 pub(super) const INT4: u32 = 23;
+pub(super) const DATE: u32 = 1082;
 const RECORD: u32 = 2249;
-const TEXT: u32 = 25;
+pub(super) const TEXT: u32 = 25;
+pub(super) const TIME: u32 = 1083;
+pub(super) const TIMESTAMP: u32 = 1114;
+pub(super) const TIMESTAMPTZ: u32 = 1184;
+pub(super) const TIMETZ: u32 = 1266;
 const VARCHAR: u32 = 1043;
 
 /// Types by the names the grammar gives them; an OID is one type on every server.
@@ -149,7 +161,7 @@ const BUILT_IN_TYPES: [(&str, u32); 27] = [
     ("bpchar", 1042),
     ("bytea", 17),
     ("cidr", 650),
-    ("date", 1082),
+    ("date", DATE),
     ("float4", 700),
     ("float8", 701),
     ("inet", 869),
@@ -163,15 +175,20 @@ const BUILT_IN_TYPES: [(&str, u32); 27] = [
     ("numeric", 1700),
     ("oid", 26),
     ("text", TEXT),
-    ("time", 1083),
-    ("timestamp", 1114),
-    ("timestamptz", 1184),
-    ("timetz", 1266),
+    ("time", TIME),
+    ("timestamp", TIMESTAMP),
+    ("timestamptz", TIMESTAMPTZ),
+    ("timetz", TIMETZ),
     ("uuid", 2950),
     ("varbit", 1562),
     ("varchar", VARCHAR),
     ("xml", 142),
 ];
+
+/// Whether a type is for text of any length.
+pub(super) fn is_text(oid: u32) -> bool {
+    matches!(oid, TEXT | VARCHAR)
+}
 
 /// Whether this is one of them.
 pub(super) fn is_built_in_type(name: &str) -> bool {

@@ -9,7 +9,7 @@ use super::{
     ColumnId, Predicate, Untraceable,
     facts::Name,
     given,
-    graph::{NodeId, Usage},
+    graph::{Asked, NodeId, Usage},
     guesses::Guesses,
     names::strings,
     scope::{Columns, Item, Level},
@@ -32,7 +32,7 @@ impl<'a> Tracer<'a> {
     pub(super) fn probes(&mut self, item: &Item<'a>, written: &[String], rows: Probed) {
         let mut probe = |relation: u32, number: i16, usage: Usage| {
             let column = ColumnId { relation, number };
-            self.facts.probes.push(Predicate { column, usage, guesses: Guesses::ONE });
+            self.facts.probes.push(Predicate { column, usage, guesses: Guesses::ONE, asked: Asked::Said });
         };
         for relation in item.relations.iter().filter_map(|oid| self.env.catalog.relation(*oid)) {
             let is_written = |number: i16| {

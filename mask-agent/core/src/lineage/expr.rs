@@ -2,14 +2,14 @@
 
 use pg_query::{
     NodeEnum,
-    protobuf::{self, AExprKind, Node, SubLinkType},
+    protobuf::{self, Node, SqlValueFunctionOp, SubLinkType},
 };
 
 use super::{
     Untraceable,
-    cast::INT4,
+    cast::{DATE, INT4, TIME, TIMESTAMP, TIMESTAMPTZ, TIMETZ},
     functions,
-    graph::{NodeId, Usage},
+    graph::{NodeId, Pace, Usage},
     guesses::Guesses,
     names::{literal, qualified, strings},
     operator::{UNKNOWN, by_column},
@@ -97,9 +97,13 @@ impl<'a> Tracer<'a> {
             }
             NodeEnum::NamedArgExpr(argument) => self.optional(argument.arg.as_deref()),
             NodeEnum::ResTarget(target) => self.optional(target.val.as_deref()),
-            NodeEnum::SqlvalueFunction(_) | NodeEnum::GroupingFunc(_) | NodeEnum::MergeSupportFunc(_) => {
-                Vec::new()
+            NodeEnum::SqlvalueFunction(function) => {
+                let (type_oid, pace) = word(function.op());
+                let value = self.graph.typed(type_oid);
+                self.graph.set_pace(value, pace);
+                return value;
             }
+            NodeEnum::GroupingFunc(_) | NodeEnum::MergeSupportFunc(_) => Vec::new(),
             NodeEnum::CurrentOfExpr(cursor) => {
                 // A body's cursors are its own.
                 if self.calling.is_empty() && self.variables.is_none() {
@@ -285,7 +289,14 @@ impl<'a> Tracer<'a> {
         let left = self.optional(expression.lexpr.as_deref());
         let right = self.optional(expression.rexpr.as_deref());
         let more = self.operators(expression, &left, &right);
-        self.graph.made([left, right, more].concat())
+        let sides = [left, right].concat();
+        let moves = matches!(&*qualified(&expression.name).1, "+" | "-");
+        let steady = moves && sides.iter().all(|side| self.graph.keeps_pace(*side));
+        let value = self.graph.made([sides, more].concat());
+        if steady {
+            self.graph.set_pace(value, Pace::Steady);
+        }
+        value
     }
 
     /// What a subquery's value is made of, and whether anything stored is in its rows.
@@ -350,7 +361,7 @@ impl<'a> Tracer<'a> {
                 let query = link.subselect.as_deref();
                 let is_list = link.sub_link_type() == SubLinkType::AnySublink && !reads;
                 let guesses = if is_list { self.guesses_of_list(query) } else { Guesses::ONE };
-                self.meet_guesses(nodes, usage, tested, guesses);
+                self.meet_guesses(nodes, usage, tested, guesses, &[]);
             }
             _ => {
                 let outer = std::mem::take(&mut self.refs);
@@ -379,7 +390,7 @@ impl<'a> Tracer<'a> {
         let outer = std::mem::take(&mut self.refs);
         self.varies = false;
         let mut sides = Vec::new();
-        let mut plain = true;
+        let (mut plain, mut folded) = (true, true);
         let mut operands = [Vec::new(), Vec::new()];
         for (side, operand) in [&expression.lexpr, &expression.rexpr].into_iter().zip(&mut operands) {
             let Some(side) = side.as_deref() else { continue };
@@ -387,7 +398,9 @@ impl<'a> Tracer<'a> {
             let node = self.expression(side);
             operand.push(node);
             let constant = self.refs.len() == before;
-            plain &= constant || self.graph.is_identity(node) || is_row_of_columns(side);
+            let as_it_is = constant || self.graph.is_identity(node) || is_row_of_columns(side);
+            plain &= as_it_is;
+            folded &= as_it_is || self.graph.is_folded(node);
             if constant {
                 sides.push(node);
             }
@@ -397,28 +410,28 @@ impl<'a> Tracer<'a> {
         let operator = self.operators(expression, &operands[0], &operands[1]);
         // What users wrote compares as it likes.
         plain &= operator.is_empty();
+        folded &= operator.is_empty();
         let mut nodes = std::mem::replace(&mut self.refs, outer);
         nodes.extend(operator);
         // A function may bring a value that no column of the statement names.
         nodes.extend(sides);
         let (_, name) = qualified(&expression.name);
-        let usage = match expression.kind() {
+        let usage = match &*name {
+            "=" | "<>" if folded => Usage::Equality,
             _ if !plain => Usage::Function,
-            AExprKind::AexprBetween
-            | AExprKind::AexprNotBetween
-            | AExprKind::AexprBetweenSym
-            | AExprKind::AexprNotBetweenSym => Usage::Range,
-            _ => match &*name {
-                "=" | "<>" => Usage::Equality,
-                "<" | ">" | "<=" | ">=" => Usage::Range,
-                "~~" | "!~~" | "~~*" | "!~~*" | "~" | "!~" | "~*" | "!~*" | "^@" | "@@" | "@@@" => {
-                    Usage::Pattern
-                }
-                _ => Usage::Function,
-            },
+            "<"
+            | ">"
+            | "<="
+            | ">="
+            | "BETWEEN"
+            | "NOT BETWEEN"
+            | "BETWEEN SYMMETRIC"
+            | "NOT BETWEEN SYMMETRIC" => Usage::Range,
+            "~~" | "!~~" | "~~*" | "!~~*" | "~" | "!~" | "~*" | "!~*" | "^@" | "@@" | "@@@" => Usage::Pattern,
+            _ => Usage::Function,
         };
         let guesses = self.guesses(expression, operands[1].first().copied());
-        self.meet_guesses(nodes, usage, plain && usage == Usage::Equality, guesses);
+        self.meet_guesses(nodes, usage, usage == Usage::Equality, guesses, &given);
     }
 
     /// One expression of GROUP BY or DISTINCT ON: an output, or an expression of its own.
@@ -516,5 +529,23 @@ fn is_row_of_columns(node: &Node) -> bool {
             )
         }),
         _ => false,
+    }
+}
+
+/// The type of what the grammar has a word for, where it is a time, and how it changes from one run to the next.
+fn word(op: SqlValueFunctionOp) -> (u32, Pace) {
+    match op {
+        SqlValueFunctionOp::SvfopCurrentDate => (DATE, Pace::Made),
+        SqlValueFunctionOp::SvfopCurrentTime | SqlValueFunctionOp::SvfopCurrentTimeN => (TIMETZ, Pace::Clock),
+        SqlValueFunctionOp::SvfopCurrentTimestamp | SqlValueFunctionOp::SvfopCurrentTimestampN => {
+            (TIMESTAMPTZ, Pace::Clock)
+        }
+        SqlValueFunctionOp::SvfopLocaltime | SqlValueFunctionOp::SvfopLocaltimeN => (TIME, Pace::Clock),
+        SqlValueFunctionOp::SvfopLocaltimestamp | SqlValueFunctionOp::SvfopLocaltimestampN => {
+            (TIMESTAMP, Pace::Clock)
+        }
+        // The first schema of the search path.
+        SqlValueFunctionOp::SvfopCurrentSchema => (0, Pace::Anew),
+        _ => (0, Pace::Made),
     }
 }

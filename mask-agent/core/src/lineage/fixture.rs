@@ -3,7 +3,8 @@
 use std::{collections::HashMap, fmt::Write, sync::LazyLock};
 
 use super::{
-    Env, Guesses, LineageError, Masked as _, Origins, Outputs, Overlay, Statement, WriteTarget, analyse,
+    Asked, Env, Guesses, LineageError, Masked as _, Origins, Outputs, Overlay, Statement, WriteTarget,
+    analyse,
 };
 use crate::{
     catalog::{
@@ -14,6 +15,7 @@ use crate::{
     policy::{Classification, Policy},
 };
 
+const DATE: u32 = 1082;
 const INT4: u32 = 23;
 const NUMERIC: u32 = 1700;
 const TEXT: u32 = 25;
@@ -25,7 +27,7 @@ classification:
   columns:
     - {name: [email, work_email], tag: email}
     - {name: ssn, tag: ssn}
-    - {name: salary, tag: pay}
+    - {name: [salary, birth_date], tag: pay}
     - {name: secret_label, tag: label}
 masks:
   email: hash
@@ -172,6 +174,7 @@ fn held_relations() -> Vec<Relation> {
             parents: vec![20_064],
             ..relation(20_065, "abroad_part", &[("note", TEXT)])
         },
+        relation(20_066, "born", &[("id", INT4), ("birth_date", DATE)]),
         relation(20_063, "moods", &[("secret_label", 40_001)]),
         Relation {
             policies: vec!["(lower(email) = CURRENT_USER) and (city <> ''::text)".to_owned()],
@@ -449,7 +452,12 @@ pub(crate) fn uses(statement: &Statement) -> String {
             Guesses::Many => " x?".to_owned(),
             Guesses::Parameter(number) => format!(" x${number}"),
         };
-        format!("{} {}{guesses}", name(use_.column), use_.usage.name())
+        let asked = match use_.asked {
+            Asked::Anew => " anew",
+            Asked::Said => "",
+            Asked::Standing => " standing",
+        };
+        format!("{} {}{guesses}{asked}", name(use_.column), use_.usage.name())
     });
     uses.collect::<Vec<_>>().join("; ")
 }

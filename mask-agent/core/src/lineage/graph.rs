@@ -8,6 +8,8 @@
 //! Because edges may be added until the end, nothing depends on the order in which clauses are read, and a
 //! recursive query is just a cycle.
 
+/// What changes though a statement does not.
+mod pace;
 /// What values that meet tell about each other.
 mod spread;
 /// Walks.
@@ -15,6 +17,7 @@ mod walk;
 
 use std::{cell::RefCell, ops::ControlFlow};
 
+pub(super) use self::pace::Pace;
 use self::walk::Seen;
 use super::{ColumnId, Untraceable, guesses::Guesses};
 
@@ -42,6 +45,9 @@ struct Node {
     tied: Vec<NodeId>,
     /// Of the rows of a query: what says how often each is there.
     pairs: Option<NodeId>,
+    /// A stored text in another case or without blanks around it, so that few are equal that were not.
+    is_folded: bool,
+    pace: Pace,
 }
 
 impl Node {
@@ -57,7 +63,7 @@ pub(super) struct Meeting {
     pub(super) usage: Usage,
     /// What says how often each row of the query it stands in is there.
     pub(super) pairs: Option<NodeId>,
-    /// Whether each side is a column as it is, so that only equal values meet.
+    /// Whether each side is a column as it is or folded, so that only equal values meet.
     pub(super) is_plain: bool,
     /// Whether a masked value meets rows of another relation, so that their number tells it.
     pub(super) crosses: bool,
@@ -65,6 +71,10 @@ pub(super) struct Meeting {
     pub(super) numbers: bool,
     /// With how many values at once a column is compared.
     pub(super) guesses: Guesses,
+    /// What is compared, each side as a whole; empty where it is no comparison.
+    pub(super) sides: Vec<NodeId>,
+    /// Whether it stands in a definition of the database, which no statement can say otherwise.
+    pub(super) is_standing: bool,
 }
 
 impl Meeting {
@@ -113,6 +123,17 @@ pub enum Usage {
     Range,
     /// It says how many rows there are: LIMIT, OFFSET, TABLESAMPLE, `generate_series`.
     RowCount,
+}
+
+/// What makes a question about a column another one than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Asked {
+    /// It may be another one each time, whatever is said.
+    Anew,
+    /// What the statement and its parameters say, and the definitions it names.
+    Said,
+    /// The definitions it names: a condition of a view, or of a policy of row-level security.
+    Standing,
 }
 
 impl Usage {
@@ -168,6 +189,8 @@ pub(super) struct Graph {
     /// Those of temporary relations, which clients fill.
     temporary: Vec<EntryId>,
     pub(super) meetings: Vec<Meeting>,
+    /// Whether any value is another one each time.
+    has_pace: bool,
     /// Room for the marks of the next walk.
     seen: RefCell<Seen>,
 }
@@ -403,6 +426,16 @@ impl Graph {
     /// Whether a value is a stored one as it is.
     pub(super) fn is_identity(&self, id: NodeId) -> bool {
         self.is_copy(id) && self.origins(id).is_identity
+    }
+
+    /// Notes that a value is a stored text in another case or without blanks around it.
+    pub(super) fn fold(&mut self, id: NodeId) {
+        self.at(id).is_folded = true;
+    }
+
+    /// Whether a value is a stored one as it is, or but for its case and the blanks around it.
+    pub(super) fn is_folded(&self, id: NodeId) -> bool {
+        self.node(id).is_folded || self.is_identity(id)
     }
 
     /// The types of what a value is made of; none where one is not known.

@@ -8,6 +8,8 @@
 mod abroad;
 /// Tables that are made and altered: what is in their columns then.
 mod altered;
+/// What a statement asks of columns it does not show.
+mod asked;
 /// Bodies of functions.
 mod body;
 /// Functions of the server, classified.
@@ -88,7 +90,7 @@ use std::borrow::Cow;
 use crate::catalog::Catalog;
 
 pub use given::{Executes, Extent, Given, Place, Shows, Value, is_watched};
-pub use graph::{Origins, Usage};
+pub use graph::{Asked, Origins, Usage};
 pub use guesses::{GUESSES_MAX, Guesses};
 pub use overlay::{Made, Overlay, Trigger, ViewQuery};
 pub use spelling::{Doubt, doubtful};
@@ -255,6 +257,8 @@ pub struct Predicate {
     pub usage: Usage,
     /// With how many values at once; one where that is no question.
     pub guesses: Guesses,
+    /// What makes it another question.
+    pub asked: Asked,
 }
 
 /// A column that is given a value.
@@ -330,6 +334,8 @@ pub struct Statement {
     pub touched: Vec<u32>,
     /// Columns it uses without showing them.
     pub predicates: Vec<Predicate>,
+    /// A hash of the definitions it names: of views, functions, rules and policies.
+    pub definitions: u64,
     /// What it puts where.
     pub writes: Vec<Write>,
     /// Values the client gives, each at each of its places.
@@ -447,6 +453,9 @@ pub(crate) mod fixture;
 #[cfg(test)]
 #[path = "lineage_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod asked_tests;
 
 #[cfg(test)]
 mod code_tests;

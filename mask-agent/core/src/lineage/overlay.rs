@@ -536,7 +536,7 @@ impl<'a> Tracer<'a> {
         self.viewing.push(name.to_owned());
         let mut views = Vec::new();
         for (shows, _) in queries {
-            if self.depth >= VIEW_DEPTH_MAX || !self.expands(shows.bytes) {
+            if self.depth >= VIEW_DEPTH_MAX || !self.expands_bytes(shows.bytes) {
                 views.push(self.unread(Untraceable::TooDeep, entry));
                 continue;
             }

@@ -6,8 +6,8 @@
 use std::{fmt::Write as _, fs, path::PathBuf};
 
 use super::{
-    ColumnId, Effect, Env, Executes, Extent, Given, Keeps, Made, Origins, Outputs, Overlay, Place, Shows,
-    Statement, Value, WriteTarget, analyse, fixture,
+    ColumnId, Effect, Env, Executes, Extent, Given, Keeps, Made, Origins, Outputs, Overlay, Place, Predicate,
+    Shows, Statement, Value, WriteTarget, analyse, fixture,
 };
 use crate::{
     catalog::{Catalog, Contents},
@@ -179,10 +179,10 @@ impl Judge {
 
     /// What is found in a statement, each by its name.
     fn found(&self, statement: &Statement) -> Vec<(&'static str, String)> {
-        let predicates = statement
-            .predicates
-            .iter()
-            .map(|use_| format!("{} {} {:?}", self.name(use_.column), use_.usage.name(), use_.guesses));
+        let predicates = statement.predicates.iter().map(|use_| {
+            let Predicate { column, usage, guesses, asked } = *use_;
+            format!("{} {} {guesses:?} {asked:?}", self.name(column), usage.name())
+        });
         let channels = statement.channels.iter();
         let channels = channels.map(|channel| format!("{}{}", channel.by, self.origins(&channel.origins)));
         let writes = statement.writes.iter();

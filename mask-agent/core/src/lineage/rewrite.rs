@@ -38,7 +38,7 @@ impl<'a> Tracer<'a> {
                     // The server runs into its own end where a rule comes back to itself.
                     continue;
                 }
-                if self.depth >= VIEW_DEPTH_MAX || !self.expands(text.len()) {
+                if self.depth >= VIEW_DEPTH_MAX || !self.expands(text) {
                     self.facts.meets_rules = true;
                     continue;
                 }

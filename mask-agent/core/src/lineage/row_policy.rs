@@ -33,7 +33,7 @@ impl<'a> Tracer<'a> {
 
     /// Reads a condition on the rows of a relation: false where it cannot be.
     fn holds_rows_to(&mut self, policy: &str, item: Item<'a>) -> bool {
-        if policy.is_empty() || self.depth >= VIEW_DEPTH_MAX || !self.expands(policy.len()) {
+        if policy.is_empty() || self.depth >= VIEW_DEPTH_MAX || !self.expands(policy) {
             return false;
         }
         let Ok(statements) = parse::statements(&format!("select where {policy}")) else { return false };
@@ -42,7 +42,7 @@ impl<'a> Tracer<'a> {
         let rows = self.graph.rows(item.entry);
         self.apart(None, Some(Vec::new()), |tracer| {
             tracer.levels.push(Level { items: vec![item], rows });
-            tracer.condition(select.where_clause.as_deref());
+            tracer.standing(|tracer| tracer.condition(select.where_clause.as_deref()));
             tracer.levels.pop();
         });
         true

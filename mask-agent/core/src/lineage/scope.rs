@@ -295,7 +295,7 @@ impl<'a> Tracer<'a> {
 
     /// An expression of a definition; an empty one could not be read.
     pub(super) fn expression_of(&mut self, expression: &str, items: Vec<Item<'a>>) -> NodeId {
-        if expression.is_empty() || !self.expands(expression.len()) {
+        if expression.is_empty() || !self.expands(expression) {
             return self.graph.unknown(Untraceable::UnreadableView);
         }
         let (from, _) = self.apart(None, Some(Vec::new()), |tracer| {
@@ -310,11 +310,11 @@ impl<'a> Tracer<'a> {
 
     /// What the columns of a view are made of.
     fn view_columns(&mut self, relation: &'a Relation, entry: EntryId) -> Columns<'a> {
-        let bytes = relation.definition.as_deref().map_or(0, str::len);
-        if self.depth >= VIEW_DEPTH_MAX || !self.expands(bytes) {
+        let definition = relation.definition.as_deref().unwrap_or_default();
+        if self.depth >= VIEW_DEPTH_MAX || !self.expands(definition) {
             return self.unread(Untraceable::TooDeep, entry);
         }
-        match relation.definition.as_deref().and_then(|text| self.foreign_query(text)) {
+        match self.standing(|tracer| tracer.foreign_query(definition)) {
             Some(query) => {
                 let rows = self.graph.rows(entry);
                 self.graph.imply(rows, &[query.rows]);

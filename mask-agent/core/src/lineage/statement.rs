@@ -6,16 +6,16 @@ use pg_query::{
 };
 
 use super::{
-    Channel, ColumnId, Effect, Env, Keeps, LineageError, Made, Masked, Origins, Output, Outputs, Predicate,
-    Refusal, Statement, Untraceable, Usage, Write, WriteTarget,
+    Channel, ColumnId, Effect, Env, Keeps, LineageError, Made, Masked, Origins, Output, Outputs, Refusal,
+    Statement, Untraceable, Write, WriteTarget,
     abroad::abroad,
+    asked::predicates,
     copy::{copy_in, copy_out},
     dml::Probed,
     facts::Name,
     follow::{self, Follow},
     functions,
     given::{self, Shows},
-    graph::Among,
     names::strings,
     scope::Columns,
     trace::{Put, Query, Target, Tracer},
@@ -66,6 +66,7 @@ impl Statement {
             relations: Vec::new(),
             touched: Vec::new(),
             predicates: Vec::new(),
+            definitions: 0,
             writes: Vec::new(),
             given: Vec::new(),
             executes: None,
@@ -464,6 +465,7 @@ fn finish_facts(statement: &mut Statement, tracer: &Tracer<'_>) {
     statement.touched.clone_from(&facts.oids);
     statement.touched.sort_unstable();
     statement.touched.dedup();
+    statement.definitions = facts.definitions;
     statement.is_opaque |= facts.calls_opaque_code;
     statement.may_quote |= facts.calls_opaque_code || facts.meets_user_code;
     statement.calls_user_code = facts.calls_user_code || facts.meets_user_code;
@@ -527,32 +529,6 @@ impl Origins {
         self.untraceable = self.untraceable.or(other.untraceable);
         self.is_identity = false;
     }
-}
-
-fn predicates(tracer: &Tracer<'_>, is_sensitive: &dyn Fn(ColumnId) -> bool) -> Vec<Predicate> {
-    let mut predicates = Vec::new();
-    for meeting in &tracer.graph.meetings {
-        let before = predicates.len();
-        let sorts = matches!(meeting.usage, Usage::Grouping | Usage::Ordering);
-        let among = meeting.nodes.iter().filter(|_| sorts);
-        let among = among.map(|node| tracer.graph.among(*node, is_sensitive)).max();
-        let usage = meeting.usage(among.unwrap_or(Among::Alike));
-        for node in &meeting.nodes {
-            let origins = tracer.graph.origins(*node);
-            let columns = origins.columns.iter().chain(&origins.views);
-            predicates.extend(columns.map(|column| Predicate {
-                column: *column,
-                usage,
-                guesses: meeting.guesses,
-            }));
-        }
-        // Once, however often a meeting names it.
-        let mut once: Vec<Predicate> = predicates.drain(before..).collect();
-        once.sort_unstable();
-        once.dedup();
-        predicates.append(&mut once);
-    }
-    predicates
 }
 
 fn into_clause(select: &protobuf::SelectStmt) -> Option<&protobuf::IntoClause> {

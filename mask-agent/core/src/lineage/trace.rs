@@ -1,6 +1,10 @@
 //! Reads a query: FROM, WHERE, what is selected, and how it is combined with others.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    hash::{BuildHasher as _, RandomState},
+    sync::LazyLock,
+};
 
 use pg_query::{
     NodeEnum,
@@ -49,6 +53,9 @@ const EXPANDED_BYTES_MAX: usize = 1 << 20;
 /// What each reading counts for besides its length.
 const EXPANSION_BYTES: usize = 64;
 
+/// Of definitions, with a key that no client can guess.
+static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
 /// Reads one statement.
 pub(super) struct Tracer<'a> {
     pub(super) env: &'a Env<'a>,
@@ -74,6 +81,8 @@ pub(super) struct Tracer<'a> {
     pub(super) depth: usize,
     /// Bytes of definitions read so far, each as often as it was.
     expanded: usize,
+    /// Whether what is being read stands in a definition of the database.
+    is_standing: bool,
     /// Functions whose bodies are being read.
     pub(super) calling: Vec<u32>,
     /// Views of this transaction that are being read.
@@ -102,6 +111,7 @@ impl<'a> Tracer<'a> {
             facts: Facts::default(),
             depth: 0,
             expanded: 0,
+            is_standing: false,
             calling: Vec::new(),
             viewing: Vec::new(),
             holding: Vec::new(),
@@ -133,11 +143,24 @@ impl<'a> Tracer<'a> {
         Some(query)
     }
 
-    /// Whether a definition of this many bytes is read, here too: two views over two views over … are a text of any
-    /// length.
-    pub(super) fn expands(&mut self, bytes: usize) -> bool {
+    /// Whether this definition is read, here too: two views over two views over … are a text of any length.
+    pub(super) fn expands(&mut self, definition: &str) -> bool {
+        self.facts.definitions = HASHES.hash_one((self.facts.definitions, definition));
+        self.expands_bytes(definition.len())
+    }
+
+    /// Whether a definition of this many bytes is read, which no other connection knows.
+    pub(super) fn expands_bytes(&mut self, bytes: usize) -> bool {
         self.expanded = self.expanded.saturating_add(bytes).saturating_add(EXPANSION_BYTES);
         self.expanded <= EXPANDED_BYTES_MAX
+    }
+
+    /// Reads what stands in a definition of the database, and not in the statement.
+    pub(super) fn standing<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        let around = std::mem::replace(&mut self.is_standing, true);
+        let result = read(self);
+        self.is_standing = around;
+        result
     }
 
     /// Runs with nothing of the statement around in scope but the variables given.
@@ -506,6 +529,8 @@ impl<'a> Tracer<'a> {
                 crosses: false,
                 numbers: false,
                 guesses: Guesses::ONE,
+                sides: Vec::new(),
+                is_standing: self.is_standing,
             };
             self.graph.meetings.push(meeting);
         }
@@ -520,18 +545,21 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    /// Notes that a masked value would be compared with so many at once, where values have met at all.
+    /// Notes that a masked value would be compared with so many at once, where values have met at all; and what is on
+    /// each side.
     pub(super) fn meet_guesses(
         &mut self,
         nodes: Vec<NodeId>,
         usage: Usage,
         is_plain: bool,
         guesses: Guesses,
+        sides: &[NodeId],
     ) {
         let before = self.graph.meetings.len();
         self.meet_varying(nodes, usage, is_plain);
         for meeting in &mut self.graph.meetings[before..] {
             meeting.guesses = guesses;
+            meeting.sides = sides.to_vec();
         }
     }
 

@@ -83,14 +83,14 @@ fn what_a_definition_checks_of_stored_rows_is_a_predicate() {
 
 #[test]
 fn what_a_policy_asks_of_rows_is_asked_by_every_statement_on_them() {
-    check_uses("select id from guarded", "guarded.email function");
-    check_uses("update guarded set city = 'x'", "guarded.email function");
-    check_uses("delete from guarded", "guarded.email function");
-    check_uses("copy guarded (id) to stdout", "guarded.email function");
+    check_uses("select id from guarded", "guarded.email equality standing");
+    check_uses("update guarded set city = 'x'", "guarded.email equality standing");
+    check_uses("delete from guarded", "guarded.email equality standing");
+    check_uses("copy guarded (id) to stdout", "guarded.email equality standing");
     check("select city from guarded", "city = guarded.city");
     // One of its policies could not be read.
     check("select id from ring", "id <- ring.id ?UnreadableView");
-    check_uses("select id from ring", "guarded.email function");
+    check_uses("select id from ring", "guarded.email equality standing");
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn uses_of_masked_columns_are_told_by_their_kind() {
         "select id from customers where salary > 1 and salary < 5",
         "customers.salary range; customers.salary range",
     );
-    check_uses("select id from customers where lower(email) = 'a'", "customers.email function");
+    check_uses("select id from customers where left(email, 1) = 'a'", "customers.email function");
     check_uses("select id from customers order by email", "customers.email ordering");
     check_uses("select count(*) from customers group by email", "customers.email grouping");
     check_uses("select distinct city from customers", "");

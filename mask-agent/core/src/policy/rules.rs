@@ -8,7 +8,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::lineage::{ColumnId, GUESSES_MAX, Guesses, Predicate, Usage};
+use crate::lineage::{Asked, ColumnId, GUESSES_MAX, Guesses, Predicate, Usage};
 
 /// What becomes of a use of a masked column that does not show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -212,6 +212,10 @@ pub struct Budgeted {
     pub column: ColumnId,
     /// What it costs.
     pub cost: Cost,
+    /// What makes it another question.
+    pub asked: Asked,
+    /// A hash of the definitions its statement names.
+    pub definitions: u64,
 }
 
 /// What a use costs.
@@ -238,7 +242,8 @@ impl Cost {
 
 impl Budgeted {
     /// What a use of a masked column costs; none where it costs nothing.
-    pub(super) fn of(Predicate { column, usage, guesses }: &Predicate, rules: &Rules) -> Option<Self> {
+    pub(super) fn of(use_: &Predicate, definitions: u64, rules: &Rules) -> Option<Self> {
+        let Predicate { column, usage, guesses, asked } = use_;
         let cost = match (rules.of(*usage), usage, guesses) {
             (Use::Budget, Usage::Equality, Guesses::Known(count)) => Cost::Fixed(*count),
             (Use::Budget, Usage::Equality, Guesses::Parameter(number)) => Cost::Elements(*number),
@@ -252,7 +257,7 @@ impl Budgeted {
             (Use::Budget, _, _) => Cost::Fixed(1),
             (Use::Allow | Use::Refuse, _, _) => return None,
         };
-        Some(Self { column: *column, cost })
+        Some(Self { column: *column, cost, asked: *asked, definitions })
     }
 }
 

@@ -104,7 +104,7 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
     let taints = judge.taints(&statement.writes);
     let used = judge.used(statement);
     let masked = statement.predicates.iter().filter(|use_| judge.is_masked(use_.column));
-    let budgeted = masked.filter_map(|use_| Budgeted::of(use_, rules)).collect();
+    let budgeted = masked.filter_map(|use_| Budgeted::of(use_, statement.definitions, rules)).collect();
     let (given, writes_back) = judge.given(statement);
     let always = statement.refusal.clone().map(Denial::always);
     let denial = always

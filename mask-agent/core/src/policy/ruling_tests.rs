@@ -362,7 +362,7 @@ fn strict_rules_refuse_what_others_redact_count_or_remember() {
         ("select opaque(1)", "derived"),
         ("select id from customers where email like 'a%'", "predicate"),
         ("select id from customers where salary > 1", "predicate"),
-        ("select id from customers where lower(email) = 'a'", "predicate"),
+        ("select id from customers where left(email, 1) = 'a'", "predicate"),
         ("select id from customers order by email", "predicate"),
         ("select id from customers limit (select salary from customers)", "predicate"),
         ("insert into orders (note) select email from customers", "write-from-sensitive"),
@@ -501,7 +501,7 @@ fn only_blind_questions_cost_budget_each_as_often_as_it_stands_there() {
     };
     assert_eq!(budgeted("select id from customers where salary > 1"), 1);
     assert_eq!(budgeted("select id from customers where salary > 1 or salary < 5 or email like 'a%'"), 3);
-    assert_eq!(budgeted("select id from customers where lower(email) = 'a'"), 1);
+    assert_eq!(budgeted("select id from customers where left(email, 1) = 'a'"), 1);
     assert_eq!(budgeted("select id from customers where email = 'a' order by email"), 0);
     assert_eq!(budgeted("select id from orders where amount > 1 and note like 'a%'"), 0);
     assert_eq!(budgeted("select (select id from contacts where contact like 'a%')"), 1);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     audit::{Alert, Event},
-    lineage::{ColumnId, Keeps},
+    lineage::{Asked, ColumnId, Keeps},
     policy::{self, Budgeted, Charge, Denial, Snapshot},
     session::Outbox,
 };
@@ -33,14 +33,18 @@ impl PostgresSession {
         let executed = analysed.executes.iter().map(String::as_bytes);
         let named = executed.chain(Some(name)).filter(|name| !name.is_empty());
         let kept = named.flat_map(|name| self.uses_of(name)).filter(|use_| !analysed.budgeted.contains(use_));
-        let data = analysed.asks_by_data.then_some(out.now);
         for (index, use_) in analysed.budgeted.iter().chain(kept).enumerate() {
             let mut hash = Sha256::new();
-            hash.update(statement.sql.as_bytes());
-            hash.update([0]);
-            hash.update(parameters);
-            hash.update(index.to_be_bytes());
-            hash.update(data.unwrap_or_default().as_nanos().to_be_bytes());
+            hash.update(use_.definitions.to_be_bytes());
+            if use_.asked != Asked::Standing {
+                hash.update(statement.sql.as_bytes());
+                hash.update([0]);
+                hash.update(parameters);
+                hash.update(index.to_be_bytes());
+            }
+            if use_.asked == Asked::Anew || analysed.asks_by_data {
+                hash.update(out.now.as_nanos().to_be_bytes());
+            }
             let mut question = [0; 16];
             question.copy_from_slice(&hash.finalize()[..16]);
             let cost = use_.cost.of(|number| elements(parameters, number, &statement.sql));

@@ -1,0 +1,49 @@
+//! What a statement asks of columns it does not show.
+
+use super::{
+    ColumnId, Predicate, Usage,
+    graph::{Among, Asked, Graph, Meeting},
+    trace::Tracer,
+};
+
+/// Every use, each as often as it stands there.
+pub(super) fn predicates(tracer: &Tracer<'_>, is_sensitive: &dyn Fn(ColumnId) -> bool) -> Vec<Predicate> {
+    let mut predicates = Vec::new();
+    for meeting in &tracer.graph.meetings {
+        let before = predicates.len();
+        let sorts = matches!(meeting.usage, Usage::Grouping | Usage::Ordering);
+        let among = meeting.nodes.iter().filter(|_| sorts);
+        let among = among.map(|node| tracer.graph.among(*node, is_sensitive)).max();
+        let usage = meeting.usage(among.unwrap_or(Among::Alike));
+        let asked = asked(&tracer.graph, meeting);
+        for node in &meeting.nodes {
+            let origins = tracer.graph.origins(*node);
+            let columns = origins.columns.iter().chain(&origins.views);
+            predicates.extend(columns.map(|column| Predicate {
+                column: *column,
+                usage,
+                guesses: meeting.guesses,
+                asked,
+            }));
+        }
+        // Once, however often a meeting names it.
+        let mut once: Vec<Predicate> = predicates.drain(before..).collect();
+        once.sort_unstable();
+        once.dedup();
+        predicates.append(&mut once);
+    }
+    predicates
+}
+
+/// What makes a meeting another question.
+fn asked(graph: &Graph, meeting: &Meeting) -> Asked {
+    let (values, is_comparison) = match &*meeting.sides {
+        [] => (&meeting.nodes, false),
+        [..] => (&meeting.sides, true),
+    };
+    match (graph.changes(values, is_comparison), meeting.is_standing) {
+        (true, _) => Asked::Anew,
+        (false, true) => Asked::Standing,
+        (false, false) => Asked::Said,
+    }
+}
