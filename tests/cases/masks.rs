@@ -14,6 +14,8 @@ const SCHEMA: &str = "
             '1957-06-25', '{ana.canary@example.org,NULL,\"bo \\\"b\\\" canary\"}'),
         (1987655, 'bob.canary@example.org', '5500000000000004', 'GB29 NWBK 6016 1331 9268 19', '+1 212 555 0123',
             '1990-12-31', '{}');
+    alter table customers add place int;
+    update customers set place = id;
     create table orders (customer_id bigint, contact mail);
     insert into orders select id, email from customers";
 const POLICY: &str = "
@@ -52,6 +54,43 @@ with psycopg.connect(**login) as db:
     assert people[True] == people[False] == orders[True] == orders[False], (people, orders)
     print(sorted(people[True].values()))
 ";
+
+#[test]
+fn whether_what_is_made_of_masked_values_is_null_is_not_shown() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    postgres.setup(SCHEMA)?;
+    let agent = Agent::start_with(postgres.port, Some(POLICY))?;
+    // Of the two customers, each question is NULL for one.
+    for question in [
+        "case when {} > 1987654 then 1 end",
+        "nullif({} = 1987654, false)",
+        "case when {} = 1987655 then date '1999-01-01' end",
+    ] {
+        let ask = |column: &str, form: &str| -> Result<Vec<String>> {
+            let sql = format!("select {} from customers order by place", question.replace("{}", column));
+            let (ok, text) = agent.psql(&postgres.dsn(), &form.replace("{}", &sql))?;
+            assert!(ok, "{question}: {text}");
+            Ok(text.lines().map(str::to_owned).collect())
+        };
+        for form in [
+            "{}",
+            "copy ({}) to stdout",
+            "copy ({}) to stdout with (format csv)",
+            "begin; declare c cursor for {}; fetch all from c",
+        ] {
+            let told = ask("id", form)?;
+            let [.., one, other] = &*told else { anyhow::bail!("two rows: {told:?}") };
+            assert_eq!(one, other, "{question} in {form}");
+            let plain = ask("place", form)?;
+            let [.., one, other] = &*plain else { anyhow::bail!("two rows: {plain:?}") };
+            assert_ne!(one, other, "{question} in {form}");
+        }
+    }
+    Ok(())
+}
 
 #[test]
 fn masks_of_one_tag_join_over_tables_types_and_formats() -> Result<()> {

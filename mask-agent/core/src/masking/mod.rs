@@ -3,7 +3,7 @@
 //! A `RowPlan` works out once per row description what happens to each cell; `mask_row` then walks rows in
 //! place, copies what stays in runs, and looks at the bytes of masked cells only.
 //!
-//! Promises: a cell that stays keeps its bytes, NULL stays NULL, and a masked text of two or more characters never
+//! Promises: a cell that stays keeps its bytes, NULL stays NULL but where it is redacted as made of masked values, and a masked text of two or more characters never
 //! contains its value, unless the value is itself part of a constant such as `***`. A masked number differs from its
 //! value, but may share digits with it. What `generalise` makes of a value may be the value: the first of January.
 

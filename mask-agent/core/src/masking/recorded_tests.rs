@@ -30,7 +30,7 @@ fn kinds() -> Vec<(&'static str, CellRule)> {
     ];
     let rule = |kind| CellRule::Mask(ColumnRule { rule: "tag".into(), mask: Arc::new(kind) });
     let masks = kinds.into_iter().map(|(name, kind)| (name, rule(kind)));
-    [("redact", CellRule::Redact)].into_iter().chain(masks).collect()
+    [("redact", rule(MaskKind::Redact { placeholder: None }))].into_iter().chain(masks).collect()
 }
 
 #[test]

@@ -7,6 +7,8 @@ use super::{
 /// What is done to one cell, worked out before the first row.
 #[derive(Debug)]
 pub(super) enum Step {
+    /// Replaced by these bytes, length included, and so is NULL: `nullif(salary = 5, false)` would tell by it.
+    Always(Box<[u8]>),
     /// Nothing.
     Clear,
     /// Replaced by these bytes, length included.
@@ -21,7 +23,7 @@ impl Step {
     pub(super) fn new(cell: &CellPlan) -> Self {
         let rule = match &cell.rule {
             CellRule::Clear => return Self::Clear,
-            CellRule::Redact => return Self::constant(cell, None),
+            CellRule::Redact => return Self::Always(redact::cell(cell, None)),
             CellRule::Mask(rule) => rule,
         };
         match &*rule.mask {
@@ -42,7 +44,7 @@ impl Step {
         cell.clear();
         match self {
             Self::Clear => return false,
-            Self::Constant(constant) => cell.extend_from_slice(constant),
+            Self::Always(constant) | Self::Constant(constant) => cell.extend_from_slice(constant),
             Self::Styled(styled) => styled.write(value, cell),
             Self::Value(mask) => mask.apply(key, value, cell),
         }
@@ -94,11 +96,13 @@ pub(super) fn mask_cells(
         let cell = rest;
         let (length, after) = cell.split_first_chunk::<4>().ok_or(MaskError::Truncated)?;
         // NULL is -1; no other negative length exists.
-        let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
+        let length = usize::try_from(i32::from_be_bytes(*length));
+        if length.is_err() && !matches!(step, Step::Always(_)) {
             rest = after;
             continue;
-        };
-        let (value, after) = after.split_at_checked(length).ok_or(MaskError::Truncated)?;
+        }
+        let (value, after) =
+            after.split_at_checked(length.unwrap_or_default()).ok_or(MaskError::Truncated)?;
         rest = after;
         if matches!(step, Step::Clear) {
             continue;
@@ -108,7 +112,7 @@ pub(super) fn mask_cells(
         masked += 1;
         match step {
             Step::Clear => {}
-            Step::Constant(constant) => out.extend_from_slice(constant),
+            Step::Always(constant) | Step::Constant(constant) => out.extend_from_slice(constant),
             Step::Styled(styled) => styled.write(value, out),
             Step::Value(mask) => mask.apply(key, value, out),
         }

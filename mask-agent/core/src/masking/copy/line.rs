@@ -74,7 +74,7 @@ pub(super) fn row(
     loop {
         let field = dialect.field(data, at)?;
         let step = line.step(column);
-        if !matches!(step, Step::Clear) && field.form != Form::Null {
+        if matches!(step, Step::Always(_)) || !matches!(step, Step::Clear) && field.form != Form::Null {
             out.extend_from_slice(&data[kept..at]);
             kept = field.end;
             masked += 1;

@@ -1,5 +1,7 @@
+use std::sync::Arc;
+
 use super::*;
-use crate::masking::{CellRule, Format};
+use crate::masking::{CellRule, ColumnRule, Format, MaskKind};
 
 fn plan(rules: &[CellRule], format: CopyFormat) -> CopyPlan {
     let wire = if format == CopyFormat::Binary { Format::Binary } else { Format::Text };
@@ -28,11 +30,30 @@ fn run(plan: &CopyPlan, messages: &[&[u8]]) -> Result<Vec<u8>, MaskError> {
     if masker.is_whole() { Ok(shown) } else { Err(MaskError::Truncated) }
 }
 
-const BOTH: [CellRule; 2] = [CellRule::Clear, CellRule::Redact];
+/// A column that stays, and one that is masked.
+fn both() -> [CellRule; 2] {
+    let mask = Arc::new(MaskKind::Redact { placeholder: None });
+    [CellRule::Clear, CellRule::Mask(ColumnRule { rule: "test".into(), mask })]
+}
+
+#[test]
+fn null_is_no_other_where_it_is_made_of_masked_values() {
+    let made = [CellRule::Clear, CellRule::Redact];
+    let shown = run(&plan(&made, CopyFormat::text()), &[b"a\tsecret\nc\t\\N\n"]);
+    assert_eq!(shown.unwrap(), b"a\t***\nc\t***\n");
+    assert_eq!(
+        run(&plan(&made, CopyFormat::csv()), &[b"a,x\nc,\nd,\"\"\n"]).unwrap(),
+        b"a,***\nc,***\nd,***\n"
+    );
+    let head = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+    let rows = [&head[..], b"\0\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"].concat();
+    let want = [&head[..], b"\0\x02\xff\xff\xff\xff\0\0\0\x03***\xff\xff"].concat();
+    assert_eq!(run(&plan(&made, CopyFormat::Binary), &[&rows]).unwrap(), want);
+}
 
 #[test]
 fn text_keeps_clear_cells_and_null() {
-    let shown = run(&plan(&BOTH, CopyFormat::text()), &[b"a\\tb\tse\\ncret\nc\t\\N\n", b"\t\n"]).unwrap();
+    let shown = run(&plan(&both(), CopyFormat::text()), &[b"a\\tb\tse\\ncret\nc\t\\N\n", b"\t\n"]).unwrap();
     assert_eq!(shown, b"a\\tb\t***\nc\t\\N\n\t***\n");
 }
 
@@ -43,7 +64,7 @@ fn csv_keeps_header_quotes_and_null() {
         *header = true;
     }
     let rows: [&[u8]; 3] = [b"id,name\n", b"\"a\n\"\"b\",\"x,y\"\n", b"c,\nd,\"\"\n"];
-    assert_eq!(run(&plan(&BOTH, format), &rows).unwrap(), b"id,name\n\"a\n\"\"b\",***\nc,\nd,***\n");
+    assert_eq!(run(&plan(&both(), format), &rows).unwrap(), b"id,name\n\"a\n\"\"b\",***\nc,\nd,***\n");
 }
 
 #[test]
@@ -53,7 +74,7 @@ fn csv_quotes_what_it_was_told_to() {
         if let CopyFormat::Csv { force_quote: forced, .. } = &mut format {
             *forced = force_quote;
         }
-        String::from_utf8(run(&plan(&BOTH, format), &[b"a,\"secret\"\n"]).unwrap()).unwrap()
+        String::from_utf8(run(&plan(&both(), format), &[b"a,\"secret\"\n"]).unwrap()).unwrap()
     };
     assert_eq!(forced(ForceQuote::All), "a,\"***\"\n");
     assert_eq!(forced(ForceQuote::Columns([false, true].into())), "a,\"***\"\n");
@@ -104,14 +125,15 @@ fn csv_quotes_a_constant_that_needs_it() {
         header: false,
         force_quote: ForceQuote::None,
     };
-    assert_eq!(run(&plan(&BOTH, format), &[b"a*'b\\'c'\n"]).unwrap(), b"a*'***'\n");
+    assert_eq!(run(&plan(&both(), format), &[b"a*'b\\'c'\n"]).unwrap(), b"a*'***'\n");
 }
 
 #[test]
 fn binary_keeps_header_trailer_and_null() {
     let head = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
     let tuple = b"\0\x02\0\0\0\x01a\0\0\0\x06secret\0\x02\xff\xff\xff\xff\xff\xff\xff\xff";
-    let shown = run(&plan(&BOTH, CopyFormat::Binary), &[&[&head[..], tuple].concat(), b"\xff\xff"]).unwrap();
+    let shown =
+        run(&plan(&both(), CopyFormat::Binary), &[&[&head[..], tuple].concat(), b"\xff\xff"]).unwrap();
     let want = b"\0\x02\0\0\0\x01a\0\0\0\x03***\0\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff";
     assert_eq!(shown, [&head[..], want].concat());
 }
@@ -121,7 +143,7 @@ fn binary_ends_wherever_a_row_does_and_may_begin_with_what_nobody_needs() {
     let head = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
     let tuple = b"\0\x02\0\0\0\x01a\0\0\0\x06secret";
     let want = b"\0\x02\0\0\0\x01a\0\0\0\x03***";
-    let plan = plan(&BOTH, CopyFormat::Binary);
+    let plan = plan(&both(), CopyFormat::Binary);
     assert_eq!(run(&plan, &[head]), Ok(head.to_vec()));
     assert_eq!(run(&plan, &[head, tuple]), Ok([&head[..], want].concat()));
     let extended = [&head[..15], &0x0103_u32.to_be_bytes(), &[b'x'; 0x0103], tuple].concat();
@@ -137,7 +159,7 @@ fn a_row_may_come_in_parts() {
     let text = b"a\tse\\ncret\nb\\\\\t\\N\n".to_vec();
     for (format, data) in [(CopyFormat::Binary, binary), (CopyFormat::csv(), csv), (CopyFormat::text(), text)]
     {
-        let plan = plan(&BOTH, format);
+        let plan = plan(&both(), format);
         let whole = run(&plan, &[&data]).unwrap();
         assert!(!whole.windows(3).any(|part| part == b"ret" || part == b"ext"));
         for at in 0..=data.len() {
@@ -153,7 +175,7 @@ fn a_row_may_come_in_parts() {
 fn what_rows_of_binary_are_not_known_to_hold_is_refused() {
     // Rows with an object identifier before their fields, as servers before 12 sent them.
     let oids = b"PGCOPY\n\xff\r\n\0\0\x01\0\0\0\0\0\0";
-    let plan = plan(&BOTH, CopyFormat::Binary);
+    let plan = plan(&both(), CopyFormat::Binary);
     assert_eq!(run(&plan, &[oids]), Err(MaskError::NoHeader));
     assert_eq!(run(&plan, &[b"a\tb\n"]), Err(MaskError::NoHeader));
     let head = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -183,7 +205,7 @@ fn csv_quotes_the_end_mark_where_it_stands_alone() {
 fn a_null_string_cannot_ask_for_a_value() {
     for (null, taken) in [(&b"secret"[..], false), (b"\\t", false), (b"", true), (b"\\N", true)] {
         let format = CopyFormat::Text { delimiter: b'\t', null: null.into(), header: false };
-        let shown = run(&plan(&BOTH, format), &[b"a\tx\n"]);
+        let shown = run(&plan(&both(), format), &[b"a\tx\n"]);
         assert_eq!(shown, if taken { Ok(b"a\t***\n".to_vec()) } else { Err(MaskError::AmbiguousNull) });
     }
 }
@@ -198,7 +220,7 @@ fn a_row_is_held_up_to_a_limit() {
 
 #[test]
 fn masked_cells_are_counted() {
-    let plan = plan(&BOTH, CopyFormat::text());
+    let plan = plan(&both(), CopyFormat::text());
     let (mut masker, mut out) = (CopyMasker::default(), Vec::new());
     let mut chunk = |data: &[u8]| masker.chunk(&MaskKey::new([7; 32]), &plan, data, &mut out);
     assert_eq!(chunk(b"a\tb\nc\t\\N\nd\te\nf\tg"), Ok(2));
@@ -208,20 +230,20 @@ fn masked_cells_are_counted() {
 #[test]
 fn only_binary_is_no_text() {
     let formats = [CopyFormat::text(), CopyFormat::csv(), CopyFormat::Binary];
-    assert_eq!(formats.map(|format| plan(&BOTH, format).is_text()), [true, true, false]);
+    assert_eq!(formats.map(|format| plan(&both(), format).is_text()), [true, true, false]);
 }
 
 #[test]
 fn what_is_not_whole_rows_is_refused() {
     let count = |got| Err(MaskError::CellCount { got, want: 2 });
-    let text = plan(&BOTH, CopyFormat::text());
+    let text = plan(&both(), CopyFormat::text());
     assert_eq!(run(&text, &[b"a\n"]), count(1));
     assert_eq!(run(&text, &[b"a\tb\tc\n"]), count(3));
     assert_eq!(run(&text, &[b"a\tb"]), Err(MaskError::Truncated));
-    let csv = plan(&BOTH, CopyFormat::csv());
+    let csv = plan(&both(), CopyFormat::csv());
     assert_eq!(run(&csv, &[b"a,\"b\n"]), Err(MaskError::Truncated));
     assert_eq!(run(&csv, &[b"a,\"b\"c\n"]), Err(MaskError::TrailingBytes));
-    let binary = plan(&BOTH, CopyFormat::Binary);
+    let binary = plan(&both(), CopyFormat::Binary);
     assert_eq!(run(&binary, &[b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\0\x02"]), Err(MaskError::Truncated));
     assert_eq!(run(&binary, &[b"PGCOPY"]), Err(MaskError::Truncated));
 }
