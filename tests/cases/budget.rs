@@ -3,12 +3,17 @@
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use mask_tests::{Agent, Postgres, agent::binary, have_root, output};
+use mask_tests::{
+    Agent, Postgres,
+    agent::binary,
+    have_root, output,
+    wire::{Message, field, query, talk},
+};
 use serde_json::{Value, json};
 
 const SCHEMA: &str = "
-    create table customers (id int primary key, city text, email text unique, salary int);
-    insert into customers values (1, 'Lisbon', 'ana.canary@example.org', 51234);
+    create table customers (id int primary key, city text, email text unique, salary int, pay int);
+    insert into customers values (1, 'Lisbon', 'ana.canary@example.org', 51234, 51234);
     create table letters (id int, address text references customers (email));
     create table parts (id int primary key, label text unique);
     create view paid as select id, city from customers where salary > 50000;
@@ -196,6 +201,62 @@ fn the_same_words_are_another_question_once_what_they_mean_is_another() -> Resul
             assert_eq!(refused, 6 - expected as usize, "{text}");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_search_by_what_fails_ends_like_one_by_what_is_found() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    for form in [
+        "select case when {c} > {n} then 1 / 0 else 1 end from customers",
+        "select sqrt({c} - 60000 - {n}) from customers",
+        "with x as materialized (select 1 / (({c} < {n})::int) as n from customers) select count(n) from x",
+        "insert into parts (id) select case when {c} > {n} then 1 / 0 end from customers",
+        "do $$ begin if (select {c} / 1 from customers) > {n} then raise sqlstate '40001'; end if; end $$",
+        "select repeat('x', 2000000000 * ({c} > {n})::int) from customers",
+    ] {
+        let ask = |column: &str, number: u32| form.replace("{c}", column).replace("{n}", &number.to_string());
+        let asking = Asking::start(THREE)?;
+        for number in 10..16 {
+            let (_, text) = asking.agent.psql(&asking.postgres.dsn(), &ask("pay", number))?;
+            assert!(!text.contains("mask-agent"), "{form}: {text}");
+        }
+        let mut told = Vec::new();
+        for number in 10..16 {
+            let (ok, text) = asking.agent.psql(&asking.postgres.dsn(), &ask("salary", number))?;
+            assert!(!ok, "{form}: {text}");
+            told.push(
+                text.contains("that compute with masked column") || text.contains("too many different"),
+            );
+        }
+        assert_eq!(told, [false, false, false, true, true, true], "{form}");
+        assert_eq!(asking.alerts()?.len(), 1, "{form}");
+        // The column as it is.
+        assert!(asking.allows("select salary from customers order by salary")?);
+    }
+    Ok(())
+}
+
+#[test]
+fn statements_sent_ahead_do_not_fail_beyond_the_budget() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let asking = Asking::start(THREE)?;
+    let failing = |number: u32| query(&format!("select 1 / (salary - salary + 0 * {number}) from customers"));
+    let mut texts = vec![(0..6).flat_map(failing).collect()];
+    texts.resize(6, Vec::new());
+    let answers = talk(Some(&asking.agent), asking.postgres.port, &texts)?;
+    let state = |answer: &Vec<Message>| {
+        let error = answer.iter().find(|(kind, _)| *kind == b'E')?;
+        Some((field(&error.1, b'S')?, field(&error.1, b'C')?))
+    };
+    let told = |severity: &str, state: &str| Some((severity.to_owned(), state.to_owned()));
+    let by_zero = told("ERROR", "22012");
+    let expected = [by_zero.clone(), by_zero.clone(), by_zero, told("FATAL", "42501"), None, None];
+    assert_eq!(answers.iter().map(state).collect::<Vec<_>>(), expected);
     Ok(())
 }
 

@@ -31,6 +31,9 @@ pub enum Alert {
     DatabaseCertificate,
     /// A database that had TLS says it has none.
     DatabaseDowngraded,
+    /// More statements that computed with a masked column have failed than the policy's limit, of all connections of a
+    /// login.
+    ErrorBudget,
     /// More was asked of a masked column than the policy's limit, by all connections of a login.
     PredicateBudget,
 }

@@ -47,3 +47,11 @@ fn asked(graph: &Graph, meeting: &Meeting) -> Asked {
         (false, false) => Asked::Said,
     }
 }
+
+/// Masked columns that something is computed of.
+pub(super) fn computed(tracer: &Tracer<'_>, is_sensitive: &dyn Fn(ColumnId) -> bool) -> Vec<ColumnId> {
+    let puts = tracer.puts.iter().map(|put| put.value);
+    let mut columns = tracer.graph.columns_of(tracer.facts.computed.iter().copied().chain(puts));
+    columns.retain(|column| is_sensitive(*column));
+    columns
+}

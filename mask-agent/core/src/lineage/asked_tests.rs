@@ -1,6 +1,6 @@
 //! Which uses of a column are the same question, and which are another one.
 
-use super::fixture::{check, check_uses, statements_along, uses};
+use super::fixture::{check, check_uses, name, statements_along, uses};
 
 #[test]
 fn a_column_in_another_case_or_without_blanks_is_compared_as_it_is() {
@@ -113,6 +113,40 @@ fn a_comparison_with_the_time_is_the_same_question_a_moment_later() {
     }
     asks("extract(second from age(now(), birth_date)) > 18", "born.birth_date function anew");
     asks("extract(epoch from birth_date - now()) > 18", "born.birth_date function anew");
+}
+
+#[test]
+fn whether_a_statement_fails_may_tell_what_it_computes_something_of() {
+    let computes = |sql: &str| -> Vec<String> {
+        let statements = statements_along(Some(&["public"]), sql).unwrap();
+        statements[0].computes.iter().map(|column| name(*column)).collect()
+    };
+    for sql in [
+        "select case when salary > 5 then 1 / 0 end from customers",
+        "select 1 from customers order by sqrt(salary - 5)",
+        "select salary::int2 from customers",
+        "with x as materialized (select 1 / (salary - 5) from customers) select count(*) from x",
+        "select coalesce(salary > 5, 1 / 0 = 1) from customers",
+        "select case salary when 5 then 1 / 0 end from customers",
+        "select repeat('x', 1000000000 * (salary > 5)::int) from customers",
+        "select salary in (select i from numbers) from customers",
+        "select json_value(json_array(salary), '$[0]' returning int error on error) from customers",
+        "insert into numbers select salary from customers",
+        "update numbers set i = salary from customers",
+        "do $$ begin perform 1 / (salary - 5) from customers; end $$",
+    ] {
+        assert_eq!(computes(sql), ["customers.salary"], "{sql}");
+    }
+    assert_eq!(computes("select contact || 'x' from contacts"), ["customers.email"]);
+    for sql in [
+        "select salary, email from customers where salary > 5 and id = 1 / 1",
+        "select * from customers order by salary",
+        "select count(*), max(id + 1) from customers group by email",
+        "select coalesce(email, '') from customers where email is not null",
+        "update customers set salary = 5 where email = 'a'",
+    ] {
+        assert_eq!(computes(sql), Vec::<String>::new(), "{sql}");
+    }
 }
 
 #[test]

@@ -113,6 +113,7 @@ impl<'a> Tracer<'a> {
         name: &str,
         arguments: Vec<NodeId>,
     ) -> (NodeId, Option<Columns<'a>>) {
+        self.facts.computed.extend_from_slice(&arguments);
         let mut results = Vec::new();
         let mut rows = Vec::new();
         let own = matches!(schema, "" | "pg_catalog" | "information_schema");

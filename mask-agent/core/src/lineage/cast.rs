@@ -35,6 +35,7 @@ impl Tracer<'_> {
         if self.graph.is_copy(node) && (same || relabelled) {
             return node;
         }
+        self.facts.computed.push(node);
         let mut from = vec![node];
         let is_row = matches!(argument.node, Some(NodeEnum::RowExpr(_)));
         let own = if is_row { RECORD } else { self.graph.own_type(node) };

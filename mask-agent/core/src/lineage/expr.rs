@@ -161,6 +161,7 @@ impl<'a> Tracer<'a> {
             }
             _ => vec![self.graph.unknown(Untraceable::UnknownExpression)],
         };
+        self.facts.computed.extend_from_slice(&nodes);
         self.graph.made(nodes)
     }
 
@@ -175,6 +176,7 @@ impl<'a> Tracer<'a> {
     fn case(&mut self, case: &protobuf::CaseExpr) -> NodeId {
         let before = self.guards.len();
         let tested = self.optional(case.arg.as_deref());
+        self.facts.computed.extend_from_slice(&tested);
         self.guards.extend_from_slice(&tested);
         let (mut nodes, mut results) = (tested.clone(), Vec::new());
         for when in &case.args {
@@ -290,6 +292,7 @@ impl<'a> Tracer<'a> {
         let right = self.optional(expression.rexpr.as_deref());
         let more = self.operators(expression, &left, &right);
         let sides = [left, right].concat();
+        self.facts.computed.extend_from_slice(&sides);
         let moves = matches!(&*qualified(&expression.name).1, "+" | "-");
         let steady = moves && sides.iter().all(|side| self.graph.keeps_pace(*side));
         let value = self.graph.made([sides, more].concat());
@@ -321,6 +324,7 @@ impl<'a> Tracer<'a> {
             _ => {
                 let nodes = query.columns.nodes();
                 let test = self.optional(link.testexpr.as_deref());
+                self.facts.computed.extend_from_slice(&test);
                 let more = match (&*test, &*link.oper_name) {
                     ([], _) => Vec::new(),
                     // `IN` is `= ANY`.

@@ -47,6 +47,8 @@ pub(super) struct Facts {
     pub(super) called: Vec<NodeId>,
     /// Columns named anywhere, whatever becomes of them.
     pub(super) named: Vec<NodeId>,
+    /// Values that something is computed of, so that whether it fails may tell what they are.
+    pub(super) computed: Vec<NodeId>,
     /// Values that errors of the statement, or of code it calls, may quote on purpose.
     pub(super) raised: Vec<NodeId>,
     /// A block or function changes definitions.

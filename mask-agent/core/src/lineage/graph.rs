@@ -399,6 +399,24 @@ impl Graph {
         }
     }
 
+    /// Every stored column, or column of a view, that any of these values is made from.
+    pub(super) fn columns_of(&self, ids: impl IntoIterator<Item = NodeId>) -> Vec<ColumnId> {
+        let mut columns = Vec::new();
+        let mut seen = self.seen.take();
+        seen.begin(self.nodes.len());
+        let mut open: Vec<NodeId> = ids.into_iter().collect();
+        while let Some(id) = open.pop() {
+            if seen.is_first(id) {
+                columns.extend(self.node(id).base);
+                open.extend_from_slice(&self.node(id).from);
+            }
+        }
+        self.seen.replace(seen);
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+
     /// What a value is as it is, one of these.
     pub(super) fn copied(&self, id: NodeId) -> &[NodeId] {
         let node = self.node(id);

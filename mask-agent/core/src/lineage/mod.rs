@@ -336,6 +336,8 @@ pub struct Statement {
     pub predicates: Vec<Predicate>,
     /// A hash of the definitions it names: of views, functions, rules and policies.
     pub definitions: u64,
+    /// Masked columns it computes something of, or puts elsewhere: whether it fails may tell what they are.
+    pub computes: Vec<ColumnId>,
     /// What it puts where.
     pub writes: Vec<Write>,
     /// Values the client gives, each at each of its places.

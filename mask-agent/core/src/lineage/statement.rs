@@ -9,7 +9,7 @@ use super::{
     Channel, ColumnId, Effect, Env, Keeps, LineageError, Made, Masked, Origins, Output, Outputs, Refusal,
     Statement, Untraceable, Write, WriteTarget,
     abroad::abroad,
-    asked::predicates,
+    asked::{computed, predicates},
     copy::{copy_in, copy_out},
     dml::Probed,
     facts::Name,
@@ -67,6 +67,7 @@ impl Statement {
             touched: Vec::new(),
             predicates: Vec::new(),
             definitions: 0,
+            computes: Vec::new(),
             writes: Vec::new(),
             given: Vec::new(),
             executes: None,
@@ -397,6 +398,7 @@ impl<'a> Reader<'a> {
         }
         statement.predicates.sort_unstable();
         statement.writes = writes(&tracer);
+        statement.computes = computed(&tracer, &sensitive);
         statement.given = tracer.given();
         statement.channels = tracer
             .facts

@@ -54,6 +54,19 @@ impl Denial {
         Self { allowed, ..Self::by("limits.predicates", vec![column], refusal) }
     }
 
+    /// Too many statements that computed something of one masked column have failed.
+    pub fn failing(column: ColumnId, catalog: &Catalog) -> Self {
+        let refusal = Refusal {
+            code: "error-budget",
+            message: format!(
+                "too many statements that compute with masked column {} have failed",
+                column_name(catalog, column)
+            ),
+            hint: "Wait, or select the column as it is.",
+        };
+        Self::by("limits.predicates", vec![column], refusal)
+    }
+
     /// One line of JSON, so that an agent can correct itself.
     pub fn detail(&self, catalog: &Catalog) -> String {
         let told = self.columns.iter().take(COLUMNS_TOLD_MAX);

@@ -263,7 +263,16 @@ impl Budgeted {
 
 /// What all connections of a login have asked of masked columns lately.
 #[derive(Debug, Default)]
-pub struct Budget(Mutex<HashMap<ColumnId, Window>>);
+pub struct Budget(Mutex<HashMap<(ColumnId, Question), Window>>);
+
+/// What is counted, each by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Question {
+    /// A statement that computed something of the column has failed.
+    Failure,
+    /// A predicate on it.
+    Predicate,
+}
 
 #[derive(Debug)]
 struct Window {
@@ -271,6 +280,12 @@ struct Window {
     asked: HashSet<[u8; 16]>,
     spent: u32,
     is_told: bool,
+}
+
+impl Window {
+    fn refuse(&mut self) -> Charge {
+        if std::mem::replace(&mut self.is_told, true) { Charge::Refused } else { Charge::Spent }
+    }
 }
 
 /// What becomes of a question.
@@ -285,7 +300,7 @@ pub enum Charge {
 }
 
 impl Budget {
-    /// Takes what a question costs, for the same one once. `now` is on one clock for all.
+    /// Takes what a predicate costs, for the same one once. `now` is on one clock for all.
     pub fn take(
         &self,
         column: ColumnId,
@@ -294,21 +309,49 @@ impl Budget {
         rules: &Rules,
         now: Duration,
     ) -> Charge {
+        self.within(column, Question::Predicate, rules, now, |window| {
+            if cost == 0 || window.asked.contains(&question) {
+                return Charge::Granted;
+            }
+            if window.spent.saturating_add(cost) <= rules.budget {
+                window.spent += cost;
+                window.asked.insert(question);
+                return Charge::Granted;
+            }
+            window.refuse()
+        })
+    }
+
+    /// Counts a statement that computed something of a column and failed.
+    pub fn fail(&self, column: ColumnId, rules: &Rules, now: Duration) -> Charge {
+        self.within(column, Question::Failure, rules, now, |window| {
+            window.spent = window.spent.saturating_add(1);
+            if window.spent <= rules.budget { Charge::Granted } else { window.refuse() }
+        })
+    }
+
+    /// Whether another statement may compute something of a column.
+    pub fn computes(&self, column: ColumnId, rules: &Rules, now: Duration) -> Charge {
+        self.within(column, Question::Failure, rules, now, |window| {
+            if window.spent < rules.budget { Charge::Granted } else { window.refuse() }
+        })
+    }
+
+    fn within(
+        &self,
+        column: ColumnId,
+        question: Question,
+        rules: &Rules,
+        now: Duration,
+        charge: impl FnOnce(&mut Window) -> Charge,
+    ) -> Charge {
         let mut columns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Window { since: now, asked: HashSet::new(), spent: 0, is_told: false };
-        let window = columns.entry(column).or_insert_with(new);
+        let window = columns.entry((column, question)).or_insert_with(new);
         if now.saturating_sub(window.since) > rules.window {
             *window = new();
         }
-        if cost == 0 || window.asked.contains(&question) {
-            return Charge::Granted;
-        }
-        if window.spent.saturating_add(cost) <= rules.budget {
-            window.spent += cost;
-            window.asked.insert(question);
-            return Charge::Granted;
-        }
-        if std::mem::replace(&mut window.is_told, true) { Charge::Refused } else { Charge::Spent }
+        charge(window)
     }
 }
 
@@ -331,6 +374,26 @@ mod tests {
         assert_eq!(ask(1, 4), Charge::Granted);
         assert_ne!(ask(3, 600), Charge::Granted);
         assert_eq!(ask(3, 601), Charge::Granted);
+    }
+
+    #[test]
+    fn statements_fail_within_a_budget_of_their_own_and_compute_no_more_beyond_it() {
+        let rules = Rules { budget: 2, ..Rules::default() };
+        let budget = Budget::default();
+        let at = Duration::from_secs;
+        assert_eq!(budget.computes(COLUMN, &rules, at(0)), Charge::Granted);
+        assert_eq!(budget.fail(COLUMN, &rules, at(0)), Charge::Granted);
+        assert_eq!(budget.computes(COLUMN, &rules, at(1)), Charge::Granted);
+        assert_eq!(budget.fail(COLUMN, &rules, at(1)), Charge::Granted);
+        assert_eq!(
+            [budget.computes(COLUMN, &rules, at(2)), budget.computes(COLUMN, &rules, at(3))],
+            [Charge::Spent, Charge::Refused]
+        );
+        assert_eq!(budget.fail(COLUMN, &rules, at(4)), Charge::Refused);
+        assert_eq!(budget.take(COLUMN, [1; 16], 2, &rules, at(5)), Charge::Granted);
+        let other = ColumnId { number: 2, ..COLUMN };
+        assert_eq!(budget.computes(other, &rules, at(5)), Charge::Granted);
+        assert_eq!(budget.computes(COLUMN, &rules, at(601)), Charge::Granted);
     }
 
     #[test]

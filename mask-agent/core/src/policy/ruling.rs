@@ -73,6 +73,8 @@ pub struct Ruled {
     pub withholds: bool,
     /// Uses of masked columns that cost budget, each as often as it stands there.
     pub budgeted: Vec<Budgeted>,
+    /// Masked columns of which its failing may tell.
+    pub computes: Vec<ColumnId>,
     /// Columns it puts masked values into.
     pub taints: Vec<Taint>,
     /// What becomes of values the client gives with it.
@@ -116,6 +118,7 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
         copy: statement.copy.clone(),
         withholds: statement.may_quote || statement.is_opaque,
         budgeted,
+        computes: statement.computes.clone(),
         executes: statement.executes.clone(),
         taints,
         given,

@@ -6,7 +6,7 @@ use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use super::{
     FRAME_BYTES_MAX,
-    error::{LIMIT, is_about_session, sqlstate, write_scrubbed},
+    error::{LIMIT, REFUSED, is_about_session, sqlstate, write_scrubbed},
     frame::{Fields, HEADER_BYTES, header},
     outputs::{Shape, Source},
     probe,
@@ -110,7 +110,7 @@ impl PostgresSession {
             b'C' => self.command_complete(range, out)?,
             b'Z' => return self.ready_for_query(range, body, out),
             b'T' => return self.row_description(range, body, out),
-            b'E' => self.error(range, body, out),
+            b'E' => self.error(range, body, out)?,
             b'N' => self.notice(range, body, out),
             b'S' => self.parameter_status(range, body, out)?,
             b'K' => self.backend_key(body, out)?,
@@ -519,10 +519,10 @@ impl PostgresSession {
         Ok(true)
     }
 
-    fn error(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) {
+    fn error(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) -> Result<(), SessionError> {
         if self.phase == Phase::Starting {
             out.client.pass(range);
-            return;
+            return Ok(());
         }
         if matches!(self.queue.head(), None | Some(Reply::Sync)) {
             // Nothing is owed: the server ends the connection (57P01 and its like), or COMMIT at Sync failed.
@@ -531,7 +531,7 @@ impl PostgresSession {
             } else {
                 out.client.pass(range);
             }
-            return;
+            return Ok(());
         }
         self.next_path = None;
         self.end_copy();
@@ -551,6 +551,10 @@ impl PostgresSession {
             }
             _ => self.copy_refused.take(),
         };
+        if probed.is_none() && fault.is_none() && self.counts_error(body, out) {
+            let why = "mask-agent: too many statements that compute with masked columns have failed";
+            return Err(Self::fatal(out, REFUSED, why, SessionError::Client("too many errors")));
+        }
         if let Some(fault) = &probed {
             state = probe::answer(fault, body, state, out);
         } else if let Some(fault) = &fault {
@@ -572,6 +576,7 @@ impl PostgresSession {
                 sent.described = false;
             }
         }
+        Ok(())
     }
 }
 

@@ -5,10 +5,10 @@
 use sha2::{Digest, Sha256};
 
 use super::{
-    error::Fault,
+    error::{Fault, is_about_text, sqlstate},
     frame::Fields,
     frontend::STATEMENTS_MAX,
-    queue::{Analysed, Statement},
+    queue::{Analysed, Reply, Statement},
     session::PostgresSession,
 };
 use crate::{
@@ -33,6 +33,7 @@ impl PostgresSession {
         let executed = analysed.executes.iter().map(String::as_bytes);
         let named = executed.chain(Some(name)).filter(|name| !name.is_empty());
         let kept = named.flat_map(|name| self.uses_of(name)).filter(|use_| !analysed.budgeted.contains(use_));
+        self.may_fail(snapshot, &analysed.computes, out)?;
         for (index, use_) in analysed.budgeted.iter().chain(kept).enumerate() {
             let mut hash = Sha256::new();
             hash.update(use_.definitions.to_be_bytes());
@@ -50,7 +51,7 @@ impl PostgresSession {
             let cost = use_.cost.of(|number| elements(parameters, number, &statement.sql));
             let charge = snapshot.budget.take(use_.column, question, cost, &snapshot.rules, out.now);
             if charge == Charge::Spent {
-                out.events.push(self.alert(snapshot, use_.column));
+                out.events.push(self.alert(snapshot, Alert::PredicateBudget, use_.column));
             }
             if charge != Charge::Granted && self.enforces() {
                 let denial = Denial::spent(use_.column, &snapshot.catalog, &snapshot.rules);
@@ -60,10 +61,54 @@ impl PostgresSession {
         Ok(())
     }
 
-    fn alert(&self, snapshot: &Snapshot, column: ColumnId) -> Event {
+    /// Whether statements that compute something of these columns may still fail: who sees them fail learns a bit of a
+    /// value each time.
+    fn may_fail(&self, snapshot: &Snapshot, columns: &[ColumnId], out: &mut Outbox) -> Result<(), Fault> {
+        for column in columns {
+            let charge = snapshot.budget.computes(*column, &snapshot.rules, out.now);
+            if charge == Charge::Spent {
+                out.events.push(self.alert(snapshot, Alert::ErrorBudget, *column));
+            }
+            if charge != Charge::Granted && self.enforces() {
+                let denial = Denial::failing(*column, &snapshot.catalog);
+                return Err(Fault::denied(&denial, &snapshot.catalog));
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what the server has answered with this error against the columns that it may tell of; whether it was one
+    /// too many, as of statements that were sent before the others had failed.
+    pub(super) fn counts_error(&self, body: &[u8], out: &mut Outbox) -> bool {
+        let Some(snapshot) = &self.snapshot else { return false };
+        let Some(statement) = self.head_statement() else { return false };
+        // Code of users is run when a statement is planned, and gives its errors what SQLSTATE it likes.
+        let runs_code = statement.analysed.calls_user_code || statement.analysed.command == "DoStmt";
+        let runs = matches!(self.queue.head(), Some(Reply::Execute { .. } | Reply::Simple { .. }));
+        let tells_nothing = || sqlstate(body).is_some_and(|state| tells_nothing(&state));
+        if is_about_text(b'E', body) || !runs_code && (!runs || tells_nothing()) {
+            return false;
+        }
+        let source = self.source();
+        let source = source.iter().flat_map(|source| &source.analysed.computes);
+        let mut columns: Vec<ColumnId> = statement.analysed.computes.iter().chain(source).copied().collect();
+        columns.sort_unstable();
+        columns.dedup();
+        let mut is_over = false;
+        for column in columns {
+            let charge = snapshot.budget.fail(column, &snapshot.rules, out.now);
+            if charge == Charge::Spent {
+                out.events.push(self.alert(snapshot, Alert::ErrorBudget, column));
+            }
+            is_over |= charge != Charge::Granted;
+        }
+        is_over && self.enforces()
+    }
+
+    fn alert(&self, snapshot: &Snapshot, alert: Alert, column: ColumnId) -> Event {
         let login = self.login.as_ref();
         Event::Alert {
-            alert: Alert::PredicateBudget,
+            alert,
             user: login.map(|login| login.user.clone()).unwrap_or_default(),
             database: login.map(|login| login.database.clone()).unwrap_or_default(),
             column: policy::column_name(&snapshot.catalog, column),
@@ -98,6 +143,11 @@ impl PostgresSession {
     fn uses_of(&self, name: &[u8]) -> impl Iterator<Item = &Budgeted> {
         [name, b""].into_iter().filter_map(|name| self.uses.get(name)).flatten()
     }
+}
+
+/// SQLSTATEs that no value decides on: of connections, transactions, locks, operators and privileges.
+fn tells_nothing(state: &str) -> bool {
+    ["08", "25", "40", "42501", "55", "57P"].iter().any(|known| state.starts_with(known))
 }
 
 /// Elements of the array in a parameter, by the parameters as Bind has them. EXECUTE has none: there no array has more

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{edit::Edit, error::Fault, outputs::Shape};
 use crate::{
-    lineage::Made,
+    lineage::{ColumnId, Made},
     policy::{Budgeted, FilledColumn, Ruled, Taint},
 };
 
@@ -24,6 +24,8 @@ pub(super) struct Analysed {
     pub(super) withholds: bool,
     /// Uses of masked columns that cost budget.
     pub(super) budgeted: Vec<Budgeted>,
+    /// Masked columns of which its failing may tell.
+    pub(super) computes: Vec<ColumnId>,
     /// Prepared statements it runs, whose uses it repeats.
     pub(super) executes: Vec<String>,
     /// What it asks of masked columns depends on data that follows it.
@@ -65,6 +67,7 @@ impl Analysed {
             parts: Vec::new(),
             withholds: false,
             budgeted: Vec::new(),
+            computes: Vec::new(),
             executes: Vec::new(),
             asks_by_data: false,
             taints: Vec::new(),

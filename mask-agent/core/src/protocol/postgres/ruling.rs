@@ -272,6 +272,7 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
         analysed.withholds |= ruled.withholds;
         analysed.calls_user_code |= statement.calls_user_code;
         analysed.budgeted.extend_from_slice(&ruled.budgeted);
+        analysed.computes.extend_from_slice(&ruled.computes);
         analysed.executes.extend(ruled.executes.iter().map(|executes| executes.name.clone()));
         analysed.asks_by_data |= statement.command == "CopyStmt" && ruled.copy.is_none();
         analysed.taints.extend_from_slice(&ruled.taints);
@@ -293,6 +294,8 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
         // It may fail halfway, and what it set is taken back.
         analysed.sets_path = Some(None);
     }
+    analysed.computes.sort_unstable();
+    analysed.computes.dedup();
     analysed.relations = relations.into();
     analysed.findings = explain::written(&findings);
     analysed
