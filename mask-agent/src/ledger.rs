@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use mask_core::policy::Taint;
+use mask_core::{lineage::Holds, policy::Taint};
 use serde::{Deserialize, Serialize};
 
 /// Its name in the state directory.
@@ -29,6 +29,9 @@ struct Line {
     schema: String,
     relation: String,
     column: String,
+    /// The worst there is, where an older line does not say.
+    #[serde(default)]
+    holds: Holds,
 }
 
 /// The ledger.
@@ -60,8 +63,9 @@ impl Ledger {
                 path.display()
             );
             match serde_json::from_str::<Line>(&line) {
-                Ok(Line { upstream, database, schema, relation, column }) => {
-                    taints.entry((upstream, database)).or_default().push(Taint { schema, relation, column });
+                Ok(Line { upstream, database, schema, relation, column, holds }) => {
+                    let taint = Taint { schema, relation, column, holds };
+                    taints.entry((upstream, database)).or_default().push(taint);
                 }
                 Err(_) => torn = true,
             }
@@ -90,8 +94,8 @@ impl Ledger {
         let mut lines = Vec::new();
         for taint in new {
             let (upstream, database) = database.clone();
-            let Taint { schema, relation, column } = taint;
-            serde_json::to_writer(&mut lines, &Line { upstream, database, schema, relation, column })?;
+            let Taint { schema, relation, column, holds } = taint;
+            serde_json::to_writer(&mut lines, &Line { upstream, database, schema, relation, column, holds })?;
             lines.push(b'\n');
         }
         kept.file.write_all(&lines)?;

@@ -271,7 +271,11 @@ impl<'a> Reader<'a> {
     /// Notes what is in a column, for those who read it before a snapshot knows.
     fn holds(&mut self, relation: &RangeVar, column: &str, value: super::graph::NodeId) {
         let relation = Name { schema: relation.schemaname.clone(), name: relation.relname.clone() };
-        self.views.push(Put { target: Target::New { relation, column: column.to_owned() }, value });
+        self.views.push(Put {
+            target: Target::New { relation, column: column.to_owned() },
+            value,
+            given: value,
+        });
     }
 }
 

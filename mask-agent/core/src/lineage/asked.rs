@@ -1,13 +1,17 @@
 //! What a statement asks of columns it does not show.
 
 use super::{
-    ColumnId, Predicate, Usage,
+    ColumnId, Holds, Predicate, Usage,
     graph::{Among, Asked, Graph, Meeting},
     trace::Tracer,
 };
 
 /// Every use, each as often as it stands there.
-pub(super) fn predicates(tracer: &Tracer<'_>, is_sensitive: &dyn Fn(ColumnId) -> bool) -> Vec<Predicate> {
+pub(super) fn predicates(
+    tracer: &Tracer<'_>,
+    is_sensitive: &dyn Fn(ColumnId) -> bool,
+    holds: &dyn Fn(ColumnId) -> Option<Holds>,
+) -> Vec<Predicate> {
     let mut predicates = Vec::new();
     for meeting in &tracer.graph.meetings {
         let before = predicates.len();
@@ -18,12 +22,15 @@ pub(super) fn predicates(tracer: &Tracer<'_>, is_sensitive: &dyn Fn(ColumnId) ->
         let asked = asked(&tracer.graph, meeting);
         for node in &meeting.nodes {
             let origins = tracer.graph.origins(*node);
+            let filled = tracer.graph.holds(*node);
             let columns = origins.columns.iter().chain(&origins.views);
-            predicates.extend(columns.map(|column| Predicate {
-                column: *column,
-                usage,
-                guesses: meeting.guesses,
-                asked,
+            predicates.extend(columns.filter_map(|column| {
+                let holds = filled.max(holds(*column));
+                if meeting.is_null_test && !holds.is_some_and(Holds::tells_by_null) {
+                    return None;
+                }
+                let usage = holds.map_or(usage, |holds| holds.usage(usage));
+                Some(Predicate { column: *column, usage, guesses: meeting.guesses, asked })
             }));
         }
         // Once, however often a meeting names it.

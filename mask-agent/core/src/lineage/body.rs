@@ -96,7 +96,7 @@ impl<'a> Tracer<'a> {
             }
             return (node, self.named_outputs(routine, &[], node));
         }
-        self.facts.calls_user_code = true;
+        (self.facts.calls_user_code, self.multiplies) = (true, self.multiplies || routine.returns_set);
         self.varies |= routine.volatility == Volatility::Volatile;
         let arguments = &*self.inputs(routine, arguments);
         let deep = self.calling.len() >= CALL_DEPTH_MAX || self.calling.contains(&routine.oid);

@@ -35,11 +35,13 @@ impl<'a> Tracer<'a> {
         let mut arguments = self.arguments(&call.args);
         let named = std::mem::replace(&mut self.refs, outer);
         self.refs.extend_from_slice(&named);
-        if matches!(&*name, "count" | "regr_count")
-            && arguments.iter().any(|node| !self.graph.is_identity(*node))
-        {
+        if matches!(&*name, "count" | "regr_count") {
             // It counts where its argument is not null, as a condition would.
-            self.meet(named, Usage::Function, false);
+            if arguments.iter().all(|node| self.graph.is_identity(*node)) {
+                self.meet_null(named);
+            } else {
+                self.meet(named, Usage::Function, false);
+            }
         }
         if call.agg_distinct && arguments.iter().any(|node| !self.graph.is_one_column(*node)) {
             self.meet(arguments.clone(), Usage::Grouping, true);
@@ -235,6 +237,7 @@ impl<'a> Tracer<'a> {
             self.depends_on_rows(node);
         }
         self.varies |= matches!(builtin.kind, Kind::Aggregate) || is_volatile(name);
+        self.multiplies |= builtin.returns_set;
         if builtin.returns_set
             && let Some(level) = self.levels.last()
         {

@@ -100,9 +100,10 @@ impl<'a> Tracer<'a> {
 
     /// Puts a value into a column of the target by name, under every relation it may be.
     pub(super) fn put(&mut self, item: &Item<'a>, column: &str, value: NodeId, rows: NodeId) {
+        let kept = value;
         let value = self.put_here(item, column, value, rows);
         for column in self.written_through(item, column) {
-            self.puts.push(Put { target: Target::Column(column), value });
+            self.puts.push(Put { target: Target::Column(column), value, given: kept });
         }
     }
 
@@ -130,12 +131,16 @@ impl<'a> Tracer<'a> {
                 numbers.push(0);
             }
             for number in numbers {
-                self.puts.push(Put { target: Target::Column(ColumnId { relation: *oid, number }), value });
+                self.puts.push(Put {
+                    target: Target::Column(ColumnId { relation: *oid, number }),
+                    value,
+                    given,
+                });
             }
         }
         if is_renamed || overlay.has_relation(&item.source.name) || item.relations.is_empty() {
             let target = Target::New { relation: item.source.clone(), column: column.to_owned() };
-            self.puts.push(Put { target, value });
+            self.puts.push(Put { target, value, given });
         }
         value
     }
@@ -444,13 +449,21 @@ impl<'a> Tracer<'a> {
         let guards = self.guards.clone();
         self.graph.imply(value, &guards);
         for oid in &item.relations {
-            self.puts.push(Put { target: Target::Column(ColumnId { relation: *oid, number: 0 }), value });
+            self.puts.push(Put {
+                target: Target::Column(ColumnId { relation: *oid, number: 0 }),
+                value,
+                given: value,
+            });
         }
         let mut through: Vec<u32> =
             self.written_through(item, "*").iter().map(|column| column.relation).collect();
         through.dedup();
         for relation in through {
-            self.puts.push(Put { target: Target::Column(ColumnId { relation, number: 0 }), value });
+            self.puts.push(Put {
+                target: Target::Column(ColumnId { relation, number: 0 }),
+                value,
+                given: value,
+            });
         }
     }
 
@@ -503,12 +516,12 @@ impl<'a> Tracer<'a> {
             let value = self.graph.copy(vec![*node]);
             self.graph.imply(value, &[query.rows]);
             let target = Target::New { relation: relation.clone(), column: column.to_string() };
-            self.puts.push(Put { target, value });
+            self.puts.push(Put { target, value, given: *node });
         }
         if columns.open.is_some() {
             let value = self.graph.unknown(Untraceable::UnknownColumn);
             let target = Target::New { relation: relation.clone(), column: "*".to_owned() };
-            self.puts.push(Put { target, value });
+            self.puts.push(Put { target, value, given: value });
         }
     }
 }

@@ -66,7 +66,7 @@ impl<'a> Tracer<'a> {
                 match *nodes {
                     [node] if self.graph.is_identity(node) && !test.argisrow => {
                         let rows = self.graph.rows_behind(node);
-                        let test = self.graph.made(Vec::new());
+                        let test = self.graph.null_test(node);
                         self.graph.imply(test, &rows);
                         test
                     }
@@ -382,6 +382,8 @@ impl<'a> Tracer<'a> {
                     nodes.extend(value);
                     let plain = plain && tested.is_none();
                     self.meet_varying(nodes, if plain { Usage::Equality } else { Usage::Function }, plain);
+                } else {
+                    self.meet_null(nodes);
                 }
             }
         }

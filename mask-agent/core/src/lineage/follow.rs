@@ -58,7 +58,7 @@ impl Reader<'_> {
             return;
         }
         self.followed.is = Followed::Yes;
-        self.followed.writes = writes(&tracer);
+        self.followed.writes = writes(&tracer, false, classes);
         self.followed.channels = tracer.channels();
         self.statement.meets_rules |= tracer.facts.meets_rules;
         if tracer.facts.sets_lexer || tracer.facts.dangerous.is_some() {
@@ -107,7 +107,7 @@ impl Tracer<'_> {
                 return false;
             }
         }
-        self.graph.spread(&|column| classes.is_masked(column.relation, column.number));
+        self.graph.spread(classes);
         let is_sensitive =
             self.candidates(&on.schema, &on.name).iter().any(|known| classes.is_sensitive(known.oid));
         let told = self.facts.named.iter().chain(&self.facts.raised).chain(&self.facts.called);
@@ -139,7 +139,7 @@ impl Tracer<'_> {
             self.facts.called.push(value);
         }
         self.levels.pop();
-        self.graph.spread(&|column| classes.is_masked(column.relation, column.number));
+        self.graph.spread(classes);
         let told = self.facts.named.iter().chain(&self.facts.raised).chain(&self.facts.called);
         let tells = told.copied().any(|node| tells(&self.graph.origins(node), classes));
         !self.facts.calls_opaque_code && !tells && self.puts.is_empty()
@@ -229,14 +229,14 @@ fn standing_of(relation: &Relation, env: &Env<'_>, classes: &dyn Masked) -> Vec<
         let Some(default) = &column.default else { continue };
         let value = tracer.expression_of(default, Vec::new());
         let target = Target::Column(ColumnId { relation: relation.oid, number: column.number });
-        tracer.puts.push(Put { target, value });
+        tracer.puts.push(Put { target, value, given: value });
     }
     spread(tracer, classes)
 }
 
 fn spread(mut tracer: Tracer<'_>, classes: &dyn Masked) -> Vec<Write> {
-    tracer.graph.spread(&|column| classes.is_masked(column.relation, column.number));
-    writes(&tracer)
+    tracer.graph.spread(classes);
+    writes(&tracer, false, classes)
 }
 
 /// What triggers put where besides, because of what this transaction and the statement itself have made.

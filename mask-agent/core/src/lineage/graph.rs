@@ -19,7 +19,7 @@ use std::{cell::RefCell, ops::ControlFlow};
 
 pub(super) use self::pace::Pace;
 use self::walk::Seen;
-use super::{ColumnId, Untraceable, guesses::Guesses};
+use super::{ColumnId, Untraceable, guesses::Guesses, holds::Holds};
 
 /// One value of the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,6 +48,10 @@ struct Node {
     /// A stored text in another case or without blanks around it, so that few are equal that were not.
     is_folded: bool,
     pace: Pace,
+    /// What a column of a relation holds that this transaction has made.
+    pub(super) holds: Option<Holds>,
+    /// Of a test for NULL: what is tested.
+    tested: Option<NodeId>,
 }
 
 impl Node {
@@ -73,6 +77,8 @@ pub(super) struct Meeting {
     pub(super) guesses: Guesses,
     /// What is compared, each side as a whole; empty where it is no comparison.
     pub(super) sides: Vec<NodeId>,
+    /// Whether it only tests for NULL, which is shown anyway but where it tells.
+    pub(super) is_null_test: bool,
     /// Whether it stands in a definition of the database, which no statement can say otherwise.
     pub(super) is_standing: bool,
 }
@@ -160,8 +166,12 @@ pub struct Origins {
     pub views: Vec<ColumnId>,
     /// Columns that a row's being there tells about, sorted.
     pub implied: Vec<ColumnId>,
+    /// Columns it tells to be NULL or not, sorted.
+    pub nulls: Vec<ColumnId>,
     /// Whether the value is one of these columns' as it is.
     pub is_identity: bool,
+    /// Whether values of more than one relation or list are in it.
+    pub mixes: bool,
     /// Why more may be in it.
     pub untraceable: Option<Untraceable>,
 }
@@ -353,13 +363,14 @@ impl Graph {
         let mut origins = Origins { is_identity: true, ..Origins::default() };
         let mut seen = self.seen.take();
         seen.begin(self.nodes.len());
-        let mut implied = Vec::new();
+        let (mut implied, mut tested) = (Vec::new(), Vec::new());
         let mut open = vec![id];
         while let Some(id) = open.pop() {
             if !seen.is_first(id) {
                 continue;
             }
             let node = self.node(id);
+            tested.extend(node.tested);
             match node.base {
                 Some(column) if node.is_view => origins.views.push(column),
                 Some(column) => origins.columns.push(column),
@@ -375,6 +386,7 @@ impl Graph {
         }
         self.implied(implied, &mut seen, &mut origins);
         self.seen.replace(seen);
+        origins.nulls = self.columns_of(tested);
         let Origins { columns, views, implied, .. } = &mut origins;
         for list in [columns, views, implied] {
             list.sort_unstable();
@@ -397,6 +409,43 @@ impl Graph {
             open.extend(node.from.iter().chain(&node.implied));
             open.extend(node.entry.map(|entry| self.rows(entry)));
         }
+    }
+
+    /// How many relations and lists stand in FROM, in subqueries and definitions as well.
+    pub(super) fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Notes what a column holds that this transaction has filled.
+    pub(super) fn set_holds(&mut self, id: NodeId, holds: Holds) {
+        self.at(id).holds = Some(holds);
+    }
+
+    /// What columns that this transaction has filled hold, of which a value is made.
+    pub(super) fn holds(&self, id: NodeId) -> Option<Holds> {
+        let mut worst = None;
+        self.walk_all(id, |_, node, open| {
+            worst = worst.max(node.holds);
+            open.extend_from_slice(&node.from);
+        });
+        worst
+    }
+
+    /// A test of a value for NULL.
+    pub(super) fn null_test(&mut self, tested: NodeId) -> NodeId {
+        self.push(Node { tested: Some(tested), ..Node::default() })
+    }
+
+    /// Whether values of more than one relation or list in FROM are in a value.
+    pub(super) fn mixes(&self, id: NodeId) -> bool {
+        let mut sources: Vec<EntryId> = Vec::new();
+        self.walk_all(id, |id, node, open| {
+            let is_stored = node.base.is_some() && !node.is_view;
+            let is_list = node.base.is_none() && node.entry.is_some() && !self.reads(id);
+            sources.extend(node.entry.filter(|entry| (is_stored || is_list) && !sources.contains(entry)));
+            open.extend_from_slice(&node.from);
+        });
+        sources.len() > 1
     }
 
     /// Every stored column, or column of a view, that any of these values is made from.
@@ -453,7 +502,17 @@ impl Graph {
 
     /// Whether a value is a stored one as it is, or but for its case and the blanks around it.
     pub(super) fn is_folded(&self, id: NodeId) -> bool {
-        self.node(id).is_folded || self.is_identity(id)
+        let walked = self.walk(id, |_, node, open| {
+            let is_whole = node.is_folded || node.base.is_some() && !node.is_view;
+            if !is_whole && (!node.is_copy || node.from.is_empty()) || node.untraceable.is_some() {
+                return ControlFlow::Break(());
+            }
+            if !is_whole {
+                open.extend_from_slice(&node.from);
+            }
+            ControlFlow::Continue(())
+        });
+        walked.is_continue() || self.is_identity(id)
     }
 
     /// The types of what a value is made of; none where one is not known.

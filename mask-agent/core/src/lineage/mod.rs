@@ -48,6 +48,10 @@ mod given;
 mod graph;
 /// How many values a column is compared with at once.
 mod guesses;
+/// What is stored that was made of masked columns.
+mod holds;
+/// Where values meet.
+mod meet;
 /// Names in the parse tree.
 mod names;
 /// Nodes of the serialised parse tree.
@@ -92,6 +96,7 @@ use crate::catalog::Catalog;
 pub use given::{Executes, Extent, Given, Place, Shows, Value, is_watched};
 pub use graph::{Asked, Origins, Usage};
 pub use guesses::{GUESSES_MAX, Guesses};
+pub use holds::Holds;
 pub use overlay::{Made, Overlay, Trigger, ViewQuery};
 pub use spelling::{Doubt, doubtful};
 pub use template::{constants, differ_in_constants, template};
@@ -172,6 +177,9 @@ pub trait Masked {
 
     /// Whether any column of the relation is masked.
     fn is_sensitive(&self, relation: u32) -> bool;
+
+    /// What a column has been filled with from masked ones, as far as that is remembered.
+    fn holds(&self, relation: u32, number: i16) -> Option<Holds>;
 
     /// Whether a masked column anywhere in the database has this name.
     fn names_column(&self, name: &str) -> bool;
@@ -284,6 +292,8 @@ pub struct Write {
     pub target: WriteTarget,
     /// What it is made of.
     pub origins: Origins,
+    /// What the column holds by it, if that is anything masked.
+    pub holds: Holds,
 }
 
 /// A value that leaves by another way than the result.

@@ -9,7 +9,7 @@ use std::{
 use pg_query::protobuf::Node;
 
 use super::{
-    ColumnId, Origins, Untraceable, Write, WriteTarget,
+    ColumnId, Holds, Origins, Untraceable, Write, WriteTarget,
     graph::{EntryId, NodeId},
     operator::ANY,
     scope::{Columns, VIEW_DEPTH_MAX},
@@ -382,17 +382,17 @@ impl Overlay {
             for write in &open {
                 let WriteTarget::New { relation, column, .. } = &write.target else { continue };
                 for (_, parent) in self.parents.iter().filter(|(child, _)| child == relation) {
-                    let origins = write.origins.clone();
+                    let (origins, holds) = (write.origins.clone(), write.holds);
                     if self.has_relation(parent) {
                         let (schema, relation) = (String::new(), parent.clone());
                         let target = WriteTarget::New { schema, relation, column: column.clone() };
-                        next.push(Write { target, origins: origins.clone() });
+                        next.push(Write { target, origins: origins.clone(), holds });
                     }
                     for known in catalog.named(None, parent) {
                         let found = known.columns.iter().find(|known| known.name == *column);
                         let number = found.map_or(0, |found| found.number);
                         let target = WriteTarget::Column(ColumnId { relation: known.oid, number });
-                        next.push(Write { target, origins: origins.clone() });
+                        next.push(Write { target, origins: origins.clone(), holds });
                     }
                 }
             }
@@ -576,6 +576,12 @@ impl<'a> Tracer<'a> {
         let columns = origins.columns.iter().chain(&origins.views).chain(&origins.implied);
         let from: Vec<NodeId> = columns.map(|column| self.graph.base(entry, *column, 0)).collect();
         let node = if origins.is_identity { self.graph.copy(from) } else { self.graph.made(from) };
+        let holds = match (origins.is_identity, origins.mixes) {
+            (true, _) => Holds::Paired,
+            (false, true) => Holds::Mixed,
+            (false, false) => Holds::Derived,
+        };
+        self.graph.set_holds(node, holds);
         if let Some(why) = origins.untraceable {
             let unknown = self.graph.unknown(why);
             self.graph.add(node, &[unknown]);

@@ -6,8 +6,8 @@ use pg_query::{
 };
 
 use super::{
-    Channel, ColumnId, Effect, Env, Keeps, LineageError, Made, Masked, Origins, Output, Outputs, Refusal,
-    Statement, Untraceable, Write, WriteTarget,
+    Channel, ColumnId, Effect, Env, Keeps, LineageError, Made, Masked, Origins, Output, Outputs, Predicate,
+    Refusal, Statement, Untraceable, Write, WriteTarget,
     abroad::abroad,
     asked::{computed, predicates},
     copy::{copy_in, copy_out},
@@ -39,7 +39,7 @@ pub(super) fn read(node: &Node, env: &Env<'_>, classes: &dyn Masked) -> Result<S
 }
 
 /// What a statement puts where.
-pub(super) fn writes(tracer: &Tracer<'_>) -> Vec<Write> {
+pub(super) fn writes(tracer: &Tracer<'_>, is_insert: bool, classes: &dyn Masked) -> Vec<Write> {
     let write = |put: &Put| {
         let target = match &put.target {
             Target::Column(column) => WriteTarget::Column(*column),
@@ -49,7 +49,10 @@ pub(super) fn writes(tracer: &Tracer<'_>) -> Vec<Write> {
                 column: column.clone(),
             },
         };
-        Write { target, origins: tracer.graph.origins(put.value) }
+        let mut origins = tracer.graph.origins(put.value);
+        origins.mixes = tracer.multiplies || tracer.graph.mixes(put.given);
+        let holds = tracer.holds(put, &origins, is_insert, classes);
+        Write { target, origins, holds }
     };
     tracer.puts.iter().map(write).collect()
 }
@@ -379,7 +382,8 @@ impl<'a> Reader<'a> {
 
     fn finish(mut self, returned: Returned<'a>, classes: &dyn Masked) -> Statement {
         let sensitive = |column: ColumnId| classes.is_masked(column.relation, column.number);
-        self.tracer.graph.spread(&sensitive);
+        let holds = |column: ColumnId| classes.holds(column.relation, column.number);
+        self.tracer.graph.spread(classes);
         let Self { tracer, views, followed, mut statement, needs_literals } = self;
         let graph = &tracer.graph;
         statement.outputs = match returned {
@@ -389,15 +393,17 @@ impl<'a> Reader<'a> {
             Returned::Prepared(name) => Outputs::Prepared(name),
             Returned::Rows(query) => outputs(&tracer, &query),
         };
-        statement.predicates = predicates(&tracer, &sensitive);
+        statement.predicates = predicates(&tracer, &sensitive, &holds);
         for probe in tracer.facts.probes.iter().filter(|probe| sensitive(probe.column)) {
             // ON CONFLICT asks what a constraint would tell anyway.
-            if !statement.predicates.contains(probe) {
-                statement.predicates.push(*probe);
+            let usage = holds(probe.column).map_or(probe.usage, |holds| holds.usage(probe.usage));
+            let probe = Predicate { usage, ..*probe };
+            if !statement.predicates.contains(&probe) {
+                statement.predicates.push(probe);
             }
         }
         statement.predicates.sort_unstable();
-        statement.writes = writes(&tracer);
+        statement.writes = writes(&tracer, statement.command == "InsertStmt", classes);
         statement.computes = computed(&tracer, &sensitive);
         statement.given = tracer.given();
         statement.channels = tracer
@@ -524,7 +530,9 @@ impl Origins {
         self.columns.extend(other.columns);
         self.views.extend(other.views);
         self.implied.extend(other.implied);
-        for list in [&mut self.columns, &mut self.views, &mut self.implied] {
+        self.nulls.extend(other.nulls);
+        self.mixes |= other.mixes;
+        for list in [&mut self.columns, &mut self.views, &mut self.implied, &mut self.nulls] {
             list.sort_unstable();
             list.dedup();
         }

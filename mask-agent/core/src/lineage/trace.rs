@@ -17,8 +17,7 @@ use super::{
     common::Common,
     facts::{Facts, Name},
     given::Givens,
-    graph::{Graph, Meeting, NodeId, Usage},
-    guesses::Guesses,
+    graph::{Graph, NodeId, Usage},
     names::{output_name, strings, text},
     parse,
     scope::{Columns, Item, Level},
@@ -37,6 +36,8 @@ pub(super) struct Query<'a> {
 pub(super) struct Put {
     pub(super) target: Target,
     pub(super) value: NodeId,
+    /// The same without what it tells by being put.
+    pub(super) given: NodeId,
 }
 
 /// Where a value is put.
@@ -82,7 +83,9 @@ pub(super) struct Tracer<'a> {
     /// Bytes of definitions read so far, each as often as it was.
     expanded: usize,
     /// Whether what is being read stands in a definition of the database.
-    is_standing: bool,
+    pub(super) is_standing: bool,
+    /// Whether something makes more rows of some than there were: UNION, VALUES, a function that returns a set.
+    pub(super) multiplies: bool,
     /// Functions whose bodies are being read.
     pub(super) calling: Vec<u32>,
     /// Views of this transaction that are being read.
@@ -112,6 +115,7 @@ impl<'a> Tracer<'a> {
             depth: 0,
             expanded: 0,
             is_standing: false,
+            multiplies: false,
             calling: Vec::new(),
             viewing: Vec::new(),
             holding: Vec::new(),
@@ -251,6 +255,7 @@ impl<'a> Tracer<'a> {
         let (Some(left), Some(right)) = (select.larg.as_deref(), select.rarg.as_deref()) else {
             return self.unknown_query(Untraceable::UnknownStatement);
         };
+        self.multiplies = true;
         let left = self.select(left);
         let right = self.select(right);
         let rows = self.graph.made(Vec::new());
@@ -291,6 +296,7 @@ impl<'a> Tracer<'a> {
     }
 
     fn values(&mut self, select: &SelectStmt) -> Query<'a> {
+        self.multiplies |= select.values_lists.len() > 1;
         let rows = self.graph.made(Vec::new());
         self.levels.push(Level { items: Vec::new(), rows });
         let mut columns = Columns::default();
@@ -501,66 +507,6 @@ impl<'a> Tracer<'a> {
         };
         self.alias(&mut item, relation.alias.as_ref());
         item
-    }
-
-    /// Notes that values meet; one that differs from row to row says which rows these are.
-    pub(super) fn meet_varying(&mut self, mut nodes: Vec<NodeId>, usage: Usage, is_plain: bool) {
-        if self.varies
-            && !nodes.is_empty()
-            && let Some(level) = self.levels.last()
-        {
-            let entries: Vec<_> = level.items.iter().map(|item| item.entry).collect();
-            nodes.extend(entries.into_iter().map(|entry| self.graph.column(entry, Vec::new())));
-        }
-        self.meet(nodes, usage, is_plain);
-    }
-
-    /// Notes that values meet.
-    pub(super) fn meet(&mut self, nodes: Vec<NodeId>, usage: Usage, is_plain: bool) {
-        if !nodes.is_empty() {
-            self.facts.named.extend_from_slice(&nodes);
-            let rows = self.levels.last().map(|level| level.rows);
-            let pairs = rows.map(|rows| self.graph.pairs(rows));
-            let meeting = Meeting {
-                nodes,
-                usage,
-                pairs,
-                is_plain,
-                crosses: false,
-                numbers: false,
-                guesses: Guesses::ONE,
-                sides: Vec::new(),
-                is_standing: self.is_standing,
-            };
-            self.graph.meetings.push(meeting);
-        }
-    }
-
-    /// Notes that rows are sorted or grouped, so that their order or number tells.
-    pub(super) fn meet_numbers(&mut self, nodes: Vec<NodeId>, usage: Usage, is_plain: bool) {
-        let before = self.graph.meetings.len();
-        self.meet(nodes, usage, is_plain);
-        for meeting in &mut self.graph.meetings[before..] {
-            meeting.numbers = true;
-        }
-    }
-
-    /// Notes that a masked value would be compared with so many at once, where values have met at all; and what is on
-    /// each side.
-    pub(super) fn meet_guesses(
-        &mut self,
-        nodes: Vec<NodeId>,
-        usage: Usage,
-        is_plain: bool,
-        guesses: Guesses,
-        sides: &[NodeId],
-    ) {
-        let before = self.graph.meetings.len();
-        self.meet_varying(nodes, usage, is_plain);
-        for meeting in &mut self.graph.meetings[before..] {
-            meeting.guesses = guesses;
-            meeting.sides = sides.to_vec();
-        }
     }
 
     fn limits(&mut self, select: &SelectStmt) {

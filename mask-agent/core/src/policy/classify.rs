@@ -5,10 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{AllowList, Policy, Taint};
+use super::{AllowList, Policy, Taint, ruling::TAINTED};
 use crate::{
     catalog::{Catalog, Column, ConstraintKind, Relation, Symbol},
-    lineage::{ColumnId, Masked},
+    lineage::{ColumnId, Holds, Masked},
     masking::{ColumnRule, MaskKind},
 };
 
@@ -59,6 +59,8 @@ pub struct Classification {
     names: HashSet<Symbol>,
     /// What is masked of each relation for what it is called itself.
     own: Arc<ByRelation>,
+    /// What columns hold that were filled from masked ones.
+    holds: HashMap<(u32, i16), Holds>,
 }
 
 impl Classification {
@@ -91,6 +93,16 @@ impl Classification {
         parts.into_iter().collect()
     }
 
+    /// Notes what a column holds; whether that is worse than what was known.
+    fn note(&mut self, relation: u32, number: i16, holds: Holds) -> bool {
+        let known = self.holds.get(&(relation, number)).copied();
+        let is_worse = known < Some(holds);
+        if is_worse {
+            self.holds.insert((relation, number), holds);
+        }
+        is_worse
+    }
+
     fn insert(&mut self, relation: u32, number: i16, name: &Symbol, rule: ColumnRule) {
         let labels = self.relations.entry(relation).or_default();
         if label(labels, number).is_none() {
@@ -117,6 +129,10 @@ impl Masked for Classification {
 
     fn is_sensitive(&self, relation: u32) -> bool {
         self.relations.contains_key(&relation)
+    }
+
+    fn holds(&self, relation: u32, number: i16) -> Option<Holds> {
+        self.holds.get(&(relation, number)).copied()
     }
 
     fn names_column(&self, name: &str) -> bool {
@@ -162,7 +178,8 @@ fn labels(patterns: &mut Patterns<'_>, relation: &Relation) -> Labels {
 
 /// What is masked: `own`, what holds masked values, and where the same values stand.
 pub(super) fn classify(own: &Arc<ByRelation>, catalog: &Catalog, taints: &[Taint]) -> Classification {
-    let mut classes = Classification { relations: (**own).clone(), names: HashSet::new(), own: own.clone() };
+    let mut classes =
+        Classification { relations: (**own).clone(), own: own.clone(), ..Classification::default() };
     for (_, name, _) in own.values().flat_map(|labels| &**labels) {
         classes.name(name);
     }
@@ -184,11 +201,12 @@ fn classify_tainted(taint: &Taint, catalog: &Catalog, classes: &mut Classificati
         for column in relation.columns.iter().filter(|_| fits) {
             if taint.column == "*" || column.name == taint.column {
                 let mask = Arc::new(MaskKind::Redact { placeholder: None });
+                classes.note(relation.oid, column.number, taint.holds);
                 classes.insert(
                     relation.oid,
                     column.number,
                     &column.name,
-                    ColumnRule { rule: "tainted".into(), mask },
+                    ColumnRule { rule: TAINTED.into(), mask },
                 );
             }
         }
@@ -267,6 +285,7 @@ fn classify_user(patterns: &mut Patterns<'_>, relation: &Relation, labels: &mut 
 
 /// Carries labels to where the same values stand.
 fn spread(catalog: &Catalog, classes: &mut Classification) {
+    while holds_over_inheritance(catalog, classes) {}
     loop {
         let mut found = over_inheritance(catalog, classes);
         found.extend(over_keys(catalog, classes));
@@ -298,6 +317,26 @@ fn over_keys(catalog: &Catalog, classes: &Classification) -> Vec<Found> {
         }
     }
     found
+}
+
+/// What a relation's rows hold, those of its parents and children may; whether anything was not known.
+fn holds_over_inheritance(catalog: &Catalog, classes: &mut Classification) -> bool {
+    let known: Vec<((u32, i16), Holds)> =
+        classes.holds.iter().map(|(column, holds)| (*column, *holds)).collect();
+    let mut is_new = false;
+    for ((oid, number), holds) in known {
+        let Some(relation) = catalog.relation(oid) else { continue };
+        let Some(column) = relation.columns.iter().find(|column| column.number == number) else { continue };
+        let relatives = catalog
+            .relations()
+            .filter(|other| relation.parents.contains(&other.oid) || other.parents.contains(&relation.oid));
+        for relative in relatives {
+            for twin in relative.columns.iter().filter(|twin| twin.name == column.name) {
+                is_new |= classes.note(relative.oid, twin.number, holds);
+            }
+        }
+    }
+    is_new
 }
 
 /// A parent shows its children's rows and a child may be read by itself: both carry the label.

@@ -153,7 +153,12 @@ fn a_column_given_masked_values_is_masked_where_it_may_stand() {
         .collect();
     let catalog = Catalog::new(Contents { relations, ..Contents::default() });
     let masked = |schema: &str, column: &str| {
-        let taint = Taint { schema: schema.to_owned(), relation: "t".to_owned(), column: column.to_owned() };
+        let taint = Taint {
+            schema: schema.to_owned(),
+            relation: "t".to_owned(),
+            column: column.to_owned(),
+            holds: Holds::Copies,
+        };
         let classes = policy.classify(&catalog, &[taint]);
         let oids = (1..).zip(schemas);
         let of = |number| {
@@ -244,6 +249,7 @@ fn what_is_classified_after_a_change_is_as_if_it_were_classified_anew() {
         schema: "public".to_owned(),
         relation: relation.to_owned(),
         column: column.to_owned(),
+        holds: Holds::Copies,
     };
     let mut snapshot = Snapshot::new(catalog, &policy, &[], Arc::default());
     let changes = [

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{
     Classification, ColumnRuling, Rows, Ruled, Taint, column_name,
     rules::{Admission, Derived, Rules, Use, Written},
-    ruling::Judge,
+    ruling::{Judge, TAINTED},
 };
 use crate::{
     catalog::Catalog,
@@ -180,7 +180,8 @@ impl Judge<'_> {
             Some(_) => (rules.opaque, "rules.opaque"),
             None => (rules.derived, "rules.derived"),
         };
-        if refuses != Derived::Refuse || !matches!(column.cell, CellRule::Redact) {
+        let is_stored = &*column.rule == TAINTED;
+        if refuses != Derived::Refuse || is_stored || !matches!(column.cell, CellRule::Redact) {
             return None;
         }
         let why = unknown.map_or("it is made of masked columns", |why| why.reason());
@@ -204,14 +205,14 @@ impl Judge<'_> {
             let message = "writing values of masked columns where a rule may put them elsewhere is refused";
             return Some(Denial { columns, ..Denial::always(refusal(message.to_owned())) });
         }
-        let first = taints.first()?;
+        let tainting = || statement.writes.iter().filter(|write| self.taints_by(write));
         let foreign = statement.abroad.iter().any(|origins| self.tells(origins));
-        let refuses = rules.written == Written::Refuse;
+        let refuses = rules.written == Written::Refuse && tainting().next().is_some();
+        let first = taints.first()?;
         if !refuses && !foreign {
             return None;
         }
-        let tainting = statement.writes.iter().filter(|write| self.taints_by(write));
-        let columns = self.masked_in(tainting.map(|write| &write.origins));
+        let columns = self.masked_in(tainting().map(|write| &write.origins));
         let refusal = refusal(format!(
             "writing values of masked columns into {}.{} is refused",
             first.relation, first.column

@@ -8,7 +8,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::lineage::{Asked, ColumnId, GUESSES_MAX, Guesses, Predicate, Usage};
+use crate::lineage::{Asked, ColumnId, GUESSES_MAX, Guesses, Holds, Predicate, Usage};
 
 /// What becomes of a use of a masked column that does not show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -212,6 +212,8 @@ pub struct Budgeted {
     pub column: ColumnId,
     /// What it costs.
     pub cost: Cost,
+    /// What else is counted with it: all that was made of masked columns is, because any number of columns can be.
+    pub counted: ColumnId,
     /// What makes it another question.
     pub asked: Asked,
     /// A hash of the definitions its statement names.
@@ -242,7 +244,12 @@ impl Cost {
 
 impl Budgeted {
     /// What a use of a masked column costs; none where it costs nothing.
-    pub(super) fn of(use_: &Predicate, definitions: u64, rules: &Rules) -> Option<Self> {
+    pub(super) fn of(
+        use_: &Predicate,
+        holds: Option<Holds>,
+        definitions: u64,
+        rules: &Rules,
+    ) -> Option<Self> {
         let Predicate { column, usage, guesses, asked } = use_;
         let cost = match (rules.of(*usage), usage, guesses) {
             (Use::Budget, Usage::Equality, Guesses::Known(count)) => Cost::Fixed(*count),
@@ -257,7 +264,9 @@ impl Budgeted {
             (Use::Budget, _, _) => Cost::Fixed(1),
             (Use::Allow | Use::Refuse, _, _) => return None,
         };
-        Some(Self { column: *column, cost, asked: *asked, definitions })
+        let is_made = holds >= Some(Holds::Derived);
+        let counted = if is_made { ColumnId { relation: 0, number: 0 } } else { *column };
+        Some(Self { column: *column, cost, counted, asked: *asked, definitions })
     }
 }
 

@@ -11,8 +11,8 @@ use super::{
 use crate::{
     catalog::Catalog,
     lineage::{
-        self, ColumnId, CopyOut, Executes, Keeps, Masked as _, Origins, Output, Outputs, Statement, Usage,
-        Write, WriteTarget,
+        self, ColumnId, CopyOut, Executes, Holds, Keeps, Masked as _, Origins, Output, Outputs, Statement,
+        Usage, Write, WriteTarget,
     },
     masking::{CellRule, ColumnRule},
 };
@@ -58,6 +58,8 @@ pub struct Taint {
     pub relation: String,
     /// Its name; `*` for any of the relation's.
     pub column: String,
+    /// What it holds by that.
+    pub holds: Holds,
 }
 
 /// What is ruled on one statement.
@@ -91,6 +93,9 @@ pub struct Ruled {
     pub denial: Option<Denial>,
 }
 
+/// The rule of a column that is masked for what was put into it.
+pub(super) const TAINTED: &str = "tainted";
+
 /// Rules on one statement.
 pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, rules: &Rules) -> Ruled {
     let judge = Judge { catalog, classes };
@@ -106,7 +111,12 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
     let taints = judge.taints(&statement.writes);
     let used = judge.used(statement);
     let masked = statement.predicates.iter().filter(|use_| judge.is_masked(use_.column));
-    let budgeted = masked.filter_map(|use_| Budgeted::of(use_, statement.definitions, rules)).collect();
+    let budgeted = masked
+        .filter_map(|use_| {
+            let holds = classes.holds(use_.column.relation, use_.column.number);
+            Budgeted::of(use_, holds, statement.definitions, rules)
+        })
+        .collect();
     let (given, writes_back) = judge.given(statement);
     let always = statement.refusal.clone().map(Denial::always);
     let denial = always
@@ -154,7 +164,15 @@ impl Judge<'_> {
 
     /// Whether a value tells anything of a masked column, or of what nobody knows.
     pub(super) fn tells(&self, origins: &Origins) -> bool {
-        origins.untraceable.is_some() || origins.all().any(|column| self.is_masked(column))
+        origins.untraceable.is_some()
+            || origins.all().any(|column| self.is_masked(column))
+            || self.tells_by_null(&origins.nulls)
+    }
+
+    fn tells_by_null(&self, columns: &[ColumnId]) -> bool {
+        let mut holds =
+            columns.iter().filter_map(|column| self.classes.holds(column.relation, column.number));
+        holds.any(Holds::tells_by_null)
     }
 
     fn output(&self, output: &Output) -> ColumnRuling {
@@ -185,6 +203,9 @@ impl Judge<'_> {
             return (CellRule::Clear, "default".into());
         }
         let implied = origins.implied.iter().any(|column| self.is_masked(*column));
+        if origins.is_identity && !implied && self.tells_by_null(&origins.columns) {
+            return (CellRule::Redact, TAINTED.into());
+        }
         match self.identity(origins).filter(|_| !implied) {
             Some(rule) => (CellRule::Mask(rule.clone()), rule.rule.clone()),
             None if implied => (CellRule::Redact, "builtin:implied".into()),
@@ -215,14 +236,15 @@ impl Judge<'_> {
     /// Columns that are given masked values and are not masked themselves.
     fn taints(&self, writes: &[Write]) -> Vec<Taint> {
         let mut taints = Vec::new();
-        for write in writes.iter().filter(|write| self.taints_by(write)) {
+        for write in writes.iter().filter(|write| self.taints_by(write) || self.marks(write)) {
             match &write.target {
                 WriteTarget::New { schema, relation, column } => taints.push(Taint {
                     schema: schema.clone(),
                     relation: relation.clone(),
                     column: column.clone(),
+                    holds: write.holds,
                 }),
-                WriteTarget::Column(column) => taints.extend(self.taint(*column)),
+                WriteTarget::Column(column) => taints.extend(self.taint(*column, write.holds)),
             }
         }
         taints.sort();
@@ -239,11 +261,28 @@ impl Judge<'_> {
         !masked && self.tells(&write.origins)
     }
 
-    fn taint(&self, target: ColumnId) -> Vec<Taint> {
+    /// Whether a write leaves something else in a masked column than values as they are, each in a row of its own.
+    fn marks(&self, write: &Write) -> bool {
+        let WriteTarget::Column(column) = write.target else { return false };
+        if column.number == 0 || !self.is_masked(column) || !self.tells(&write.origins) {
+            return false;
+        }
+        let before = self.classes.holds(column.relation, column.number);
+        let values = write.origins.columns.iter().chain(&write.origins.views);
+        let is_own =
+            write.origins.all().filter(|origin| self.is_masked(*origin)).all(|origin| origin == column);
+        // `set salary = salary * 1.1` leaves a salary, and what is there already may say whether a row is added.
+        let is_ordinary = before < Some(Holds::Paired)
+            && is_own
+            && (write.holds == Holds::Derived || !values.copied().any(|value| self.is_masked(value)));
+        write.holds > Holds::Copies && before < Some(write.holds) && !is_ordinary
+    }
+
+    fn taint(&self, target: ColumnId, holds: Holds) -> Vec<Taint> {
         let Some(relation) = self.catalog.relation(target.relation) else { return Vec::new() };
-        let columns = relation.columns.iter().filter(|column| {
-            (target.number == 0 || column.number == target.number)
-                && self.classes.column(relation.oid, column.number).is_none()
+        let columns = relation.columns.iter().filter(|column| match target.number {
+            0 => self.classes.column(relation.oid, column.number).is_none(),
+            number => column.number == number,
         });
         // Temporary schemas are numbered anew for each session.
         let temporary = relation.schema.starts_with("pg_temp");
@@ -253,6 +292,7 @@ impl Judge<'_> {
                 schema: schema.to_owned(),
                 relation: relation.name.to_string(),
                 column: column.name.to_string(),
+                holds,
             })
             .collect()
     }
@@ -273,3 +313,7 @@ pub fn column_name(catalog: &Catalog, column: ColumnId) -> String {
 #[cfg(test)]
 #[path = "ruling_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "holds_tests.rs"]
+mod holds_tests;

@@ -185,8 +185,12 @@ fn columns_of_views_are_masked_by_what_they_are_or_are_called() {
 fn a_column_that_is_stored_under_a_rule_has_no_other_by_a_view() {
     let catalog = catalog();
     let policy = policy("");
-    let taint =
-        Taint { schema: "public".to_owned(), relation: "contacts".to_owned(), column: "contact".to_owned() };
+    let taint = Taint {
+        schema: "public".to_owned(),
+        relation: "contacts".to_owned(),
+        column: "contact".to_owned(),
+        holds: Holds::Copies,
+    };
     let classes = policy.classify(&catalog, &[taint]);
     let statement = statements("select contact from contacts").unwrap().remove(0);
     assert_eq!(words(&rule(&statement, &catalog, &classes, policy.usage_rules())), "contact mask email");

@@ -1,6 +1,7 @@
 //! Values that meet in a predicate, a union or a group tell about each other and about the rows they stand in.
 
-use super::{ColumnId, EntryId, Graph, Guesses, Meeting, NodeId, Ties, Usage};
+use super::{ColumnId, EntryId, Graph, Guesses, Holds, Meeting, NodeId, Ties, Usage};
+use crate::lineage::Masked;
 
 impl Graph {
     /// Follows what meets: a value that was compared with a masked one tells it by being there, unless it is a
@@ -8,12 +9,12 @@ impl Graph {
     ///
     /// `where n.i <= c.salary` lets every `n.i` up to the salary through; the last one, or their number, is the
     /// salary. So the other relation's rows are implied by what they were compared with.
-    pub(in crate::lineage) fn spread(&mut self, is_sensitive: &dyn Fn(ColumnId) -> bool) {
+    pub(in crate::lineage) fn spread(&mut self, classes: &dyn Masked) {
         let mut meetings = std::mem::take(&mut self.meetings);
         for _round in 0..=meetings.len() {
             let mut changed = false;
             for meeting in &mut meetings {
-                changed |= self.spread_one(meeting, is_sensitive);
+                changed |= self.spread_one(meeting, classes);
             }
             if !changed {
                 break;
@@ -22,7 +23,9 @@ impl Graph {
         self.meetings = meetings;
     }
 
-    fn spread_one(&mut self, meeting: &mut Meeting, is_sensitive: &dyn Fn(ColumnId) -> bool) -> bool {
+    fn spread_one(&mut self, meeting: &mut Meeting, classes: &dyn Masked) -> bool {
+        let is_sensitive = |column: ColumnId| classes.is_masked(column.relation, column.number);
+        let holds = |column: ColumnId| classes.holds(column.relation, column.number);
         let mut telling = Vec::new();
         let mut others = Vec::new();
         for id in &meeting.nodes {
@@ -41,17 +44,22 @@ impl Graph {
         if meeting.usage == Usage::Equality && !telling.is_empty() && self.meets_temporary(meeting) {
             meeting.guesses = Guesses::Many;
         }
-        let masked = |base: Option<ColumnId>| base.is_some_and(is_sensitive);
+        let masked = |base: Option<ColumnId>| base.is_some_and(&is_sensitive);
         let own: Vec<EntryId> =
             telling.iter().flat_map(|id| self.leaves(*id, Ties::Followed, &masked)).collect();
         let mixed: Vec<NodeId> = telling.iter().copied().filter(|id| !others.contains(id)).collect();
+        // Rows of a list that somebody has put beside masked values are no ordinary ones.
+        let is_paired = telling.iter().any(|id| {
+            let stored = self.origins(*id).columns.into_iter().filter_map(holds).max();
+            stored.max(self.holds(*id)) >= Some(Holds::Paired)
+        });
         let mut changed = false;
         for id in others {
             let mut rows: Vec<EntryId> = self.leaves(id, Ties::Followed, &|_| true);
             // A constant of a row has none of its own, but stands in one.
             let stands = self.node(id).entry.filter(|_| rows.is_empty());
             let mut within = rows.iter().copied().chain(stands).peekable();
-            let same_row = within.peek().is_some() && within.all(|entry| own.contains(&entry));
+            let same_row = !is_paired && within.peek().is_some() && within.all(|entry| own.contains(&entry));
             if same_row {
                 // Two columns of one row: only their being equal says what the other is.
                 if meeting.usage == Usage::Equality && meeting.is_plain && !telling.contains(&id) {

@@ -49,7 +49,7 @@ impl PostgresSession {
             let mut question = [0; 16];
             question.copy_from_slice(&hash.finalize()[..16]);
             let cost = use_.cost.of(|number| elements(parameters, number, &statement.sql));
-            let charge = snapshot.budget.take(use_.column, question, cost, &snapshot.rules, out.now);
+            let charge = snapshot.budget.take(use_.counted, question, cost, &snapshot.rules, out.now);
             if charge == Charge::Spent {
                 out.events.push(self.alert(snapshot, Alert::PredicateBudget, use_.column));
             }

@@ -1,0 +1,79 @@
+//! Notes where values meet: conditions, groups, orders, tests.
+
+use super::{
+    graph::{Meeting, NodeId, Usage},
+    guesses::Guesses,
+    trace::Tracer,
+};
+
+impl Tracer<'_> {
+    /// Notes that values meet; one that differs from row to row says which rows these are.
+    pub(super) fn meet_varying(&mut self, mut nodes: Vec<NodeId>, usage: Usage, is_plain: bool) {
+        if self.varies
+            && !nodes.is_empty()
+            && let Some(level) = self.levels.last()
+        {
+            let entries: Vec<_> = level.items.iter().map(|item| item.entry).collect();
+            nodes.extend(entries.into_iter().map(|entry| self.graph.column(entry, Vec::new())));
+        }
+        self.meet(nodes, usage, is_plain);
+    }
+
+    /// Notes that values meet.
+    pub(super) fn meet(&mut self, nodes: Vec<NodeId>, usage: Usage, is_plain: bool) {
+        if !nodes.is_empty() {
+            self.facts.named.extend_from_slice(&nodes);
+            let rows = self.levels.last().map(|level| level.rows);
+            let pairs = rows.map(|rows| self.graph.pairs(rows));
+            let meeting = Meeting {
+                nodes,
+                usage,
+                pairs,
+                is_plain,
+                crosses: false,
+                numbers: false,
+                guesses: Guesses::ONE,
+                sides: Vec::new(),
+                is_null_test: false,
+                is_standing: self.is_standing,
+            };
+            self.graph.meetings.push(meeting);
+        }
+    }
+
+    /// Notes that what is NULL decides.
+    pub(super) fn meet_null(&mut self, nodes: Vec<NodeId>) {
+        let before = self.graph.meetings.len();
+        self.meet(nodes, Usage::Function, false);
+        for meeting in &mut self.graph.meetings[before..] {
+            meeting.is_null_test = true;
+        }
+    }
+
+    /// Notes that rows are sorted or grouped, so that their order or number tells.
+    pub(super) fn meet_numbers(&mut self, nodes: Vec<NodeId>, usage: Usage, is_plain: bool) {
+        let before = self.graph.meetings.len();
+        self.meet(nodes, usage, is_plain);
+        for meeting in &mut self.graph.meetings[before..] {
+            meeting.numbers = true;
+        }
+    }
+
+    /// Notes that a masked value would be compared with so many at once, where values have met at all; and what is on
+    /// each side.
+    pub(super) fn meet_guesses(
+        &mut self,
+        nodes: Vec<NodeId>,
+        usage: Usage,
+        is_plain: bool,
+        guesses: Guesses,
+        sides: &[NodeId],
+    ) {
+        let before = self.graph.meetings.len();
+        self.meet_varying(nodes, usage, is_plain);
+        for meeting in &mut self.graph.meetings[before..] {
+            meeting.guesses = guesses;
+            meeting.sides = sides.to_vec();
+        }
+    }
+}
