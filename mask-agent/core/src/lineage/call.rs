@@ -216,7 +216,7 @@ impl<'a> Tracer<'a> {
         arguments: &[NodeId],
     ) -> (NodeId, Option<Columns<'a>>) {
         let node = self.by_class(name, builtin.class, arguments);
-        if let Some(pace) = self.pace(name, builtin, arguments) {
+        if let Some(pace) = pace(name, builtin) {
             self.graph.set_pace(node, pace);
             let given = arguments.last().map_or(0, |argument| self.graph.type_oid(*argument));
             self.graph.set_type(node, time_type(name, given));
@@ -251,18 +251,6 @@ impl<'a> Tracer<'a> {
         }
         let list = builtin.columns.iter().map(|name| (Cow::Borrowed(*name), node)).collect();
         (node, Some(Columns { list, open: None }))
-    }
-
-    /// How the result of a function of the server changes from one run to the next.
-    fn pace(&self, name: &str, builtin: builtins::Builtin, arguments: &[NodeId]) -> Option<Pace> {
-        match name {
-            _ if is_clock(name) => Some(Pace::Clock),
-            "age" | "date_trunc" | "timezone" => {
-                arguments.iter().all(|node| self.graph.keeps_pace(*node)).then_some(Pace::Steady)
-            }
-            _ if builtin.volatile || builtin.class == Class::Metadata => Some(Pace::Anew),
-            _ => None,
-        }
     }
 
     fn by_class(&mut self, name: &str, class: Class, arguments: &[NodeId]) -> NodeId {
@@ -476,6 +464,16 @@ impl<'a> Tracer<'a> {
 /// Functions after which few texts are equal that were not, if they are given nothing else.
 fn folds(name: &str) -> bool {
     matches!(name, "btrim" | "casefold" | "initcap" | "lower" | "ltrim" | "rtrim" | "upper")
+}
+
+/// How the result of a function of the server changes from one run to the next.
+fn pace(name: &str, builtin: builtins::Builtin) -> Option<Pace> {
+    match name {
+        _ if is_clock(name) => Some(Pace::Clock),
+        "age" | "date_trunc" | "timezone" => Some(Pace::Steady),
+        _ if builtin.volatile || builtin.class == Class::Metadata => Some(Pace::Anew),
+        _ => None,
+    }
 }
 
 fn is_clock(name: &str) -> bool {

@@ -62,9 +62,7 @@ impl Tracer<'_> {
         self.graph.set_type(value, if let [oid] = *types { oid } else { ANY });
         match types[..] {
             [DATE] => self.graph.set_pace(value, Pace::Day),
-            [TIME | TIMETZ | TIMESTAMP | TIMESTAMPTZ] if self.graph.keeps_pace(node) => {
-                self.graph.set_pace(value, Pace::Steady);
-            }
+            [TIME | TIMETZ | TIMESTAMP | TIMESTAMPTZ] => self.graph.set_pace(value, Pace::Steady),
             _ => {}
         }
         value

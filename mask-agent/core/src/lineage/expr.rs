@@ -293,10 +293,8 @@ impl<'a> Tracer<'a> {
         let more = self.operators(expression, &left, &right);
         let sides = [left, right].concat();
         self.facts.computed.extend_from_slice(&sides);
-        let moves = matches!(&*qualified(&expression.name).1, "+" | "-");
-        let steady = moves && sides.iter().all(|side| self.graph.keeps_pace(*side));
         let value = self.graph.made([sides, more].concat());
-        if steady {
+        if matches!(&*qualified(&expression.name).1, "+" | "-") {
             self.graph.set_pace(value, Pace::Steady);
         }
         value

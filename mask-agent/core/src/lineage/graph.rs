@@ -201,6 +201,8 @@ pub(super) struct Graph {
     pub(super) meetings: Vec<Meeting>,
     /// Whether any value is another one each time.
     has_pace: bool,
+    /// Whether this transaction has filled any of the columns.
+    has_holds: bool,
     /// Room for the marks of the next walk.
     seen: RefCell<Seen>,
 }
@@ -419,11 +421,15 @@ impl Graph {
     /// Notes what a column holds that this transaction has filled.
     pub(super) fn set_holds(&mut self, id: NodeId, holds: Holds) {
         self.at(id).holds = Some(holds);
+        self.has_holds = true;
     }
 
     /// What columns that this transaction has filled hold, of which a value is made.
     pub(super) fn holds(&self, id: NodeId) -> Option<Holds> {
         let mut worst = None;
+        if !self.has_holds {
+            return worst;
+        }
         self.walk_all(id, |_, node, open| {
             worst = worst.max(node.holds);
             open.extend_from_slice(&node.from);

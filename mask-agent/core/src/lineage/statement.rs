@@ -6,8 +6,8 @@ use pg_query::{
 };
 
 use super::{
-    Channel, ColumnId, Effect, Env, Keeps, LineageError, Made, Masked, Origins, Output, Outputs, Predicate,
-    Refusal, Statement, Untraceable, Write, WriteTarget,
+    Channel, ColumnId, Effect, Env, Holds, Keeps, LineageError, Made, Masked, Origins, Output, Outputs,
+    Predicate, Refusal, Statement, Untraceable, Write, WriteTarget,
     abroad::abroad,
     asked::{computed, predicates},
     copy::{copy_in, copy_out},
@@ -50,8 +50,15 @@ pub(super) fn writes(tracer: &Tracer<'_>, is_insert: bool, classes: &dyn Masked)
             },
         };
         let mut origins = tracer.graph.origins(put.value);
-        origins.mixes = tracer.multiplies || tracer.graph.mixes(put.given);
-        let holds = tracer.holds(put, &origins, is_insert, classes);
+        let is_masked = |column: ColumnId| classes.is_masked(column.relation, column.number);
+        let tells = origins.untraceable.is_some()
+            || origins.all().any(is_masked)
+            || origins.nulls.iter().copied().any(is_masked);
+        let mut holds = Holds::Copies;
+        if tells {
+            origins.mixes = tracer.multiplies || tracer.graph.mixes(put.given);
+            holds = tracer.holds(put, &origins, is_insert, classes);
+        }
         Write { target, origins, holds }
     };
     tracer.puts.iter().map(write).collect()

@@ -16,7 +16,7 @@ pub(in crate::lineage) enum Pace {
     Clock,
     /// It is the same for a day at least, if what it is made of goes on as a clock does.
     Day,
-    /// It goes on as a clock in it does.
+    /// It goes on as a clock in it does, if nothing else in it is computed of what is stored.
     Steady,
 }
 
@@ -27,8 +27,16 @@ impl Graph {
     }
 
     /// Whether a value that is stored goes through this as it is, or beside a clock.
-    pub(in crate::lineage) fn keeps_pace(&self, id: NodeId) -> bool {
-        self.is_identity(id) || !self.reads(id) || matches!(self.node(id).pace, Pace::Day | Pace::Steady)
+    fn keeps_pace(&self, id: NodeId) -> bool {
+        match self.node(id).pace {
+            Pace::Day => true,
+            Pace::Steady => self.is_steady(id),
+            Pace::Anew | Pace::Clock | Pace::Made => self.is_identity(id) || !self.reads(id),
+        }
+    }
+
+    fn is_steady(&self, id: NodeId) -> bool {
+        self.node(id).from.iter().all(|from| self.keeps_pace(*from))
     }
 
     /// Whether a comparison of these values may be another question each time it is asked.
@@ -52,7 +60,8 @@ impl Graph {
                 Pace::Clock if bends => return true,
                 Pace::Day => false,
                 Pace::Made => bends || !node.is_copy,
-                Pace::Clock | Pace::Steady => bends,
+                Pace::Clock => bends,
+                Pace::Steady => bends || !self.is_steady(id),
             };
             open.extend(node.from.iter().map(|from| (*from, bends)));
             // How many rows there are is no clock.
