@@ -275,6 +275,7 @@ impl<'a> Reader<'a> {
             target: Target::New { relation, column: column.to_owned() },
             value,
             given: value,
+            is_touch: false,
         });
     }
 }

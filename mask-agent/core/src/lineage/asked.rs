@@ -23,6 +23,12 @@ pub(super) fn predicates(
         for node in &meeting.nodes {
             let origins = tracer.graph.origins(*node);
             let filled = tracer.graph.holds(*node);
+            let held = origins.columns.iter().filter_map(|column| holds(*column)).max().max(filled);
+            // The row of a list that a value stands in, by what came of comparing them.
+            let is_answer = held >= Some(Holds::Paired)
+                && origins.columns.iter().any(|column| is_sensitive(*column))
+                && tracer.graph.has_others(*node, is_sensitive);
+            let usage = if is_answer { Usage::RowCount } else { usage };
             let columns = origins.columns.iter().chain(&origins.views);
             predicates.extend(columns.filter_map(|column| {
                 let holds = filled.max(holds(*column));

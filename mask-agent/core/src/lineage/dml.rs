@@ -103,7 +103,7 @@ impl<'a> Tracer<'a> {
         let kept = value;
         let value = self.put_here(item, column, value, rows);
         for column in self.written_through(item, column) {
-            self.puts.push(Put { target: Target::Column(column), value, given: kept });
+            self.puts.push(Put { target: Target::Column(column), value, given: kept, is_touch: false });
         }
     }
 
@@ -135,12 +135,13 @@ impl<'a> Tracer<'a> {
                     target: Target::Column(ColumnId { relation: *oid, number }),
                     value,
                     given,
+                    is_touch: false,
                 });
             }
         }
         if is_renamed || overlay.has_relation(&item.source.name) || item.relations.is_empty() {
             let target = Target::New { relation: item.source.clone(), column: column.to_owned() };
-            self.puts.push(Put { target, value, given });
+            self.puts.push(Put { target, value, given, is_touch: false });
         }
         value
     }
@@ -348,6 +349,9 @@ impl<'a> Tracer<'a> {
         excluded.whole = self.graph.made(excluded.columns.nodes());
         self.bring(vec![item.clone(), excluded]);
         self.assign(&conflict.target_list, item, written, rows);
+        if !conflict.target_list.is_empty() {
+            self.touch(item, rows);
+        }
         self.condition(conflict.where_clause.as_deref());
         if let Some(infer) = conflict.infer.as_deref() {
             self.condition(infer.where_clause.as_deref());
@@ -420,6 +424,7 @@ impl<'a> Tracer<'a> {
         self.condition(update.where_clause.as_deref());
         let mut written = Vec::new();
         self.assign(&update.target_list, &item, &mut written, rows);
+        self.touch(&item, rows);
         self.probes(&item, &names_of(&written), Probed::Changed);
         let query =
             self.returning(update.returning_clause.as_ref(), CmdType::CmdUpdate, &item, &written, rows);
@@ -435,7 +440,7 @@ impl<'a> Tracer<'a> {
         self.bring(vec![item.clone()]);
         self.from(&delete.using_clause);
         self.condition(delete.where_clause.as_deref());
-        self.put_rows(&item, rows);
+        self.put_rows(&item, rows, false);
         let query = self.returning(delete.returning_clause.as_ref(), CmdType::CmdDelete, &item, &[], rows);
         self.levels.pop();
         self.leave_common(before);
@@ -443,28 +448,28 @@ impl<'a> Tracer<'a> {
     }
 
     /// Which rows are left tells by what they were chosen.
-    fn put_rows(&mut self, item: &Item<'a>, rows: NodeId) {
+    fn put_rows(&mut self, item: &Item<'a>, rows: NodeId, is_touch: bool) {
         let value = self.graph.made(Vec::new());
         self.graph.imply(value, &[rows]);
         let guards = self.guards.clone();
         self.graph.imply(value, &guards);
-        for oid in &item.relations {
-            self.puts.push(Put {
-                target: Target::Column(ColumnId { relation: *oid, number: 0 }),
-                value,
-                given: value,
-            });
+        let mut relations = item.relations.clone();
+        relations.extend(self.written_through(item, "*").iter().map(|column| column.relation));
+        relations.dedup();
+        for relation in relations {
+            let target = Target::Column(ColumnId { relation, number: 0 });
+            self.puts.push(Put { target, value, given: value, is_touch });
         }
-        let mut through: Vec<u32> =
-            self.written_through(item, "*").iter().map(|column| column.relation).collect();
-        through.dedup();
-        for relation in through {
-            self.puts.push(Put {
-                target: Target::Column(ColumnId { relation, number: 0 }),
-                value,
-                given: value,
-            });
+        if is_touch && self.env.overlay.has_relation(&item.source.name) {
+            let target = Target::New { relation: item.source.clone(), column: "*".to_owned() };
+            self.puts.push(Put { target, value, given: value, is_touch });
         }
+    }
+
+    /// A row that is changed or locked has another place, and another `xmin` or `xmax`: which ones do tells by what they
+    /// were chosen.
+    pub(super) fn touch(&mut self, item: &Item<'a>, rows: NodeId) {
+        self.put_rows(item, rows, true);
     }
 
     pub(super) fn merge_into(&mut self, merge: &protobuf::MergeStmt) -> Query<'a> {
@@ -499,7 +504,7 @@ impl<'a> Tracer<'a> {
                 written.push((name, node));
             }
         }
-        self.put_rows(&item, rows);
+        self.put_rows(&item, rows, false);
         self.probes(&item, &names_of(&written), Probed::Changed);
         let query = self.returning(merge.returning_clause.as_ref(), CmdType::CmdMerge, &item, &written, rows);
         self.levels.pop();
@@ -516,12 +521,12 @@ impl<'a> Tracer<'a> {
             let value = self.graph.copy(vec![*node]);
             self.graph.imply(value, &[query.rows]);
             let target = Target::New { relation: relation.clone(), column: column.to_string() };
-            self.puts.push(Put { target, value, given: *node });
+            self.puts.push(Put { target, value, given: *node, is_touch: false });
         }
         if columns.open.is_some() {
             let value = self.graph.unknown(Untraceable::UnknownColumn);
             let target = Target::New { relation: relation.clone(), column: "*".to_owned() };
-            self.puts.push(Put { target, value, given: value });
+            self.puts.push(Put { target, value, given: value, is_touch: false });
         }
     }
 }

@@ -229,7 +229,7 @@ fn standing_of(relation: &Relation, env: &Env<'_>, classes: &dyn Masked) -> Vec<
         let Some(default) = &column.default else { continue };
         let value = tracer.expression_of(default, Vec::new());
         let target = Target::Column(ColumnId { relation: relation.oid, number: column.number });
-        tracer.puts.push(Put { target, value, given: value });
+        tracer.puts.push(Put { target, value, given: value, is_touch: false });
     }
     spread(tracer, classes)
 }

@@ -442,6 +442,23 @@ impl Graph {
         self.push(Node { tested: Some(tested), ..Node::default() })
     }
 
+    /// Whether a value is made of anything stored, or of a list, that is not masked.
+    pub(super) fn has_others(&self, id: NodeId, is_sensitive: &dyn Fn(ColumnId) -> bool) -> bool {
+        let walked = self.walk(id, |id, node, open| {
+            let is_other = match node.base {
+                Some(column) => !node.is_view && !is_sensitive(column),
+                None => node.entry.is_some() && !self.reads(id),
+            };
+            if is_other {
+                return ControlFlow::Break(());
+            }
+            open.extend_from_slice(&node.from);
+            open.extend_from_slice(&node.tied);
+            ControlFlow::Continue(())
+        });
+        walked.is_break()
+    }
+
     /// Whether values of more than one relation or list in FROM are in a value.
     pub(super) fn mixes(&self, id: NodeId) -> bool {
         let mut sources: Vec<EntryId> = Vec::new();

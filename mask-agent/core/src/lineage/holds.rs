@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ColumnId, Masked, Origins, Usage,
-    trace::{Put, Tracer},
+    trace::{Put, Target, Tracer},
 };
 
 /// What a column holds that was filled from masked ones, from the harmless to the worst.
@@ -47,7 +47,12 @@ impl Tracer<'_> {
         let is_masked = |column: &ColumnId| classes.is_masked(column.relation, column.number);
         let values = || origins.columns.iter().chain(&origins.views);
         if origins.untraceable.is_some() || !values().any(is_masked) {
-            return Holds::Mixed;
+            // What only its rows tell is masked with all its row, and says no more by being asked.
+            let is_row = match &put.target {
+                Target::Column(column) => column.number == 0,
+                Target::New { column, .. } => column == "*",
+            };
+            return if is_row { Holds::Copies } else { Holds::Mixed };
         }
         let before = values().filter_map(|column| classes.holds(column.relation, column.number)).max();
         let before = before.max(self.graph.holds(put.given));
@@ -60,7 +65,8 @@ impl Tracer<'_> {
                 Holds::Paired
             }
         } else if origins.mixes
-            || before.is_some_and(|before| before != Holds::Derived) && !values().all(is_masked)
+            || before.is_some_and(|before| before != Holds::Derived)
+                && self.graph.has_others(put.given, &|column| is_masked(&column))
         {
             Holds::Mixed
         } else {

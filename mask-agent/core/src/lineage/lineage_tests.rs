@@ -515,8 +515,8 @@ fn what_is_put_where_is_known() {
     );
     check_writes(
         "update noted set note = email from customers c",
-        "noted.note <- customers.email ~ noted.note; kept_notes.id <- noted.id ~ customers.email, noted.note; \
-         kept_notes.was <- customers.email ~ noted.note",
+        "noted.note <- customers.email ~ noted.note; noted.* ~ customers.email, noted.note; \
+         kept_notes.id <- noted.id ~ customers.email, noted.note; kept_notes.was <- customers.email ~ noted.note",
     );
     check_writes(
         "insert into mailbox select id, email from customers",
@@ -525,7 +525,7 @@ fn what_is_put_where_is_known() {
     );
     check_writes(
         "update noted set note = 'a' from numbers, customers where i <= salary",
-        "noted.note ~ customers.salary, numbers.i; kept_notes.id <- noted.id ~ customers.salary, numbers.i; \
+        "noted.note ~ customers.salary, numbers.i; noted.* ~ customers.salary, numbers.i; kept_notes.id <- noted.id ~ customers.salary, numbers.i; \
          kept_notes.was ~ customers.salary, numbers.i",
     );
     check_writes(

@@ -40,7 +40,7 @@ pub(super) fn read(node: &Node, env: &Env<'_>, classes: &dyn Masked) -> Result<S
 
 /// What a statement puts where.
 pub(super) fn writes(tracer: &Tracer<'_>, is_insert: bool, classes: &dyn Masked) -> Vec<Write> {
-    let write = |put: &Put| {
+    let write = |put: &Put| -> Option<Write> {
         let target = match &put.target {
             Target::Column(column) => WriteTarget::Column(*column),
             Target::New { relation, column } => WriteTarget::New {
@@ -55,13 +55,16 @@ pub(super) fn writes(tracer: &Tracer<'_>, is_insert: bool, classes: &dyn Masked)
             || origins.all().any(is_masked)
             || origins.nulls.iter().copied().any(is_masked);
         let mut holds = Holds::Copies;
+        if put.is_touch {
+            return tells.then_some(Write { target, origins, holds });
+        }
         if tells {
             origins.mixes = tracer.multiplies || tracer.graph.mixes(put.given);
             holds = tracer.holds(put, &origins, is_insert, classes);
         }
-        Write { target, origins, holds }
+        Some(Write { target, origins, holds })
     };
-    tracer.puts.iter().map(write).collect()
+    tracer.puts.iter().filter_map(write).collect()
 }
 
 impl Statement {

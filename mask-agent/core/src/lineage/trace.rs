@@ -38,6 +38,8 @@ pub(super) struct Put {
     pub(super) value: NodeId,
     /// The same without what it tells by being put.
     pub(super) given: NodeId,
+    /// It is no value, and only there to tell by which rows it is.
+    pub(super) is_touch: bool,
 }
 
 /// Where a value is put.
@@ -368,6 +370,10 @@ impl<'a> Tracer<'a> {
         }
         self.sort(&select.sort_clause, &columns, &refs);
         self.limits(select);
+        if !select.locking_clause.is_empty() {
+            let items = self.levels.last().map(|level| level.items.clone()).unwrap_or_default();
+            items.iter().for_each(|item| self.touch(item, rows));
+        }
         self.levels.pop();
         self.varies = varies;
         self.refs = outer;
