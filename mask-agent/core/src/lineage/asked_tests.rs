@@ -171,3 +171,41 @@ fn what_a_view_asks_is_asked_once_for_all_statements_on_it() {
     check_uses("select id from guarded", "guarded.email equality standing");
     assert_ne!(asked("select twice(1)").1, asked("select 'x'").1);
 }
+
+#[test]
+fn what_was_stored_beside_guesses_is_compared_with_them_as_rows_of_another_relation() {
+    let base = "create temp table t as select n, salary as v from customers, generate_series(1, 9) n; ";
+    for (statement, expected) in [
+        ("select n from t where v > 5", "customers.salary range"),
+        ("select n from t where v = 5", "customers.salary equality"),
+        ("select n from t where v > n", "customers.salary row-count"),
+        (
+            "select n from t where (select v / 10 = n)",
+            "customers.salary equality; customers.salary row-count",
+        ),
+        ("select n from t order by abs(v / 10 - n)", "customers.salary row-count"),
+        (
+            "create temp table u as select n, v / 10 - n as d from t; select n from u where d = 0",
+            " | customers.salary row-count",
+        ),
+        (
+            "create temp table u as select n, v / 10 as d from t; select n from u where d = 0",
+            " | customers.salary function",
+        ),
+        (
+            "create temp table u as select n, v / 10 as d from t; select n from u where d = n",
+            " | customers.salary row-count",
+        ),
+        (
+            "create temp table u as select v > 5 as d from t; select 1 from u where d is null",
+            " | customers.salary function",
+        ),
+    ] {
+        check_uses(&format!("{base}{statement}"), &format!(" | {expected}"));
+    }
+    check(
+        "create temp table t as select n, n as m, salary as v from customers, generate_series(1, 9) n; \
+         select m from t where v = n",
+        "- | m ~ customers.salary ?OpaqueFunction",
+    );
+}

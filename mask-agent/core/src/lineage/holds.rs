@@ -65,8 +65,7 @@ impl Tracer<'_> {
                 Holds::Paired
             }
         } else if origins.mixes
-            || before.is_some_and(|before| before != Holds::Derived)
-                && self.graph.has_others(put.given, &|column| is_masked(&column))
+            || before >= Some(Holds::Paired) && self.graph.has_others(put.given, &|column| is_masked(&column))
         {
             Holds::Mixed
         } else {

@@ -61,6 +61,7 @@ pub(super) fn writes(tracer: &Tracer<'_>, is_insert: bool, classes: &dyn Masked)
         if tells {
             origins.mixes = tracer.multiplies || tracer.graph.mixes(put.given);
             holds = tracer.holds(put, &origins, is_insert, classes);
+            origins.mixes |= holds == Holds::Mixed;
         }
         Some(Write { target, origins, holds })
     };
