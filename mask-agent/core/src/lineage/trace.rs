@@ -372,7 +372,9 @@ impl<'a> Tracer<'a> {
         self.limits(select);
         if !select.locking_clause.is_empty() {
             let items = self.levels.last().map(|level| level.items.clone()).unwrap_or_default();
-            items.iter().for_each(|item| self.touch(item, rows));
+            for item in &items {
+                self.touch(item, rows);
+            }
         }
         self.levels.pop();
         self.varies = varies;
