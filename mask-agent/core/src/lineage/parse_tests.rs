@@ -81,4 +81,7 @@ fn deep_trees_come_as_messages() {
     let wide = format!("select 1{}", " union select 1".repeat(70));
     assert_eq!(both(&wide).0, None);
     assert!(statements(&wide).is_ok());
+    // Side by side they are no deeper than one.
+    let beside = format!("select 1{}", ", (select 1 union select 2)".repeat(70));
+    assert!(both(&beside).0.is_some());
 }

@@ -13,8 +13,7 @@ impl Reader<'_> {
         if self.tokens.eat("alias") {
             return self.alias(name, Span { from: at, to: at + 1 });
         }
-        let scrolls = self.tokens.sees("scroll") || self.tokens.sees("no");
-        if self.tokens.sees("cursor") || scrolls && self.is_cursor() {
+        if ["cursor", "no", "scroll"].iter().any(|word| self.tokens.sees(word)) {
             return self.cursor(name);
         }
         self.tokens.eat("constant");
@@ -33,10 +32,6 @@ impl Reader<'_> {
         let value = self.value(span)?;
         self.assign(vec![name], value);
         self.tokens.expect(";")
-    }
-
-    fn is_cursor(&self) -> bool {
-        self.tokens.then_sees(&["cursor", "scroll"])
     }
 
     /// Two names of one variable: what goes to either is in both.

@@ -35,6 +35,8 @@ const STATEMENTS: &[(&str, &[&str])] = &[
     ("SELECT a, b INTO STRICT x, r.f FROM t;", &["SELECT a, b FROM t [x r.f]"]),
     ("SELECT INTO x a FROM t;", &["SELECT a FROM t [x]"]),
     ("SELECT a FROM t WHERE b INTO x;", &["SELECT a FROM t WHERE b [x]"]),
+    ("SELECT t.a FROM t INTO x ;", &["SELECT t.a FROM t [x]"]),
+    ("SELECT t.a INTO x FROM t;", &["SELECT t.a FROM t [x]"]),
     ("WITH w AS (SELECT 1) SELECT*INTO x FROM w;", &["WITH w AS (SELECT 1) SELECT* FROM w [x]"]),
     ("INSERT INTO t SELECT a FROM u RETURNING a INTO x;", &["INSERT INTO t SELECT a FROM u RETURNING a [x]"]),
     (
@@ -59,6 +61,7 @@ const STATEMENTS: &[(&str, &[&str])] = &[
     ("<<l>> LOOP EXIT l WHEN a; CONTINUE WHEN b; EXIT l; EXIT; END LOOP l;", &["loop a", "loop b"]),
     ("WHILE a < (b) LOOP NULL; END LOOP;", &["loop a < (b)"]),
     ("LOOP IF a THEN EXIT; END IF; IF b THEN NULL; END IF; END LOOP;", &["loop a", "value b"]),
+    ("LOOP IF a THEN RETURN; END IF; IF b THEN NULL; END IF; END LOOP;", &["loop a", "value b"]),
     (
         "FOR i IN REVERSE 10..m BY 2 LOOP NULL; END LOOP;",
         &["loop 10", "i <- 10", "loop m", "i <- m", "i <- 2"],
@@ -94,6 +97,7 @@ const STATEMENTS: &[(&str, &[&str])] = &[
         "GET DIAGNOSTICS n = ROW_COUNT; GET STACKED DIAGNOSTICS a := MESSAGE_TEXT, b = PG_CONTEXT;",
         &["n <- found", "a <- found", "b <- found"],
     ),
+    ("GET CURRENT DIAGNOSTICS n = ROW_COUNT;", &["n <- found"]),
     (
         "BEGIN x := 1; EXCEPTION WHEN unique_violation OR SQLSTATE '1' THEN y := SQLERRM; END;",
         &["x <- 1", "y <- SQLERRM"],
@@ -114,6 +118,7 @@ fn every_statement_is_taken_apart() {
 fn declarations_name_variables_and_their_defaults() {
     let body = "#option dump\n<<top>> DECLARE alias t.a%TYPE; r CONSTANT t%ROWTYPE NOT NULL := f(1); \"Q\" numeric(3, 2)[];
         s text COLLATE \"C\" DEFAULT 'x'; p ALIAS FOR $1; e NO SCROLL CURSOR IS SELECT 1; DECLARE y int = 2;
+        f SCROLL CURSOR FOR SELECT 2;
         BEGIN FOR i IN 1..2 LOOP NULL; END LOOP; END top;";
     let expected = [
         "r <- f(1)",
@@ -122,6 +127,7 @@ fn declarations_name_variables_and_their_defaults() {
         "$1 <- p",
         "SELECT 1 [e]",
         "y <- 2",
+        "SELECT 2 [f]",
         "loop 1",
         "i <- 1",
         "loop 2",
@@ -129,7 +135,7 @@ fn declarations_name_variables_and_their_defaults() {
     ];
     assert_eq!(told(body), expected);
     let variables = read(body).map(|body| body.variables).unwrap_or_default();
-    assert_eq!(variables, ["alias", "r", "Q", "s", "p", "e", "y", "i"]);
+    assert_eq!(variables, ["alias", "r", "Q", "s", "p", "e", "y", "f", "i"]);
 }
 
 #[test]
@@ -151,6 +157,11 @@ fn what_is_not_certain_is_not_read() {
         "BEGIN U&\"x\" := 1; END",
         "BEGIN FETCH d INTO x; END",
         "DECLARE d CURSOR FOR SELECT 1; BEGIN d := 'other'; FETCH d INTO x; END",
+        "DECLARE x := 1; BEGIN NULL; END",
+        "DECLARE x scroll; BEGIN NULL; END",
+        "DECLARE p ALIAS FOR current_user; BEGIN NULL; END",
+        "BEGIN FOREACH a SLICE b IN ARRAY m LOOP NULL; END LOOP; END",
+        "BEGIN INTO x SELECT 1; END",
         "<<l>> DECLARE x int; BEGIN x := l.x; END",
         "#variable_conflict use_column\nBEGIN END",
         "BEGIN END; SELECT 1",

@@ -200,10 +200,9 @@ impl<'a> Tokens<'a> {
         self.body.get(self.get(span.from)?.start..last.end)
     }
 
-    /// The text with another stretch of tokens blanked out, as the server blanks INTO.
+    /// The text with another stretch of tokens blanked out, as the server blanks INTO, which no statement begins with.
     pub(super) fn text_without(&self, span: Span, hole: Span) -> Option<String> {
-        let before =
-            if span.from < hole.from { self.text(Span { from: span.from, to: hole.from })? } else { "" };
+        let before = self.text(Span { from: span.from, to: hole.from })?;
         let after = if hole.to < span.to { self.text(Span { from: hole.to, to: span.to })? } else { "" };
         Some(format!("{before} {after}"))
     }
