@@ -439,6 +439,19 @@ impl Catalog {
         self.relations.iter().map(|(_, relation)| &**relation)
     }
 
+    /// These relations and all that inherit from them.
+    pub fn with_heirs(&self, oids: Vec<u32>) -> Vec<u32> {
+        let mut all = oids;
+        let mut at = 0;
+        while let Some(parent) = all.get(at).copied() {
+            let children = self.relations().filter(|child| child.parents.contains(&parent));
+            let new: Vec<u32> = children.map(|child| child.oid).filter(|oid| !all.contains(oid)).collect();
+            all.extend(new);
+            at += 1;
+        }
+        all
+    }
+
     /// Every function of users with this name, in any schema and with any arguments.
     pub fn routines<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Routine> + use<'a> {
         let indexes = self.routines.by_name.get(name).map_or(&[][..], Vec::as_slice);

@@ -151,14 +151,7 @@ impl<'a> Reader<'a> {
             return self.unknown(Some(relation));
         }
         let catalog = self.tracer.env.catalog;
-        let mut all = item.relations.clone();
-        let mut at = 0;
-        while let Some(parent) = all.get(at).copied() {
-            let children = catalog.relations().filter(|child| child.parents.contains(&parent));
-            let new: Vec<u32> = children.map(|child| child.oid).filter(|oid| !all.contains(oid)).collect();
-            all.extend(new);
-            at += 1;
-        }
+        let all = catalog.with_heirs(item.relations.clone());
         let mut columns = Vec::new();
         for known in all.iter().filter_map(|oid| catalog.relation(*oid)) {
             let named =

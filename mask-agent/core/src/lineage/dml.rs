@@ -15,7 +15,7 @@ use super::{
     scope::{Columns, Item, Level},
     trace::{Put, Query, Target, Tracer},
 };
-use crate::catalog::ConstraintKind;
+use crate::catalog::{ConstraintKind, Relation};
 
 /// What a statement does to the rows whose constraints it may break.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -510,6 +510,23 @@ impl<'a> Tracer<'a> {
         self.levels.pop();
         self.leave_common(before);
         query
+    }
+
+    /// TRUNCATE runs triggers of users: those of heirs as well, and with CASCADE those of any table.
+    pub(super) fn truncate(&mut self, truncate: &protobuf::TruncateStmt) {
+        let catalog = self.env.catalog;
+        let mut named: Vec<u32> = Vec::new();
+        for relation in &truncate.relations {
+            if let Some(NodeEnum::RangeVar(relation)) = relation.node.as_ref() {
+                let candidates = self.candidates(&relation.schemaname, &relation.relname);
+                named.extend(candidates.iter().map(|relation| relation.oid));
+            }
+        }
+        let emptied = catalog.with_heirs(named);
+        let cascades = truncate.behavior() == protobuf::DropBehavior::DropCascade;
+        let is_emptied = |relation: &&Relation| cascades || emptied.contains(&relation.oid);
+        self.facts.meets_user_code |=
+            catalog.relations().filter(is_emptied).any(|relation| relation.has_user_code);
     }
 
     /// A relation made of a query's rows.

@@ -174,6 +174,11 @@ fn held_relations() -> Vec<Relation> {
             parents: vec![20_064],
             ..relation(20_065, "abroad_part", &[("note", TEXT)])
         },
+        Relation {
+            has_user_code: true,
+            parents: vec![20_012],
+            ..relation(20_067, "heir_of_notes", &[("id", INT4), ("was", TEXT)])
+        },
         relation(20_066, "born", &[("id", INT4), ("birth_date", DATE)]),
         relation(20_063, "moods", &[("secret_label", 40_001)]),
         Relation {

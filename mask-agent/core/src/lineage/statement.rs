@@ -366,6 +366,7 @@ impl<'a> Reader<'a> {
             }
             NodeEnum::VariableShowStmt(_) => return Ok(Returned::Each(self.tracer.graph.made(Vec::new()))),
             NodeEnum::DiscardStmt(_) => self.statement.sets_path = Some(None),
+            NodeEnum::TruncateStmt(truncate) => self.tracer.truncate(truncate),
             _ => {}
         }
         Ok(Returned::Nothing)

@@ -489,6 +489,52 @@ fn depth_is_an_error_and_never_an_overflow() {
 }
 
 #[test]
+#[test]
+fn truncate_runs_triggers() {
+    for (sql, runs) in [
+        ("truncate triggered", true),
+        ("truncate only orders, public.triggered", true),
+        ("truncate orders cascade", true),
+        ("truncate kept_notes", true),
+        ("truncate orders", false),
+        ("lock triggered", false),
+    ] {
+        let statement = &statements(sql).unwrap()[0];
+        assert_eq!(statement.sets_path, runs.then_some(None), "{sql}");
+        assert_eq!(statement.effect == Effect::Settings, runs, "{sql}");
+    }
+    // What is run beside a statement may quote what it likes.
+    let quotes = |sql: &str| statements(sql).unwrap()[0].may_quote;
+    assert!(quotes("lock triggered") && !quotes("lock orders"));
+}
+
+/// Columns of `customers` are masked, and no others.
+struct Customers;
+
+impl Masked for Customers {
+    fn is_masked(&self, relation: u32, number: i16) -> bool {
+        relation == 20_001 && number == 3
+    }
+
+    fn is_sensitive(&self, relation: u32) -> bool {
+        relation == 20_001
+    }
+
+    fn names_column(&self, name: &str) -> bool {
+        name == "email"
+    }
+}
+
+#[test]
+fn what_has_the_name_of_a_masked_column_and_is_none_is_renamed() {
+    let catalog = fixture::catalog();
+    let env = Env { catalog: &catalog, path: None, overlay: &Overlay::default() };
+    let refused = |sql: &str| analyse(sql, &env, &Customers).unwrap()[0].refusal.is_some();
+    assert!(!refused("alter table archive.thing rename email to mail"));
+    assert!(refused("alter table customers rename email to mail"));
+    assert!(refused("alter table orders rename email to mail"));
+}
+
 fn what_cannot_be_read_is_an_error() {
     assert!(ruled("selec 1").starts_with("Syntax"));
     assert!(ruled("select 1\0").starts_with("Syntax"));
