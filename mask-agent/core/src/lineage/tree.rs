@@ -10,6 +10,7 @@ use super::{
     functions,
     node::{is_set, named, strings, text},
     routine,
+    setting::{is_unsafe, is_unsafe_unnamed},
 };
 
 /// A name as written.
@@ -46,7 +47,7 @@ pub(super) struct Facts {
     /// Types that values are given.
     pub(super) types: Vec<String>,
     /// Last names of qualified columns: `o.f` calls `f(o)` where o has no such column.
-    pub(super) fields: Vec<Name>,
+    pub(super) fields: Vec<String>,
     /// It puts values it reads into a relation.
     pub(super) writes_values: bool,
     /// Columns among what is put.
@@ -74,7 +75,7 @@ pub(super) fn facts(tree: &Value) -> Facts {
     walk.facts.command = COMMANDS.iter().find(|known| **known == command).copied().unwrap_or("other");
     // USING and GENERATED expressions move values between columns.
     let alters = command == "AlterTableStmt" && !alters_no_value(body);
-    walk.in_flow = alters || command == "CreateFunctionStmt";
+    walk.in_flow = alters;
     walk.facts.writes_values = alters;
     walk.visit(tree);
     walk.utility(command, body);
@@ -198,19 +199,6 @@ fn literal(node: &Value) -> Option<String> {
     }
 }
 
-/// Whether a setting would change how statements and values are read; no value means an unknown one.
-fn is_unsafe(name: &str, value: Option<&str>) -> bool {
-    match &*name.to_lowercase() {
-        "client_encoding" => value.is_none_or(|value| {
-            let value: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
-            // One byte means one character of ASCII in these as well.
-            !(matches!(&*value, "unicode" | "utf8" | "sqlascii") || value.starts_with("latin"))
-        }),
-        "standard_conforming_strings" => !matches!(value, Some("on" | "true" | "yes" | "1")),
-        _ => false,
-    }
-}
-
 /// What a field of a node is to the values that are put.
 #[derive(Clone, Copy)]
 enum Part {
@@ -296,7 +284,7 @@ impl Walk {
         } else if object.contains_key("table_elts") {
             self.created(object.get("relation"));
             self.each(object, |key| if key == "relation" { Part::Skip } else { Part::Same });
-        } else if object.contains_key("with_check_option") && object.contains_key("view") {
+        } else if object.contains_key("with_check_option") {
             self.created(object.get("view"));
             self.each(object, |key| if key == "view" { Part::Skip } else { Part::Same });
         } else if let Some(kind) = object.get("contype") {
@@ -371,8 +359,6 @@ impl Walk {
     /// INSERT, UPDATE, DELETE and MERGE: what is written to is a relation, whatever common table expressions are
     /// called.
     fn write(&mut self, object: &Map<String, Value>) {
-        let target = object.get("relation").and_then(|target| target.get("relname")).and_then(text);
-        self.facts.sets_lexer |= target.as_deref() == Some("pg_settings");
         let common = std::mem::take(&mut self.common);
         self.each(object, |key| if key == "relation" { Part::Same } else { Part::Skip });
         self.common = common;
@@ -422,8 +408,11 @@ impl Walk {
         }
         let arguments = arguments.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         if let [name, value, ..] = arguments {
-            let name = literal(name).unwrap_or_default();
-            self.facts.sets_lexer |= is_unsafe(&name, literal(value).as_deref());
+            let value = literal(value);
+            self.facts.sets_lexer |= match literal(name) {
+                Some(name) => is_unsafe(&name, value.as_deref()),
+                None => is_unsafe_unnamed(value.as_deref()),
+            };
         }
     }
 
@@ -453,9 +442,8 @@ impl Walk {
         });
         let names = strings(fields);
         if let [_, .., last] = &*names {
-            let field = self.name(None, last.clone());
             self.facts.flow_is_wide |= self.in_flow && functions::takes_whole_row(last);
-            self.facts.fields.push(field);
+            self.facts.fields.push(last.clone());
         }
         if self.in_flow {
             self.facts.flow_is_wide |= stars;
@@ -551,5 +539,12 @@ mod tests {
         assert!(generated.generates && generated.flow_columns == ["email"]);
         assert_eq!(of("create table t (email text check (email <> ''))").flow_columns, [""; 0]);
         assert!(of("create table t (x text generated always as (t.row_to_json) stored)").flow_is_wide);
+        let joined = |alias: &str| {
+            of(&format!(
+                "alter table c alter a type text using (select b from (d join e on true) as {alias})"
+            ))
+        };
+        assert!(joined("j (b)").flow_is_wide && !joined("j").flow_is_wide);
+        assert!(!of("create table t as select b from (d join e on true) as j (b)").flow_is_wide);
     }
 }

@@ -315,6 +315,12 @@ fn a_function_that_may_move_values_is_not_made() {
         "create function g(t text) returns int language sql set standard_conforming_strings = off as 'select 1'",
         "refuse unsafe-setting",
     );
+    check("create function g(t text) returns int set work_mem = '1MB' return 1", "sent");
+    check(
+        "create procedure g() set work_mem = '1MB' begin atomic insert into orders (note) values ('a'); end",
+        HIDDEN,
+    );
+    check("create procedure g() begin atomic update pg_settings set setting = 'off'; end", HIDDEN);
     check("create function g(t text) returns int as 'select 1'", HIDDEN);
 }
 
@@ -336,6 +342,7 @@ fn copy_is_refused_where_it_reaches_files_of_the_server() {
     check("copy orders from stdin", "sent");
     check("copy orders to '/tmp/x'", "refuse copy-file");
     check("copy orders from program 'x'", "refuse copy-file");
+    check("create table t (x text generated always as (lower(note)) stored) inherits (fresh)", "sent");
 }
 
 #[test]
@@ -387,6 +394,18 @@ fn a_table_of_this_transaction_is_altered_where_no_value_leaves_its_column() {
     check(
         "alter table fresh add foreign key (id) references customers (id) deferrable initially deferred",
         "sent",
+    let made = |name: &str, value: &str| {
+        format!("create table t (a text default set_config({name}, {value}, false))")
+    };
+    check(&made("'client_encoding'", "'UTF8'::text"), "sent");
+    check(&made("'a.b'", "'off'"), "sent");
+    check(&made("'standard_conforming_strings'", "'off'"), UNSAFE);
+    check(&made("'standard_conforming_strings'::text", "'off'"), UNSAFE);
+    check(&made("'standard_conforming' || '_strings'", "'off'"), UNSAFE);
+    check(
+        "create table t as with x as (update pg_settings set setting = 'off' returning name) select name from x",
+        UNSAFE,
+    );
     );
     check(
         "alter table fresh add column email text default 'x' not null, add made timestamptz default now()",
