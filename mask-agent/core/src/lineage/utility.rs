@@ -43,23 +43,21 @@ pub(super) fn judge(facts: &Facts, followed: Followed, env: &Env<'_>, classes: &
     });
     for function in facts.functions.iter().filter(|function| is_user_code(function, catalog)) {
         if followed == Followed::No || !function.in_default {
-            reads.calls(function.in_flow);
+            reads.calls();
         }
     }
     // Of a type, code of users is its casts, its checks and its input.
     if facts.types.iter().any(|name| catalog.has_user_name(name)) {
-        reads.calls(false);
+        reads.calls();
     }
-    for field in facts.fields.iter().filter(|field| catalog.has_user_function(&field.name)) {
-        reads.calls(field.in_flow);
+    if facts.fields.iter().any(|field| catalog.has_user_function(field)) {
+        reads.calls();
     }
     let is_plain = !reads.sensitive && !reads.unknown;
     let refusal = refusal(facts, followed, is_plain, &reads, catalog, classes);
     let effect = match effect(facts) {
         // Rows that are written run it from now on.
         Effect::None if facts.command == "IndexStmt" && reads.calls_user_code => Effect::Catalog,
-        // What users wrote may set the search path, as it does where each tenant has a schema.
-        Effect::None if reads.runs_user_code(facts) => Effect::Settings,
         effect @ (Effect::Catalog | Effect::None | Effect::Settings) => effect,
     };
     let relations = facts.relations.iter().chain(&facts.created).map(tree::Name::written).collect();
@@ -91,11 +89,7 @@ fn is_user_code(called: &tree::Name, catalog: &Catalog) -> bool {
 struct Reads {
     sensitive: bool,
     unknown: bool,
-    /// A relation with triggers, rules or defaults that run code of users.
-    user_code: bool,
     calls_user_code: bool,
-    /// A view, whose text is not looked at, where users have functions that it may call.
-    hides_calls: bool,
     /// What is put into a relation is read from a sensitive one.
     flow_sensitive: bool,
     /// What is put into a relation comes from where nobody knows.
@@ -123,8 +117,6 @@ impl Reads {
             // Triggers run on what is written, so only a derived relation is unknown to a reader.
             self.flow_unknown |= name.in_flow && derived;
             self.unknown |= derived || relation.has_user_code && !system;
-            self.hides_calls |= derived && catalog.has_user_code();
-            self.user_code |= relation.has_user_code && !system;
         }
         self.unknown |= !found;
         let is_plain = || {
@@ -133,29 +125,16 @@ impl Reads {
         self.flow_missing |= name.in_flow && !found && !is_plain();
     }
 
-    /// Whether code of users may run, by a call, in a view or on what is written.
-    fn runs_user_code(&self, facts: &Facts) -> bool {
-        let writes = |command: &&str| {
-            matches!(*command, "CopyStmt" | "DeleteStmt" | "InsertStmt" | "MergeStmt" | "UpdateStmt")
-        };
-        self.calls_user_code || self.hides_calls || self.user_code && facts.commands.iter().any(writes)
-    }
-
-    fn calls(&mut self, in_flow: bool) {
+    fn calls(&mut self) {
         self.unknown = true;
         self.calls_user_code = true;
-        self.flow_unknown |= in_flow;
     }
 }
 
 /// What is not known to leave definitions alone counts as changing them.
 fn effect(facts: &Facts) -> Effect {
     match facts.command {
-        _ if !facts.created.is_empty() => Effect::Catalog,
         "DiscardStmt" | "VariableSetStmt" => Effect::Settings,
-        _ if facts.sets_lexer || facts.functions.iter().any(|function| function.name == "set_config") => {
-            Effect::Settings
-        }
         "CheckPointStmt" | "ClosePortalStmt" | "ClusterStmt" | "CommentStmt" | "ConstraintsSetStmt"
         | "CopyStmt" | "DeallocateStmt" | "DeclareCursorStmt" | "DeleteStmt" | "ExplainStmt"
         | "FetchStmt" | "GrantRoleStmt" | "GrantStmt" | "IndexStmt" | "InsertStmt" | "ListenStmt"

@@ -51,6 +51,8 @@ fn what_hides_its_statement_is_refused_at_any_depth() {
     check("alter table orders alter note set default email_of(1)", HIDDEN);
     check("alter table orders add more int default twice(1)", "sent");
     check("alter table orders add more text default email_of(1)", HIDDEN);
+    check("alter table orders alter note type text using email_of(1)", HIDDEN);
+    check("alter table orders alter note type text using orders::text", "sent");
 }
 
 #[test]
@@ -78,6 +80,7 @@ fn a_type_of_users_is_no_function() {
 fn what_moves_no_value_of_a_view_is_sent() {
     check("alter view rich owner to clerk", "sent");
     check("alter foreign table remote owner to clerk", "sent");
+    check("alter foreign table remote alter note type varchar(9)", "refuse write-from-sensitive");
     check("alter view rich set (security_barrier)", "sent");
     check("alter view rich alter city set default 'a'", "sent");
     check("alter view rich alter city set default email_of(1)", "refuse hidden-flow");
@@ -199,6 +202,12 @@ fn what_a_transaction_alters_is_followed_under_its_new_name() {
         "b <- customers.email"
     );
     assert_eq!(
+        last(
+            "create table t as select city as a, id as c from customers; alter table t rename a to b; select b from t"
+        ),
+        "b = customers.city"
+    );
+    assert_eq!(
         last("create table t (note text); alter table orders inherit t; select note from t"),
         "note = orders.note"
     );
@@ -306,6 +315,12 @@ fn a_function_that_may_move_values_is_not_made() {
     assert_eq!(function("plpython3u", "return 1"), HIDDEN);
     check("create function g(t text) returns int return 1", "sent");
     check("create function g(t text) returns int begin atomic select 1; end", "sent");
+    check("create function g(t text) returns int set work_mem = '1MB' return 1", "sent");
+    check(
+        "create procedure g() set work_mem = '1MB' begin atomic insert into orders (note) values ('a'); end",
+        HIDDEN,
+    );
+    check("create procedure g() begin atomic update pg_settings set setting = 'off'; end", HIDDEN);
     check(
         "create function g(t text) returns int begin atomic insert into orders (note) values (t); end",
         "sent",
@@ -315,12 +330,6 @@ fn a_function_that_may_move_values_is_not_made() {
         "create function g(t text) returns int language sql set standard_conforming_strings = off as 'select 1'",
         "refuse unsafe-setting",
     );
-    check("create function g(t text) returns int set work_mem = '1MB' return 1", "sent");
-    check(
-        "create procedure g() set work_mem = '1MB' begin atomic insert into orders (note) values ('a'); end",
-        HIDDEN,
-    );
-    check("create procedure g() begin atomic update pg_settings set setting = 'off'; end", HIDDEN);
     check("create function g(t text) returns int as 'select 1'", HIDDEN);
 }
 
@@ -333,6 +342,7 @@ fn a_new_relation_hides_no_setting_and_copies_no_masked_column() {
         "refuse write-from-sensitive",
     );
     check("create table t (note text, x text generated always as (lower(note)) stored)", "sent");
+    check("create table t (x text generated always as (lower(note)) stored) inherits (fresh)", "sent");
     check("create table t (email text check (email <> ''), x text default 'a')", "sent");
 }
 
@@ -342,7 +352,6 @@ fn copy_is_refused_where_it_reaches_files_of_the_server() {
     check("copy orders from stdin", "sent");
     check("copy orders to '/tmp/x'", "refuse copy-file");
     check("copy orders from program 'x'", "refuse copy-file");
-    check("create table t (x text generated always as (lower(note)) stored) inherits (fresh)", "sent");
 }
 
 #[test]
@@ -385,15 +394,6 @@ fn settings_that_change_the_lexer_are_refused() {
     for value in ["'off'", "'S,JIS'", "'view, off'", "'view,'", "''", "setting", "$1", "null"] {
         check(&named_by_row(value), UNSAFE);
     }
-}
-
-#[test]
-fn a_table_of_this_transaction_is_altered_where_no_value_leaves_its_column() {
-    const MOVED: &str = "refuse write-from-sensitive";
-    check("alter table fresh add constraint f_uniq unique (email, note)", "sent");
-    check(
-        "alter table fresh add foreign key (id) references customers (id) deferrable initially deferred",
-        "sent",
     let made = |name: &str, value: &str| {
         format!("create table t (a text default set_config({name}, {value}, false))")
     };
@@ -406,6 +406,15 @@ fn a_table_of_this_transaction_is_altered_where_no_value_leaves_its_column() {
         "create table t as with x as (update pg_settings set setting = 'off' returning name) select name from x",
         UNSAFE,
     );
+}
+
+#[test]
+fn a_table_of_this_transaction_is_altered_where_no_value_leaves_its_column() {
+    const MOVED: &str = "refuse write-from-sensitive";
+    check("alter table fresh add constraint f_uniq unique (email, note)", "sent");
+    check(
+        "alter table fresh add foreign key (id) references customers (id) deferrable initially deferred",
+        "sent",
     );
     check(
         "alter table fresh add column email text default 'x' not null, add made timestamptz default now()",
@@ -459,55 +468,27 @@ fn what_is_not_known_to_be_harmless_changes_the_catalog() {
         "create extension dblink",
         "create domain d as text",
         "alter table orders set schema other",
+        // Rows that are written run the function from now on.
+        "create index on orders (twice(id))",
     ] {
         assert_eq!(effect(sql), Effect::Catalog, "{sql}");
     }
-    for sql in ["set a.b = 1", "discard all", "select SET_CONFIG('a.b', 'c', false)"] {
+    for sql in [
+        "set a.b = 1",
+        "discard all",
+        "select SET_CONFIG('a.b', 'c', false)",
+        "copy (select SET_CONFIG('a.b', 'c', false)) to stdout",
+        "copy (select twice(1)) to stdout",
+        "copy triggered from stdin",
+    ] {
         assert_eq!(effect(sql), Effect::Settings, "{sql}");
     }
+    assert_eq!(effect("create index on orders (id)"), Effect::None);
     for sql in ["begin", "select 1", "vacuum", "listen a", "truncate orders", "copy orders from stdin"] {
         assert_eq!(effect(sql), Effect::None, "{sql}");
     }
 }
 
-#[test]
-fn depth_is_an_error_and_never_an_overflow() {
-    let nested = |head: &str, tail: &str, count: usize| {
-        let sql = format!("select {}true{}", head.repeat(count), tail.repeat(count));
-        let stack = std::thread::Builder::new().stack_size(2 << 20);
-        stack.spawn(move || ruled(&sql)).unwrap().join().unwrap()
-    };
-    for (head, tail) in [
-        ("not ", ""),
-        ("- ", ""),
-        ("1 + ", ""),
-        ("'a' || ", ""),
-        ("case when ", " then true end"),
-        ("(select ", ")"),
-        ("array[", "]"),
-        ("f(", ")"),
-        ("1 union select ", ""),
-        ("", "::text"),
-        ("", " in (select true"),
-    ] {
-        for count in [1_000, 10_000, 100_000] {
-            let ruling = nested(head, tail, count);
-            // How far the parser goes depends on where the stack lies that is made for it.
-            let fits = count == 1_000 && matches!(&*ruling, "sent" | "TooDeep");
-            assert!(
-                fits || ruling == "TooDeep" || ruling.starts_with("Syntax"),
-                "{head}{tail} {count}: {ruling}"
-            );
-        }
-    }
-    // Brackets alone leave nothing in the tree.
-    assert_eq!(nested("(", ")", 1_000), "sent");
-    assert_eq!(nested("(", ")", 100_000), "TooDeep");
-    check(&format!("select '{}'", "(".repeat(100_000)), "sent");
-    check(&format!("select 1 {}", "and true ".repeat(10_000)), "sent");
-}
-
-#[test]
 #[test]
 fn truncate_runs_triggers() {
     for (sql, runs) in [
@@ -554,6 +535,44 @@ fn what_has_the_name_of_a_masked_column_and_is_none_is_renamed() {
     assert!(refused("alter table orders rename email to mail"));
 }
 
+#[test]
+fn depth_is_an_error_and_never_an_overflow() {
+    let nested = |head: &str, tail: &str, count: usize| {
+        let sql = format!("select {}true{}", head.repeat(count), tail.repeat(count));
+        let stack = std::thread::Builder::new().stack_size(2 << 20);
+        stack.spawn(move || ruled(&sql)).unwrap().join().unwrap()
+    };
+    for (head, tail) in [
+        ("not ", ""),
+        ("- ", ""),
+        ("1 + ", ""),
+        ("'a' || ", ""),
+        ("case when ", " then true end"),
+        ("(select ", ")"),
+        ("array[", "]"),
+        ("f(", ")"),
+        ("1 union select ", ""),
+        ("", "::text"),
+        ("", " in (select true"),
+    ] {
+        for count in [1_000, 10_000, 100_000] {
+            let ruling = nested(head, tail, count);
+            // How far the parser goes depends on where the stack lies that is made for it.
+            let fits = count == 1_000 && matches!(&*ruling, "sent" | "TooDeep");
+            assert!(
+                fits || ruling == "TooDeep" || ruling.starts_with("Syntax"),
+                "{head}{tail} {count}: {ruling}"
+            );
+        }
+    }
+    // Brackets alone leave nothing in the tree.
+    assert_eq!(nested("(", ")", 1_000), "sent");
+    assert_eq!(nested("(", ")", 100_000), "TooDeep");
+    check(&format!("select '{}'", "(".repeat(100_000)), "sent");
+    check(&format!("select 1 {}", "and true ".repeat(10_000)), "sent");
+}
+
+#[test]
 fn what_cannot_be_read_is_an_error() {
     assert!(ruled("selec 1").starts_with("Syntax"));
     assert!(ruled("select 1\0").starts_with("Syntax"));
