@@ -333,16 +333,8 @@ impl<'a> Tracer<'a> {
         let path = self.path_of(routine);
         let ((returned, rows), _) = self.repeated(|tracer| tracer.pieces(&body, pool, variables, path, None));
         // OUT arguments are variables.
-        let mut columns = match returned {
-            Some(columns) if routine.outputs.is_empty() || columns.list.len() == routine.outputs.len() => {
-                columns
-            }
-            returned => {
-                // Where it returns a row as `(row).*`, each column may be any of it.
-                self.graph.add(pool, &returned.map(|columns| columns.nodes()).unwrap_or_default());
-                Columns { list: vec![(Cow::Borrowed(""), pool)], open: None }
-            }
-        };
+        let variables = || Columns { list: vec![(Cow::Borrowed(""), pool)], open: None };
+        let mut columns = returned.unwrap_or_else(variables);
         for (_, node) in &mut columns.list {
             if !routine.outputs.is_empty() && *node != pool {
                 self.graph.add(*node, &[pool]);

@@ -42,10 +42,7 @@ impl<'a> Tracer<'a> {
                     self.facts.meets_rules = true;
                     continue;
                 }
-                let row = match event {
-                    CmdType::CmdDelete => None,
-                    _ => Some(self.new_row(event, item, written, rows)),
-                };
+                let row = self.new_row(event, item, written, rows);
                 self.firing.push((relation.oid, event));
                 returned = self.fire_one(&rule, item, row, rows).or(returned);
                 self.firing.pop();
@@ -58,7 +55,7 @@ impl<'a> Tracer<'a> {
         &mut self,
         rule: &RuleStmt,
         item: &Item<'a>,
-        new: Option<Item<'a>>,
+        new: Item<'a>,
         rows: NodeId,
     ) -> Option<Columns<'a>> {
         let old = Item { name: Some("old".to_owned()), schema: None, is_open: false, ..item.clone() };
@@ -67,7 +64,7 @@ impl<'a> Tracer<'a> {
             let level = tracer.graph.made(Vec::new());
             tracer.graph.imply(level, &[rows]);
             tracer.levels.push(Level { items: Vec::new(), rows: level });
-            tracer.bring(new.into_iter().chain([old]).collect());
+            tracer.bring(vec![new, old]);
             tracer.condition(rule.where_clause.as_deref());
             let mut returned = None;
             for action in &rule.actions {

@@ -33,9 +33,10 @@ impl<'a> Tracer<'a> {
 
     /// Reads a condition on the rows of a relation: false where it cannot be.
     fn holds_rows_to(&mut self, policy: &str, item: Item<'a>) -> bool {
-        if policy.is_empty() || self.depth >= VIEW_DEPTH_MAX || !self.expands(policy) {
+        if self.depth >= VIEW_DEPTH_MAX || !self.expands(policy) {
             return false;
         }
+        // Of an empty one, which could not be read, this is no statement.
         let Ok(statements) = parse::statements(&format!("select where {policy}")) else { return false };
         let statement = statements.first().and_then(|first| first.stmt.as_ref()?.node.as_ref());
         let Some(NodeEnum::SelectStmt(select)) = statement else { return false };
