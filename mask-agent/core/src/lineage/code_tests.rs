@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     Overlay,
-    fixture::{self, check, check_writes, each, outputs},
+    fixture::{self, check, check_uses, check_writes, each, outputs, writes},
     operator::{Family, family},
 };
 use crate::catalog::{Catalog, Contents, FIRST_USER_OID, TypeShape};
@@ -86,6 +86,7 @@ fn an_operator_of_users_is_meant_where_its_operands_may_be_of_their_type() {
     );
     check("select 'a'::odd = 'b' as x, id::text = 'b' as y from odds", "x ?OpaqueFunction; y <- odds.id");
     check("begin; create type t; select 1 = 2 as x", "- | - | x ?UserCode");
+    check("begin; create type t; select id < 2 as x from orders", "- | - | x <- orders.id ?UserCode");
 }
 
 #[test]
@@ -96,6 +97,7 @@ fn a_cast_of_users_is_meant_where_the_value_may_be_of_the_type_it_takes() {
         "x <- customers.id ?OpaqueFunction; y ?OpaqueFunction",
     );
     check("select length(city)::date as x from customers", "x <- customers.city ?OpaqueFunction");
+    check("select x::date as y from (select city as x from customers) s", "y <- customers.city");
     check(
         "select city::odd as x, city::word as y, city::nobody as z from customers",
         "x <- customers.city ?UserCode; y <- customers.city; z <- customers.city ?UserCode",
@@ -174,6 +176,41 @@ fn aggregates_and_operators_of_a_transaction_are_what_their_functions_are() {
     );
     let reader = "create operator !!!! (rightarg = int, function = look_up);";
     check(&format!("{reader} select !!!! id as x from orders"), "- | x <- customers.ssn, orders.id");
+    let less = "create operator < (leftarg = int, rightarg = int, function = look_up);";
+    check(
+        &format!("{less} select id not between 1 and 2 as x from orders"),
+        "- | x <- customers.ssn, orders.id",
+    );
+    let keeps = "create function keep(t text) returns text language sql as \
+        'insert into orders (note) values ($1) returning note'; \
+        create operator !!!! (rightarg = text, function = keep);";
+    assert_eq!(
+        each(&format!("{keeps} select !!!! email from customers"), Some(&["public"]), writes),
+        "orders.note |  | orders.note <- customers.email"
+    );
+}
+
+#[test]
+fn a_text_that_an_extension_runs_is_read_where_it_is_a_constant() {
+    let shows = |call: &str, expected: &str| {
+        check(&format!("select a from {call} as c (a text)"), &format!("a {expected}"));
+    };
+    shows("crosstab('select city, email from customers')", "<- customers.city, customers.email");
+    shows("crosstab('select city from customers', 5)", "<- customers.city");
+    shows(
+        "crosstab('select city from customers', 'select ssn from customers')",
+        "<- customers.city, customers.ssn",
+    );
+    shows("crosstab('select city' || ' from customers')", "?OpaqueFunction");
+    let rows = "xpath_table('id', 'email', 'customers', '/a', 'salary > 5')";
+    shows(rows, "<- customers.id, customers.email");
+    check_uses(&format!("select a from {rows} as c (a text)"), "customers.salary range");
+    // A function of the same name that somebody else made.
+    check(
+        "create function crosstab(a text) returns setof record language sql as 'select 1'; \
+         select a from crosstab('select city from customers') as c (a text)",
+        "- | a ?OpaqueFunction",
+    );
 }
 
 #[test]
@@ -191,6 +228,10 @@ fn a_row_that_a_function_returns_whole_is_in_each_of_its_columns() {
         "a <- customers.id, customers.city; b <- customers.id, customers.city",
     );
     returns("return query select (row(email, ssn)).* from customers;", both);
+    check(
+        "create function f(a int) returns text language sql as 'select (email_of(a)).*'; select f(1)",
+        "- | f <- customers.email",
+    );
     returns(
         "return query select city, city from customers; return query select (row(email, ssn)).* from customers;",
         "a <- customers.city, customers.email, customers.ssn; b <- customers.city, customers.email, customers.ssn",

@@ -2,11 +2,11 @@
 //! end is half of what they say.
 
 use super::{
-    Env, Made, Overlay, analyse,
+    Env, Made, Overlay, Trigger, analyse,
     fixture::{classes, each, outputs},
     scope::VIEW_DEPTH_MAX,
 };
-use crate::catalog::{Catalog, Column, Contents, Relation, RelationKind};
+use crate::catalog::{Called, Catalog, Column, Contents, Relation, RelationKind};
 
 fn last(sql: &str) -> String {
     each(sql, Some(&["public"]), outputs).rsplit(" | ").next().unwrap().to_owned()
@@ -125,13 +125,30 @@ fn what_is_kept_in_mind_is_counted_once() {
     let mut overlay = Overlay::default();
     let generated = Made::Generated { relation: "a".into(), column: "b".into() };
     let function = Made::Function { name: "f".into(), body: None };
-    let named = [Made::Unknown("a".into()), Made::Dropped(Some("a".into())), generated];
+    let foreign = Made::Foreign("a".into());
+    let named = [foreign, Made::Unknown("a".into()), Made::Dropped(Some("a".into())), generated];
     for (made, size) in named.iter().chain([&function]).zip(1..) {
         overlay.learn(made);
         assert_eq!(overlay.size(), size, "{made:?}");
     }
     for made in &named {
         overlay.learn(made);
-        assert_eq!(overlay.size(), 4, "{made:?} again");
+        assert_eq!(overlay.size(), 5, "{made:?} again");
+    }
+}
+
+#[test]
+fn functions_operators_and_triggers_are_code_no_snapshot_knows() {
+    let function = Called { schema: "public".into(), name: "f".into() };
+    let trigger = Trigger { schema: String::new(), relation: "a".into(), function: "f".into() };
+    for (made, is_code) in [
+        (Made::Function { name: "f".into(), body: None }, true),
+        (Made::Operator { name: "@@@@".into(), function }, true),
+        (Made::Trigger(trigger), true),
+        (Made::Unknown("a".into()), false),
+    ] {
+        let mut overlay = Overlay::default();
+        overlay.learn(&made);
+        assert_eq!(overlay.has_code(), is_code, "{made:?}");
     }
 }

@@ -306,6 +306,8 @@ fn routines() -> Vec<Routine> {
         routine(30_015, "either", "sql", &["n"], &[], &body("text", "select note from orders")),
         Routine { kind: RoutineKind::Aggregate, ..routine(30_016, "widest", "c", &["a"], &[], "") },
         Routine { kind: RoutineKind::Aggregate, ..routine(30_017, "dark", "internal", &["a"], &[], "") },
+        Routine { harmless: false, ..routine(30_018, "crosstab", "c", &["source", "categories"], &[], "") },
+        Routine { harmless: false, ..routine(30_019, "xpath_table", "c", &["key", "document"], &[], "") },
         Routine {
             kind: RoutineKind::Procedure,
             ..routine(30_011, "p", "plpgsql", &[], &[], "\nAS $procedure$ begin perform 1; end $procedure$")

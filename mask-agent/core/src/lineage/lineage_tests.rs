@@ -62,6 +62,9 @@ fn a_whole_row_is_all_of_its_columns() {
     );
     check("select c.row_to_json from customers c", "row_to_json <- customers.*");
     check("select (c).to_jsonb from customers c", "to_jsonb <- customers.*");
+    check("select (people_in(3)).*", "name = customers.city; mail = customers.email");
+    // A column comes before a relation of its name.
+    check("select (orders).* from orders, (select c as orders from customers c) x", "* <- customers.*");
     check(
         "select contacts from contacts",
         "contacts <- customers.id, customers.email via contacts.id, contacts.contact",
@@ -224,6 +227,10 @@ fn set_operations_are_any_of_their_sides() {
     check(
         "select note from orders except select email from customers",
         "note = customers.email, orders.note",
+    );
+    check(
+        "select * from nowhere union all select email from customers",
+        "* <- customers.email ?UnknownRelation",
     );
     check("values (1), (2)", "column1");
     check(

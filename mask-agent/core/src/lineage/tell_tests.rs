@@ -187,3 +187,45 @@ fn a_number_that_means_a_column_is_no_literal() {
     assert!(needs("select distinct on (1) city, ssn from customers"));
     assert!(!needs("select city from customers where id = 1 order by city limit 1"));
 }
+
+#[test]
+fn what_was_told_tells_what_it_meets() {
+    // What is said last is known of what was said before.
+    check(
+        "select n.i from customers c, numbers n where n.i < c.id and c.id = c.salary",
+        "i = numbers.i ~ customers.id, customers.salary",
+    );
+    check(
+        "select n.i from numbers n, items m where n.i < m.id and exists (select 1 from \
+         (select ssn as v from customers union all select note from orders) u where u.v = m.label)",
+        "i = numbers.i ~ customers.ssn, orders.note, items.id, items.label",
+    );
+    // Of one row, only their being equal says what the other is.
+    check("select city from customers where city < ssn", "city = customers.city");
+    check("select city from customers where city = ssn", "city = customers.city ~ customers.ssn");
+}
+
+#[test]
+fn a_subquery_is_told_by_what_stands_around_it_alone() {
+    check(
+        "select n.i from numbers n, customers c \
+         where (select m.i from numbers m order by m.i limit 1 offset n.i) = c.salary",
+        "i = numbers.i ~ customers.salary, numbers.i",
+    );
+    check_uses(
+        "select c.id from customers c where (select 1 from numbers m where m.i = 3) < c.salary",
+        "customers.salary function",
+    );
+}
+
+#[test]
+fn rows_are_equal_column_by_column_and_less_as_a_whole() {
+    let asks = |operator: &str, expected: &str| {
+        check(
+            &format!("select n.i from customers c, numbers n where (c.salary, n.i) {operator} (5000, 5)"),
+            expected,
+        );
+    };
+    asks("=", "i = numbers.i");
+    asks("<", "i = numbers.i ~ customers.salary");
+}

@@ -73,6 +73,19 @@ fn what_a_definition_checks_of_stored_rows_is_a_predicate() {
         ),
         ("alter table parted attach partition orders default", "parted.email range"),
         ("create schema s create index on customers ((1 / salary))", "customers.salary function"),
+        // Whatever columns it is partitioned by.
+        (
+            "alter table customers attach partition orders default",
+            "customers.email range; customers.ssn range; customers.salary range",
+        ),
+        (
+            "alter table people alter handle set expression as (upper(work_email))",
+            "people.work_email function",
+        ),
+        (
+            "alter table customers add z text generated always as (lower(email)) stored",
+            "customers.email function",
+        ),
         ("alter domain odd add check (value > 'm')", "moods.secret_label function"),
         ("alter domain word add check (value > 'm')", "moods.secret_label function"),
         ("alter domain word set not null", ""),
