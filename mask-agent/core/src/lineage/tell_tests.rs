@@ -196,13 +196,18 @@ fn what_was_told_tells_what_it_meets() {
         "i = numbers.i ~ customers.id, customers.salary",
     );
     check(
-        "select n.i from numbers n, items m where n.i < m.id and exists (select 1 from \
-         (select ssn as v from customers union all select note from orders) u where u.v = m.label)",
-        "i = numbers.i ~ customers.ssn, orders.note, items.id, items.label",
+        "select n.i, (select 1 from (select ssn as v from customers union all select note from orders) u \
+         where u.v = m.label) as x from numbers n, items m where n.i < m.id",
+        "i = numbers.i ~ customers.ssn, orders.note, items.id, items.label; \
+         x ~ customers.ssn, orders.note, numbers.i, items.id, items.label",
     );
     // Of one row, only their being equal says what the other is.
     check("select city from customers where city < ssn", "city = customers.city");
     check("select city from customers where city = ssn", "city = customers.city ~ customers.ssn");
+    check(
+        "select city, string_agg(distinct city, lower(ssn)) as x from customers group by city",
+        "city = customers.city; x <- customers.city, customers.ssn",
+    );
 }
 
 #[test]
