@@ -62,9 +62,13 @@ impl Catalog {
     }
 
     fn add_relation(&mut self, relation: Relation) {
-        let oids = self.by_name.part_mut(&*relation.name).entry(relation.name.clone()).or_default();
         // In order of OIDs, as they are read.
-        oids.insert(oids.partition_point(|oid| *oid < relation.oid), relation.oid);
+        let add =
+            |oids: &mut Vec<u32>| oids.insert(oids.partition_point(|oid| *oid < relation.oid), relation.oid);
+        add(self.by_name.part_mut(&*relation.name).entry(relation.name.clone()).or_default());
+        for parent in &relation.parents {
+            add(self.heirs.part_mut(parent).entry(*parent).or_default());
+        }
         self.relations.part_mut(&relation.oid).insert(relation.oid, Arc::new(relation));
     }
 
@@ -78,6 +82,15 @@ impl Catalog {
             oids.retain(|other| *other != oid);
             if oids.is_empty() {
                 namesakes.remove(&*relation.name);
+            }
+        }
+        for parent in &relation.parents {
+            let heirs = self.heirs.part_mut(parent);
+            if let Some(oids) = heirs.get_mut(parent) {
+                oids.retain(|other| *other != oid);
+                if oids.is_empty() {
+                    heirs.remove(parent);
+                }
             }
         }
     }
@@ -110,6 +123,10 @@ mod tests {
     use super::*;
     use crate::catalog::{Column, Contents, RelationKind};
 
+    fn heir(oid: u32, parents: Vec<u32>) -> Relation {
+        Relation { parents, ..relation(oid, "heir", "x") }
+    }
+
     fn relation(oid: u32, name: &str, column: &str) -> Relation {
         Relation::new(oid, "public", name, RelationKind::Table, vec![Column::new(1, column, 25)])
     }
@@ -121,6 +138,23 @@ mod tests {
             contents.type_names.entry((*name).to_owned()).or_default().push(*oid);
         }
         contents
+    }
+
+    #[test]
+    fn heirs_are_those_there_are() {
+        let relations =
+            vec![relation(20_001, "a", "x"), heir(20_002, vec![20_001]), heir(20_003, vec![20_002])];
+        let before = Catalog::new(contents(relations, &[]));
+        assert_eq!(before.with_heirs(vec![20_001]), [20_001, 20_002, 20_003]);
+        let after = Catalog::new(contents(
+            vec![relation(20_001, "a", "x"), heir(20_003, vec![20_001]), heir(20_004, vec![20_001])],
+            &[],
+        ));
+        let relations = vec![heir(20_004, vec![20_001]), heir(20_003, vec![20_001])];
+        let changed = before.changed(Change { gone: [20_002].into(), relations, ..Change::default() });
+        assert_eq!(changed, after);
+        assert_eq!(changed.heirs(20_001), [20_003, 20_004]);
+        assert!(changed.heirs(20_002).is_empty());
     }
 
     #[test]

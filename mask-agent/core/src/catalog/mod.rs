@@ -344,6 +344,8 @@ pub struct Catalog {
     major: u16,
     relations: Shards<u32, Arc<Relation>>,
     by_name: Shards<Symbol, Vec<u32>>,
+    /// Direct heirs by their parents' OIDs.
+    heirs: Shards<u32, Vec<u32>>,
     routines: Arc<Routines>,
     user_names: HashSet<String>,
     operators: HashMap<String, Vec<Operator>>,
@@ -368,8 +370,12 @@ impl Catalog {
             search_path,
         } = contents;
         let mut by_name: Shards<Symbol, Vec<u32>> = Shards::default();
-        for Relation { name, oid, .. } in &all {
+        let mut heirs: Shards<u32, Vec<u32>> = Shards::default();
+        for Relation { name, oid, parents, .. } in &all {
             by_name.part_mut(&**name).entry(name.clone()).or_default().push(*oid);
+            for parent in parents {
+                heirs.part_mut(parent).entry(*parent).or_default().push(*oid);
+            }
         }
         let (mut relations, mut types) = (Shards::default(), Shards::default());
         relations.extend::<u32>(all.into_iter().map(|relation| (relation.oid, Arc::new(relation))));
@@ -379,6 +385,7 @@ impl Catalog {
             major,
             relations,
             by_name,
+            heirs,
             routines,
             user_names,
             operators,
@@ -439,13 +446,18 @@ impl Catalog {
         self.relations.iter().map(|(_, relation)| &**relation)
     }
 
+    /// Relations that inherit directly from one, or are its partitions.
+    pub fn heirs(&self, parent: u32) -> &[u32] {
+        self.heirs.get(&parent).map_or(&[], Vec::as_slice)
+    }
+
     /// These relations and all that inherit from them.
     pub fn with_heirs(&self, oids: Vec<u32>) -> Vec<u32> {
         let mut all = oids;
         let mut at = 0;
-        while let Some(parent) = all.get(at).copied() {
-            let children = self.relations().filter(|child| child.parents.contains(&parent));
-            let new: Vec<u32> = children.map(|child| child.oid).filter(|oid| !all.contains(oid)).collect();
+        while let Some(parent) = all.get(at) {
+            let heirs = self.heirs(*parent).iter().copied();
+            let new: Vec<u32> = heirs.filter(|oid| !all.contains(oid)).collect();
             all.extend(new);
             at += 1;
         }

@@ -32,8 +32,7 @@ fn leads_abroad(env: &Env<'_>, target: &WriteTarget) -> bool {
                 if relation.is_some_and(|relation| relation.kind == RelationKind::Foreign) {
                     return true;
                 }
-                let children = env.catalog.relations().filter(|child| child.parents.contains(oid));
-                next.extend(children.map(|child| Place::Known(child.oid)));
+                next.extend(env.catalog.heirs(*oid).iter().copied().map(Place::Known));
                 relation.map(|relation| relation.name.to_string()).unwrap_or_default()
             }
             Place::Named(name) => {

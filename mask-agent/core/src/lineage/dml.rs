@@ -15,7 +15,7 @@ use super::{
     scope::{Columns, Item, Level},
     trace::{Put, Query, Target, Tracer},
 };
-use crate::catalog::{ConstraintKind, Relation};
+use crate::catalog::ConstraintKind;
 
 /// What a statement does to the rows whose constraints it may break.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,13 +81,12 @@ impl<'a> Tracer<'a> {
             self.facts.sets_lexer = true;
         }
         self.alias(&mut item, relation.alias.as_ref());
-        for column in self.written_through(&item, "*") {
-            self.facts.written.push(ColumnId { number: 0, ..column });
-        }
+        let through = self.written_through(&item, "*").into_iter().map(|column| column.relation);
+        let written: Vec<u32> = through.chain(item.relations.iter().copied()).collect();
+        self.facts.written.extend(written.iter().map(|oid| ColumnId { relation: *oid, number: 0 }));
+        self.runs_triggers(written);
         for oid in &item.relations {
-            self.facts.written.push(ColumnId { relation: *oid, number: 0 });
             if let Some(known) = self.env.catalog.relation(*oid) {
-                self.facts.meets_user_code |= known.has_user_code;
                 self.facts.reads_statement |= known
                     .columns
                     .iter()
@@ -512,9 +511,16 @@ impl<'a> Tracer<'a> {
         query
     }
 
-    /// TRUNCATE runs triggers of users: those of heirs as well, and with CASCADE those of any table.
-    pub(super) fn truncate(&mut self, truncate: &protobuf::TruncateStmt) {
+    /// What is written to relations may run code of users, that of their heirs as well.
+    pub(super) fn runs_triggers(&mut self, written: Vec<u32>) {
         let catalog = self.env.catalog;
+        let reached = catalog.with_heirs(written);
+        let mut relations = reached.iter().filter_map(|oid| catalog.relation(*oid));
+        self.facts.meets_user_code |= relations.any(|relation| relation.has_user_code);
+    }
+
+    /// TRUNCATE runs triggers of users, with CASCADE those of any table.
+    pub(super) fn truncate(&mut self, truncate: &protobuf::TruncateStmt) {
         let mut named: Vec<u32> = Vec::new();
         for relation in &truncate.relations {
             if let Some(NodeEnum::RangeVar(relation)) = relation.node.as_ref() {
@@ -522,11 +528,10 @@ impl<'a> Tracer<'a> {
                 named.extend(candidates.iter().map(|relation| relation.oid));
             }
         }
-        let emptied = catalog.with_heirs(named);
-        let cascades = truncate.behavior() == protobuf::DropBehavior::DropCascade;
-        let is_emptied = |relation: &&Relation| cascades || emptied.contains(&relation.oid);
-        self.facts.meets_user_code |=
-            catalog.relations().filter(is_emptied).any(|relation| relation.has_user_code);
+        if truncate.behavior() == protobuf::DropBehavior::DropCascade {
+            named.extend(self.env.catalog.relations().map(|relation| relation.oid));
+        }
+        self.runs_triggers(named);
     }
 
     /// A relation made of a query's rows.

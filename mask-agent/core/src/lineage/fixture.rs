@@ -176,9 +176,15 @@ fn held_relations() -> Vec<Relation> {
         },
         Relation {
             has_user_code: true,
-            parents: vec![20_012],
-            ..relation(20_067, "heir_of_notes", &[("id", INT4), ("was", TEXT)])
+            parents: vec![20_028],
+            ..relation(20_067, "heir_of_twin", &[("id", INT4), ("note", TEXT)])
         },
+        view(
+            20_068,
+            "triggers_view",
+            &[("was", TEXT)],
+            " SELECT triggered.note AS was FROM public.triggered;",
+        ),
         relation(20_066, "born", &[("id", INT4), ("birth_date", DATE)]),
         relation(20_063, "moods", &[("secret_label", 40_001)]),
         Relation {

@@ -28,7 +28,13 @@ fn a_column_is_itself_whatever_it_is_called() {
         "Syntax(\"Invalid statement: syntax error at or near \\\")\\\"\")",
     );
     check("select 1, 'a', $1, null, true, now()", "?column?; ?column?; ?column?; ?column?; ?column?; now");
-    check("select ctid, tableoid from customers", "ctid = customers.?; tableoid = customers.?");
+    for (name, number) in
+        [("ctid", -1), ("xmin", -2), ("cmin", -3), ("xmax", -4), ("cmax", -5), ("tableoid", -6)]
+    {
+        let select = format!("select {name} from customers");
+        let found = each(&select, Some(&["public"]), |statement| format!("{:?}", statement.outputs));
+        assert!(found.contains(&format!("number: {number} ")), "{found}");
+    }
 }
 
 #[test]

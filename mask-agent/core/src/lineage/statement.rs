@@ -252,11 +252,9 @@ impl<'a> Reader<'a> {
                 if let [oid] = *item.relations {
                     self.statement.copy_in = copy_in(copy, self.tracer.env.catalog.relation(oid));
                 }
-                for oid in item.relations {
-                    let known = self.tracer.env.catalog.relation(oid);
-                    self.tracer.facts.meets_user_code |= known.is_some_and(|known| known.has_user_code);
-                    self.tracer.facts.written.push(ColumnId { relation: oid, number: 0 });
-                }
+                let written = item.relations.iter().map(|oid| ColumnId { relation: *oid, number: 0 });
+                self.tracer.facts.written.extend(written);
+                self.tracer.runs_triggers(item.relations);
             }
             return Ok(Returned::Nothing);
         }

@@ -490,12 +490,16 @@ fn what_is_not_known_to_be_harmless_changes_the_catalog() {
 }
 
 #[test]
-fn truncate_runs_triggers() {
+fn what_is_written_runs_triggers_of_heirs_as_well() {
     for (sql, runs) in [
         ("truncate triggered", true),
         ("truncate only orders, public.triggered", true),
         ("truncate orders cascade", true),
-        ("truncate kept_notes", true),
+        ("truncate archive.twin", true),
+        ("update archive.twin set note = 'a'", true),
+        ("copy archive.twin from stdin", true),
+        ("update triggers_view set was = 'a'", true),
+        ("delete from orders", false),
         ("truncate orders", false),
         ("lock triggered", false),
     ] {
