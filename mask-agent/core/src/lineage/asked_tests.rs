@@ -72,6 +72,9 @@ fn a_question_about_what_changes_by_itself_is_another_one_each_time() {
         "extract(epoch from now())::bigint % 1000",
         "date_part('microseconds', current_timestamp)",
         "(now() - '2020-01-01'::timestamptz)::text::int",
+        "extract(second from current_time)",
+        "extract(second from localtime(3))",
+        "extract(second from localtimestamp)",
         "5 + inet_client_port()",
     ] {
         asks(&format!("salary > {value}"), "range anew");
@@ -114,6 +117,8 @@ fn a_comparison_with_the_time_is_the_same_question_a_moment_later() {
     }
     asks("extract(second from age(now(), birth_date)) > 18", "born.birth_date function anew");
     asks("extract(epoch from birth_date - now()) > 18", "born.birth_date function anew");
+    asks("now() > birth_date::timestamptz", "born.birth_date function");
+    asks("now() > (birth_date || ' 10:00')::timestamptz", "born.birth_date function anew");
 }
 
 #[test]

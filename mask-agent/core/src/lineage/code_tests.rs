@@ -97,6 +97,8 @@ fn a_cast_of_users_is_meant_where_the_value_may_be_of_the_type_it_takes() {
         "x <- customers.id ?OpaqueFunction; y ?OpaqueFunction",
     );
     check("select length(city)::date as x from customers", "x <- customers.city ?OpaqueFunction");
+    check("select current_date::date as x, (localtimestamp at time zone 'UTC')::date as y", "x; y");
+    check("select nextval('s')::date as x", "x ?OpaqueFunction");
     check("select x::date as y from (select city as x from customers) s", "y <- customers.city");
     check(
         "select city::odd as x, city::word as y, city::nobody as z from customers",

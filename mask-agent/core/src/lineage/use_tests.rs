@@ -465,6 +465,8 @@ fn literals_matter_where_they_are_no_values() {
         "select id from customers where id = 1",
         "insert into orders (note) values ('a')",
         "select id from customers limit 5",
+        "select id from born where extract(year from birth_date) = 2000",
+        "select id from born where age(now(), birth_date) > '18 years'",
     ] {
         assert!(!matters(sql), "{sql}");
     }
@@ -474,6 +476,7 @@ fn literals_matter_where_they_are_no_values() {
         "set search_path = archive",
         "create table t as select 1 as a",
         "prepare s as select 1",
+        "select id from born where extract(year from age(now(), birth_date)) = 18",
     ] {
         assert!(matters(sql), "{sql}");
     }
