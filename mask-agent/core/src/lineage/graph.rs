@@ -8,6 +8,8 @@
 //! Because edges may be added until the end, nothing depends on the order in which clauses are read, and a
 //! recursive query is just a cycle.
 
+/// What columns hold that were filled from masked ones.
+mod filled;
 /// What changes though a statement does not.
 mod pace;
 /// What values that meet tell about each other.
@@ -411,64 +413,6 @@ impl Graph {
             open.extend(node.from.iter().chain(&node.implied));
             open.extend(node.entry.map(|entry| self.rows(entry)));
         }
-    }
-
-    /// How many relations and lists stand in FROM, in subqueries and definitions as well.
-    pub(super) fn entries(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Notes what a column holds that this transaction has filled.
-    pub(super) fn set_holds(&mut self, id: NodeId, holds: Holds) {
-        self.at(id).holds = Some(holds);
-        self.has_holds = true;
-    }
-
-    /// What columns that this transaction has filled hold, of which a value is made.
-    pub(super) fn holds(&self, id: NodeId) -> Option<Holds> {
-        let mut worst = None;
-        if !self.has_holds {
-            return worst;
-        }
-        self.walk_all(id, |_, node, open| {
-            worst = worst.max(node.holds);
-            open.extend_from_slice(&node.from);
-        });
-        worst
-    }
-
-    /// A test of a value for NULL.
-    pub(super) fn null_test(&mut self, tested: NodeId) -> NodeId {
-        self.push(Node { tested: Some(tested), ..Node::default() })
-    }
-
-    /// Whether a value is made of anything stored, or of a list, that is not masked.
-    pub(super) fn has_others(&self, id: NodeId, is_sensitive: &dyn Fn(ColumnId) -> bool) -> bool {
-        let walked = self.walk(id, |id, node, open| {
-            let is_other = match node.base {
-                Some(column) => !node.is_view && !is_sensitive(column),
-                None => node.entry.is_some() && !self.reads(id),
-            };
-            if is_other {
-                return ControlFlow::Break(());
-            }
-            open.extend_from_slice(&node.from);
-            open.extend_from_slice(&node.tied);
-            ControlFlow::Continue(())
-        });
-        walked.is_break()
-    }
-
-    /// Whether values of more than one relation or list in FROM are in a value.
-    pub(super) fn mixes(&self, id: NodeId) -> bool {
-        let mut sources: Vec<EntryId> = Vec::new();
-        self.walk_all(id, |id, node, open| {
-            let is_stored = node.base.is_some() && !node.is_view;
-            let is_list = node.base.is_none() && node.entry.is_some() && !self.reads(id);
-            sources.extend(node.entry.filter(|entry| (is_stored || is_list) && !sources.contains(entry)));
-            open.extend_from_slice(&node.from);
-        });
-        sources.len() > 1
     }
 
     /// Every stored column, or column of a view, that any of these values is made from.

@@ -479,6 +479,9 @@ mod effort_tests;
 mod recorded_tests;
 
 #[cfg(test)]
+mod renamed_tests;
+
+#[cfg(test)]
 mod tell_tests;
 
 #[cfg(test)]
