@@ -89,9 +89,15 @@ fn a_cursor_whose_rows_a_masked_value_chose_does_not_say_where_it_stands() {
         peer.feed(From::Client, &query("update parts set label = label where current of c returning label"));
         contains(&peer.to_server, "mask_agent_refused")
     };
-    assert!(refused("select * from parts where label in (select email from customers) for update"));
+    assert!(refused("select * from parts where label in (select email from customers)"));
     assert!(!refused("select * from parts where label = 'bolt' for update"));
     assert!(!refused("select * from customers where email = 'a' for update"));
+
+    // A locked row has another `xmax`.
+    let mut peer = Peer::ready();
+    let locks = "select 1 from parts where label in (select email from customers) for update";
+    peer.feed(From::Client, &query(locks));
+    assert_eq!(taints(&peer), 1);
 
     // In one string, and without a cursor anybody knows.
     for (sql, is_refused) in [

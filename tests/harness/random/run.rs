@@ -16,6 +16,9 @@ const TRIES: u32 = 600;
 /// Leaks that are made small; the others are only counted.
 const SHRUNK: usize = 25;
 
+/// After so many, sessions are begun anew.
+const STATEMENTS_PER_SESSION: u32 = 500;
+
 /// Bytes of rows in an answer that are searched; those after are of the same columns, and searching takes its time.
 const SEARCHED: usize = 200_000;
 
@@ -148,6 +151,11 @@ impl Search {
         let start = Instant::now();
         for index in 0..count {
             check_interrupt()?;
+            if index % STATEMENTS_PER_SESSION == 0 {
+                // The server keeps what a session has planned and defined, and takes longer with every statement.
+                self.direct.kept = None;
+                self.agents.iter_mut().for_each(|(_, target)| target.kept = None);
+            }
             self.run_one(seed.wrapping_add(u64::from(index)), tally)?;
             if (index + 1) % 1000 == 0 {
                 let leaks = tally.leaks.len();
