@@ -341,3 +341,5 @@ create schema authorization c_role;
 create table c_role.c_view (id int, contact text, tax text, city text);
 create table c_role.p_view (id int, contact text, tax text, city text);
 grant select on c_role.c_view, c_role.p_view to c_role;
+create table app.c_rows (n int, z int);
+create table app.p_rows (n int, z int);
