@@ -327,10 +327,8 @@ fn holds_over_inheritance(catalog: &Catalog, classes: &mut Classification) -> bo
     for ((oid, number), holds) in known {
         let Some(relation) = catalog.relation(oid) else { continue };
         let Some(column) = relation.columns.iter().find(|column| column.number == number) else { continue };
-        let relatives = catalog
-            .relations()
-            .filter(|other| relation.parents.contains(&other.oid) || other.parents.contains(&relation.oid));
-        for relative in relatives {
+        let relatives = relation.parents.iter().chain(catalog.heirs(oid));
+        for relative in relatives.filter_map(|relative| catalog.relation(*relative)) {
             for twin in relative.columns.iter().filter(|twin| twin.name == column.name) {
                 is_new |= classes.note(relative.oid, twin.number, holds);
             }
