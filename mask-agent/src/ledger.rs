@@ -29,7 +29,7 @@ struct Line {
     schema: String,
     relation: String,
     column: String,
-    /// The worst there is, where an older line does not say.
+    /// What an older line does not say is taken for something made of masked values.
     #[serde(default)]
     holds: Holds,
 }
