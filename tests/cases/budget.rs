@@ -185,10 +185,21 @@ fn the_same_words_are_another_question_once_what_they_mean_is_another() -> Resul
              'select count(*) from customers where salary > {}'",
             "select rich()",
         ),
+        (
+            "create or replace function rich() returns bigint language sql as \
+             'select count(*) from customers where salary > {}'",
+            "execute again",
+        ),
     ] {
-        for (column, expected) in [("salary", 3), ("id", 6)] {
+        // PREPARE asks as well, and so does the text of EXECUTE, once.
+        let answered = if question == "execute again" { 1 } else { 3 };
+        for (column, expected) in [("salary", answered), ("id", 6)] {
             let asking = Asking::start(THREE)?;
             let mut psql = asking.agent.open_psql(&asking.postgres.dsn())?;
+            if question == "execute again" {
+                let rich = before.replace("{}", "99").replace("salary", column);
+                psql.ask(&format!("{rich}; prepare again as select rich();"))?;
+            }
             let mut answers = 0;
             for pay in 0..6 {
                 let of = |sql: &str| sql.replace("{}", &pay.to_string()).replace("salary", column) + ";";
