@@ -244,12 +244,13 @@ const UNIQUE_INDEXES: &str = "(indisunique or indisexclusion) and indrelid >= 16
 /// condition gets it.
 pub(super) fn constraints(scope: Scope) -> String {
     format!(
-        "select k.conrelid, k.contype::text, k.conkey, k.confrelid, k.confkey
+        "select k.conrelid, k.contype::text, k.conkey, k.confrelid, k.confkey,
+            k.confupdtype in ('c', 'n', 'd') or k.confdeltype in ('c', 'n', 'd')
         from pg_catalog.pg_constraint k where {CONSTRAINTS}{}
         union all select i.indrelid, 'u', case when i.indpred is null then i.indkey::int2[]
-            else i.indkey::int2[] || 0::int2 end, 0::oid, null
+            else i.indkey::int2[] || 0::int2 end, 0::oid, null, false
         from pg_catalog.pg_index i where {UNIQUE_INDEXES}{}
-        order by 1, 2, 3, 4, 5",
+        order by 1, 2, 3, 4, 5, 6",
         scope.and("k.conrelid = any ($1)"),
         scope.and("i.indrelid = any ($1)")
     )

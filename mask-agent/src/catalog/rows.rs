@@ -195,7 +195,11 @@ pub(super) fn constraints(rows: &[Row]) -> Result<HashMap<u32, Vec<Constraint>>>
     for row in rows {
         let kind = match row.try_get(1)? {
             "c" => ConstraintKind::Check,
-            "f" => ConstraintKind::ForeignKey { relation: row.try_get(3)?, columns: list(row, 4)? },
+            "f" => ConstraintKind::ForeignKey {
+                relation: row.try_get(3)?,
+                columns: list(row, 4)?,
+                cascades: row.try_get(5)?,
+            },
             _ => ConstraintKind::Unique,
         };
         let constraint = Constraint { kind, columns: list(row, 2)? };

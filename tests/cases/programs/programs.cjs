@@ -123,6 +123,10 @@ async function sequelizeMembers() {
   print("counted", await Member.count({ where: { more: { size: 3 }, kind: { [Op.ne]: "old" } } }));
   print("weights", await Parcel.sum("weight"));
   print("made", (await Member.create({ city: "Faro", tags: null })).id);
+  for (const _ of [1, 2]) {
+    const [parcel, isNew] = await Parcel.findOrCreate({ where: { weight: "3.25" } });
+    print("parcel", parcel.id, parcel.weight, isNew);
+  }
   await Member.upsert({ id: 2, city: "Braga", tags: [] });
   await Member.destroy({ where: { city: "Lisbon" } });
   print("left", await Member.findAll({ attributes: ["id", "city", "kind"], order: ["id"], raw: true }));

@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{Cast, Catalog, FIRST_USER_OID, Operator, Relation, Routine, Routines, TypeShape};
+use super::{
+    Cast, Catalog, FIRST_USER_OID, Operator, Relation, Routine, Routines, TypeShape, shards::Shards,
+};
 
 /// What became of a database since a snapshot.
 #[derive(Debug, Default)]
@@ -69,6 +71,9 @@ impl Catalog {
         for parent in &relation.parents {
             add(self.heirs.part_mut(parent).entry(*parent).or_default());
         }
+        for other in relation.cascades_from() {
+            add(self.cascades.part_mut(&other).entry(other).or_default());
+        }
         self.relations.part_mut(&relation.oid).insert(relation.oid, Arc::new(relation));
     }
 
@@ -85,13 +90,10 @@ impl Catalog {
             }
         }
         for parent in &relation.parents {
-            let heirs = self.heirs.part_mut(parent);
-            if let Some(oids) = heirs.get_mut(parent) {
-                oids.retain(|other| *other != oid);
-                if oids.is_empty() {
-                    heirs.remove(parent);
-                }
-            }
+            remove(&mut self.heirs, *parent, oid);
+        }
+        for other in relation.cascades_from() {
+            remove(&mut self.cascades, other, oid);
         }
     }
 
@@ -118,10 +120,21 @@ impl Catalog {
     }
 }
 
+/// Takes an OID off the list that stands under another one.
+fn remove(lists: &mut Shards<u32, Vec<u32>>, key: u32, oid: u32) {
+    let part = lists.part_mut(&key);
+    if let Some(oids) = part.get_mut(&key) {
+        oids.retain(|other| *other != oid);
+        if oids.is_empty() {
+            part.remove(&key);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::{Column, Contents, RelationKind};
+    use crate::catalog::{Column, Constraint, ConstraintKind, Contents, RelationKind};
 
     fn heir(oid: u32, parents: Vec<u32>) -> Relation {
         Relation { parents, ..relation(oid, "heir", "x") }
@@ -138,6 +151,32 @@ mod tests {
             contents.type_names.entry((*name).to_owned()).or_default().push(*oid);
         }
         contents
+    }
+
+    #[test]
+    fn changes_are_passed_on_where_a_foreign_key_says_so() {
+        let with_key = |oid: u32, other: u32, cascades: bool| {
+            let kind = ConstraintKind::ForeignKey { relation: other, columns: vec![1], cascades };
+            let constraints = vec![Constraint { kind, columns: vec![1] }];
+            Relation { constraints, ..relation(oid, "limb", "x") }
+        };
+        let before = Catalog::new(contents(
+            vec![
+                relation(20_001, "head", "x"),
+                with_key(20_002, 20_001, true),
+                with_key(20_003, 20_001, false),
+                heir(20_004, vec![20_002]),
+                with_key(20_005, 20_004, true),
+                with_key(20_006, 20_006, true),
+            ],
+            &[],
+        ));
+        assert_eq!(before.with_cascades(vec![20_001]), [20_001, 20_002, 20_004, 20_005]);
+        assert_eq!(before.with_cascades(vec![20_003, 20_006]), [20_003, 20_006]);
+        let relations = vec![with_key(20_002, 20_001, false), with_key(20_003, 20_001, true)];
+        let changed = before.changed(Change { relations, ..Change::default() });
+        assert_eq!(changed.with_cascades(vec![20_001]), [20_001, 20_003]);
+        assert_eq!(changed, Catalog::new(changed.contents()));
     }
 
     #[test]

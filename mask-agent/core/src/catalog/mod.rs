@@ -75,6 +75,9 @@ pub enum ConstraintKind {
         relation: u32,
         /// Numbers of its columns.
         columns: Vec<i16>,
+        /// Whether rows here are changed or deleted when those are: CASCADE, SET NULL, SET DEFAULT.
+        #[cfg_attr(test, serde(default))]
+        cascades: bool,
     },
     /// No two rows alike: unique, primary key, exclusion.
     Unique,
@@ -135,6 +138,18 @@ impl Column {
 }
 
 impl Relation {
+    /// Relations whose changes its foreign keys pass on to it, sorted.
+    fn cascades_from(&self) -> Vec<u32> {
+        let others = self.constraints.iter().filter_map(|constraint| match constraint.kind {
+            ConstraintKind::ForeignKey { relation, cascades: true, .. } => Some(relation),
+            _ => None,
+        });
+        let mut others: Vec<u32> = others.collect();
+        others.sort_unstable();
+        others.dedup();
+        others
+    }
+
     /// A relation by itself: nobody's child, without triggers, rules or a definition.
     pub fn new(oid: u32, schema: &str, name: &str, kind: RelationKind, columns: Vec<Column>) -> Self {
         Self {
@@ -338,6 +353,22 @@ impl Routines {
     }
 }
 
+/// These, and whatever is found by way of them, each once.
+fn closure(oids: Vec<u32>, further: impl Fn(u32) -> Vec<u32>) -> Vec<u32> {
+    let mut all = oids;
+    let mut seen = HashSet::new();
+    let mut at = 0;
+    while let Some(oid) = all.get(at) {
+        let found = further(*oid);
+        if seen.is_empty() && !found.is_empty() {
+            seen.extend(all.iter().copied());
+        }
+        all.extend(found.into_iter().filter(|oid| seen.insert(*oid)));
+        at += 1;
+    }
+    all
+}
+
 /// One database as it was when the snapshot was taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
@@ -346,6 +377,8 @@ pub struct Catalog {
     by_name: Shards<Symbol, Vec<u32>>,
     /// Direct heirs by their parents' OIDs.
     heirs: Shards<u32, Vec<u32>>,
+    /// Relations that foreign keys pass changes on to, by the OIDs of those that are changed.
+    cascades: Shards<u32, Vec<u32>>,
     routines: Arc<Routines>,
     user_names: HashSet<String>,
     operators: HashMap<String, Vec<Operator>>,
@@ -371,10 +404,15 @@ impl Catalog {
         } = contents;
         let mut by_name: Shards<Symbol, Vec<u32>> = Shards::default();
         let mut heirs: Shards<u32, Vec<u32>> = Shards::default();
-        for Relation { name, oid, parents, .. } in &all {
+        let mut cascades: Shards<u32, Vec<u32>> = Shards::default();
+        for relation in &all {
+            let Relation { name, oid, parents, .. } = relation;
             by_name.part_mut(&**name).entry(name.clone()).or_default().push(*oid);
             for parent in parents {
                 heirs.part_mut(parent).entry(*parent).or_default().push(*oid);
+            }
+            for other in relation.cascades_from() {
+                cascades.part_mut(&other).entry(other).or_default().push(*oid);
             }
         }
         let (mut relations, mut types) = (Shards::default(), Shards::default());
@@ -386,6 +424,7 @@ impl Catalog {
             relations,
             by_name,
             heirs,
+            cascades,
             routines,
             user_names,
             operators,
@@ -451,17 +490,19 @@ impl Catalog {
         self.heirs.get(&parent).map_or(&[], Vec::as_slice)
     }
 
+    /// Relations that foreign keys pass changes of one on to.
+    pub fn cascades(&self, from: u32) -> &[u32] {
+        self.cascades.get(&from).map_or(&[], Vec::as_slice)
+    }
+
     /// These relations and all that inherit from them.
     pub fn with_heirs(&self, oids: Vec<u32>) -> Vec<u32> {
-        let mut all = oids;
-        let mut at = 0;
-        while let Some(parent) = all.get(at) {
-            let heirs = self.heirs(*parent).iter().copied();
-            let new: Vec<u32> = heirs.filter(|oid| !all.contains(oid)).collect();
-            all.extend(new);
-            at += 1;
-        }
-        all
+        closure(oids, |oid| self.heirs(oid).to_vec())
+    }
+
+    /// These relations and all whose rows change with theirs.
+    pub fn with_cascades(&self, oids: Vec<u32>) -> Vec<u32> {
+        closure(oids, |oid| [self.heirs(oid), self.cascades(oid)].concat())
     }
 
     /// Every function of users with this name, in any schema and with any arguments.

@@ -54,9 +54,11 @@ impl<'a> Reader<'a> {
                     if is_generated(column) {
                         generated.push(column.colname.clone());
                     }
+                    self.keys_of_column(&relation, column);
                     columns.push((column.colname.clone(), Origins::constant()));
                 }
-                Some(NodeEnum::Constraint(_) | NodeEnum::TableLikeClause(_)) => {}
+                Some(NodeEnum::Constraint(constraint)) => self.key_of_table(&relation, constraint),
+                Some(NodeEnum::TableLikeClause(_)) => {}
                 _ => is_known = false,
             }
         }
@@ -188,6 +190,10 @@ impl<'a> Reader<'a> {
             (AlterTableType::AtAddColumn, Some(NodeEnum::ColumnDef(column))) => {
                 !(command.missing_ok || missing_ok) && self.column_added(relation, column)
             }
+            (AlterTableType::AtAddConstraint, Some(NodeEnum::Constraint(constraint))) => {
+                self.key_of_table(relation, constraint);
+                true
+            }
             (AlterTableType::AtAlterColumnType, Some(NodeEnum::ColumnDef(column))) => {
                 self.type_altered(relation, &command.name, column)
             }
@@ -210,6 +216,7 @@ impl<'a> Reader<'a> {
         if is_generated(column) {
             self.statement.made.push(Made::Generated { relation: of.clone(), column: name.clone() });
         }
+        self.keys_of_column(relation, column);
         let filled = column.constraints.iter().filter_map(|constraint| match constraint.node.as_ref()? {
             NodeEnum::Constraint(constraint) => match constraint.contype() {
                 ConstrType::ConstrDefault | ConstrType::ConstrGenerated => constraint.raw_expr.as_deref(),

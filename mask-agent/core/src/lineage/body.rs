@@ -27,18 +27,8 @@ use crate::catalog::{Relation, Routine, RoutineKind, TypeShape, Volatility};
 const CALL_DEPTH_MAX: usize = 8;
 
 /// Variables every body has; those of triggers hold names, not values.
-const SPECIAL_VARIABLES: [&str; 10] = [
-    "found",
-    "sqlstate",
-    "tg_argv",
-    "tg_level",
-    "tg_name",
-    "tg_nargs",
-    "tg_op",
-    "tg_relid",
-    "tg_table_name",
-    "tg_when",
-];
+const SPECIAL_VARIABLES: [&str; 9] =
+    ["found", "tg_argv", "tg_level", "tg_name", "tg_nargs", "tg_op", "tg_relid", "tg_table_name", "tg_when"];
 
 /// What names mean in a function's body besides columns.
 #[derive(Clone, Debug)]
@@ -320,7 +310,7 @@ impl<'a> Tracer<'a> {
 
     /// Reads a function's body in PL/pgSQL.
     fn plpgsql_body(&mut self, routine: &'a Routine, text: &str, arguments: &[NodeId]) -> Option<Query<'a>> {
-        let body = readable(&body_text(&created(text)?)?)?;
+        let body = plpgsql::read(&body_text(&created(text)?)?)?;
         let pool = self.graph.made(arguments.to_vec());
         let mut named = named_arguments(routine, arguments);
         // A variable may be given another value than its argument's.
@@ -356,7 +346,7 @@ impl<'a> Tracer<'a> {
         };
         let is_plpgsql = option("language").is_none_or(|language| language.eq_ignore_ascii_case("plpgsql"));
         self.facts.calls_user_code = true;
-        match option("as").filter(|_| is_plpgsql).and_then(readable) {
+        match option("as").filter(|_| is_plpgsql).and_then(plpgsql::read) {
             Some(body) => {
                 let pool = self.graph.made(Vec::new());
                 let variables =
@@ -375,7 +365,7 @@ impl<'a> Tracer<'a> {
     /// What a trigger's function does with the rows of a relation.
     pub(super) fn trigger(&mut self, routine: &'a Routine, on: &super::facts::Name) -> Option<()> {
         let text = routine.definition.as_deref().filter(|_| routine.language == "plpgsql")?;
-        let body = readable(&body_text(&created(text)?)?)?;
+        let body = plpgsql::read(&body_text(&created(text)?)?)?;
         let pool = self.graph.made(Vec::new());
         let variables =
             Variables { function: routine.name.clone(), positional: Vec::new(), named: Vec::new() };
@@ -404,9 +394,9 @@ impl<'a> Tracer<'a> {
         on: Option<&Item<'a>>,
     ) -> (Option<Columns<'a>>, NodeId) {
         let declared = body.variables.iter().map(|name| Cow::Owned(name.clone()));
-        // The text of an error may quote any cell the body came across.
-        let quoted = self.graph.unknown(Untraceable::OpaqueFunction);
-        variables.named.push((Cow::Borrowed("sqlerrm"), quoted));
+        let caught = self.graph.made(vec![pool]);
+        variables.named.extend(["sqlerrm", "sqlstate"].map(|name| (Cow::Borrowed(name), caught)));
+        let before = self.told();
         let special = SPECIAL_VARIABLES.into_iter().map(Cow::Borrowed);
         variables.named.extend(declared.chain(special).map(|name| (name, pool)));
         let rows_of_trigger = on.map(|on| self.rows_of_trigger(on)).unwrap_or_default();
@@ -418,7 +408,10 @@ impl<'a> Tracer<'a> {
             }
             let mut returned = None;
             for piece in &body.pieces {
-                tracer.piece(piece, pool, on, &mut returned);
+                tracer.piece(piece, (pool, caught), on, &mut returned);
+            }
+            if body.catches {
+                tracer.quotes(caught, before);
             }
             tracer.levels.pop();
             (returned, rows)
@@ -429,19 +422,16 @@ impl<'a> Tracer<'a> {
     fn piece(
         &mut self,
         piece: &Piece,
-        pool: NodeId,
+        (pool, caught): (NodeId, NodeId),
         on: Option<&Item<'a>>,
         returned: &mut Option<Columns<'a>>,
     ) {
         match piece {
             Piece::Assign { target, value } => {
                 let value = self.value_of(value);
-                match (on, &**target) {
-                    (Some(on), [row, column]) if row == "new" => self.put_into_row(on, column, value),
-                    (Some(on), [row]) if row == "new" => self.put_into_row(on, "*", value),
-                    _ => self.graph.add(pool, &[value]),
-                }
+                self.fill(target, value, pool, on);
             }
+            Piece::Caught(target) => self.fill(target, caught, pool, on),
             Piece::Dynamic => {
                 self.facts.calls_opaque_code = true;
                 let unknown = self.graph.unknown(Untraceable::DynamicSql);
@@ -503,6 +493,15 @@ impl<'a> Tracer<'a> {
         }
     }
 
+    /// Gives a value to a variable, or to a column of the row a trigger writes.
+    fn fill(&mut self, target: &[String], value: NodeId, pool: NodeId, on: Option<&Item<'a>>) {
+        match (on, target) {
+            (Some(on), [row, column]) if row == "new" => self.put_into_row(on, column, value),
+            (Some(on), [row]) if row == "new" => self.put_into_row(on, "*", value),
+            _ => self.graph.add(pool, &[value]),
+        }
+    }
+
     fn return_columns(&mut self, columns: &Columns<'a>, returned: &mut Option<Columns<'a>>) {
         match returned {
             Some(known) if known.list.len() == columns.list.len() && columns.open.is_none() => {
@@ -561,13 +560,6 @@ impl<'a> Tracer<'a> {
 fn named_arguments<'a>(routine: &'a Routine, arguments: &[NodeId]) -> Vec<(Cow<'a, str>, NodeId)> {
     let names = routine.inputs.iter().map(|name| Cow::Borrowed(&**name));
     names.zip(arguments.iter().copied()).filter(|(name, _)| !name.is_empty()).collect()
-}
-
-/// A body of which every piece is known. GET STACKED DIAGNOSTICS gives variables the text of an error, which may
-/// quote any cell the body came across.
-pub(super) fn readable(body: &str) -> Option<plpgsql::Body> {
-    let stacked = body.as_bytes().windows(7).any(|word| word.eq_ignore_ascii_case(b"stacked"));
-    plpgsql::read(body).filter(|_| !stacked)
 }
 
 /// The statement that makes a function.

@@ -6,7 +6,7 @@ use pg_query::{
 };
 
 use super::{
-    ColumnId, Predicate, Untraceable,
+    ColumnId, Origins, Predicate, Untraceable,
     facts::Name,
     given,
     graph::{Asked, NodeId, Usage},
@@ -49,7 +49,7 @@ impl<'a> Tracer<'a> {
                         }
                     }
                     ConstraintKind::Check => {}
-                    ConstraintKind::ForeignKey { relation, columns } => {
+                    ConstraintKind::ForeignKey { relation, columns, .. } => {
                         for number in columns {
                             probe(*relation, *number, Usage::Equality);
                         }
@@ -350,6 +350,7 @@ impl<'a> Tracer<'a> {
         self.assign(&conflict.target_list, item, written, rows);
         if !conflict.target_list.is_empty() {
             self.touch(item, rows);
+            self.changes(item);
         }
         self.condition(conflict.where_clause.as_deref());
         if let Some(infer) = conflict.infer.as_deref() {
@@ -424,6 +425,7 @@ impl<'a> Tracer<'a> {
         let mut written = Vec::new();
         self.assign(&update.target_list, &item, &mut written, rows);
         self.touch(&item, rows);
+        self.changes(&item);
         self.probes(&item, &names_of(&written), Probed::Changed);
         let query =
             self.returning(update.returning_clause.as_ref(), CmdType::CmdUpdate, &item, &written, rows);
@@ -439,6 +441,7 @@ impl<'a> Tracer<'a> {
         self.bring(vec![item.clone()]);
         self.from(&delete.using_clause);
         self.condition(delete.where_clause.as_deref());
+        self.changes(&item);
         self.put_rows(&item, rows, false);
         let query = self.returning(delete.returning_clause.as_ref(), CmdType::CmdDelete, &item, &[], rows);
         self.levels.pop();
@@ -459,7 +462,18 @@ impl<'a> Tracer<'a> {
             let target = Target::Column(ColumnId { relation, number: 0 });
             self.puts.push(Put { target, value, given: value, is_touch });
         }
-        if is_touch && self.env.overlay.has_relation(&item.source.name) {
+        let is_made = self.env.overlay.has_relation(&item.source.name);
+        let is_unknown = item.relations.is_empty() && !is_made;
+        if is_unknown {
+            // Its columns are nobody's, so that what they were compared with does not tell of its rows.
+            let mut named = self.facts.named.clone();
+            named.retain(|node| {
+                let Origins { columns, untraceable, .. } = self.graph.origins(*node);
+                untraceable.is_none() && !columns.is_empty()
+            });
+            self.graph.imply(value, &named);
+        }
+        if is_touch && is_made || is_unknown {
             let target = Target::New { relation: item.source.clone(), column: "*".to_owned() };
             self.puts.push(Put { target, value, given: value, is_touch });
         }
@@ -503,6 +517,7 @@ impl<'a> Tracer<'a> {
                 written.push((name, node));
             }
         }
+        self.changes(&item);
         self.put_rows(&item, rows, false);
         self.probes(&item, &names_of(&written), Probed::Changed);
         let query = self.returning(merge.returning_clause.as_ref(), CmdType::CmdMerge, &item, &written, rows);

@@ -73,6 +73,8 @@ pub(super) struct Facts {
     pub(super) meets_user_code: bool,
     /// What its success tells of columns it does not name: constraints on what it writes.
     pub(super) probes: Vec<Predicate>,
+    /// It changes rows of a relation nobody knows, as one that was made just now.
+    pub(super) changes_unknown: bool,
     /// Relations written to, with number 0, or their columns.
     pub(super) written: Vec<ColumnId>,
 }

@@ -67,6 +67,20 @@ fn stamped() -> Relation {
     stamped
 }
 
+/// Relations whose rows are changed with those of others.
+fn changed_by_keys() -> Vec<Relation> {
+    let passed_on = |other: u32, own: Relation| {
+        let kind = ConstraintKind::ForeignKey { relation: other, columns: vec![1], cascades: true };
+        Relation { constraints: vec![Constraint { kind, columns: vec![1] }], ..own }
+    };
+    vec![
+        relation(20_041, "floors", &[("id", INT4)]),
+        passed_on(20_041, relation(20_042, "tenants", &[("floor_id", INT4), ("email", TEXT)])),
+        relation(20_043, "rooms", &[("id", INT4)]),
+        passed_on(20_043, relation(20_044, "desks", &[("room_id", INT4), ("label", TEXT)])),
+    ]
+}
+
 fn relations() -> Vec<Relation> {
     let held = |kind: ConstraintKind, columns: &[i16]| Constraint { kind, columns: columns.to_vec() };
     let mut people = relation(20_005, "people", &[("id", INT4), ("work_email", TEXT), ("handle", TEXT)]);
@@ -84,7 +98,7 @@ fn relations() -> Vec<Relation> {
         held(ConstraintKind::Check, &[2, 5]),
     ];
     let mut letters = relation(20_031, "letters", &[("id", INT4), ("address", TEXT)]);
-    let key = ConstraintKind::ForeignKey { relation: 20_001, columns: vec![3] };
+    let key = ConstraintKind::ForeignKey { relation: 20_001, columns: vec![3], cascades: true };
     letters.constraints.push(held(key, &[2]));
     vec![
         customers,
@@ -339,7 +353,7 @@ pub(crate) fn catalog() -> Catalog {
         ("<~>".to_owned(), of(Operand::Type(40_003), Operand::Type(40_003))),
     ]);
     let contents = Contents {
-        relations: [relations(), held_relations()].concat(),
+        relations: [relations(), held_relations(), changed_by_keys()].concat(),
         routines: routines(),
         user_names,
         operators,

@@ -559,7 +559,7 @@ fn what_is_put_where_is_known() {
     );
     check_writes(
         "with x as (delete from customers returning email v) insert into orders (note) select v from x",
-        "customers.*; orders.note <- customers.email",
+        "customers.*; orders.note <- customers.email; letters.*",
     );
     check_writes(
         "merge into items i using customers c on i.id = c.id when not matched then insert (id, label) values (c.id, c.email) when matched then delete",

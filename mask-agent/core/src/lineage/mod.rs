@@ -16,8 +16,12 @@ mod body;
 mod builtins;
 /// Function calls.
 mod call;
+/// Foreign keys that pass changes on.
+mod cascade;
 /// Casts.
 mod cast;
+/// Errors that are caught.
+mod caught;
 /// What definitions check of stored rows.
 mod checked;
 /// Queries behind WITH.
@@ -93,6 +97,7 @@ use std::borrow::Cow;
 
 use crate::catalog::Catalog;
 
+pub use cascade::Passed;
 pub use given::{Executes, Extent, Given, Place, Shows, Value, is_watched};
 pub use graph::{Asked, Origins, Usage};
 pub use guesses::{GUESSES_MAX, Guesses};
@@ -468,6 +473,9 @@ mod tests;
 
 #[cfg(test)]
 mod asked_tests;
+
+#[cfg(test)]
+mod caught_tests;
 
 #[cfg(test)]
 mod code_tests;

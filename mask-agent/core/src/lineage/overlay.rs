@@ -1,5 +1,8 @@
 //! Definitions a transaction has changed, which no snapshot knows before it is committed.
 
+/// What is put into one relation and is in another by that.
+mod passed;
+
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
@@ -10,12 +13,13 @@ use pg_query::protobuf::Node;
 
 use super::{
     ColumnId, Holds, Origins, Untraceable, Write, WriteTarget,
+    cascade::Passed,
     graph::{EntryId, NodeId},
     operator::ANY,
     scope::{Columns, VIEW_DEPTH_MAX},
     trace::Tracer,
 };
-use crate::catalog::{Called, Catalog, Routine};
+use crate::catalog::{Called, Routine};
 
 /// What a statement makes or changes by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub enum Made {
     },
     /// A relation that is no more, so that its name may mean another one; without a name, any.
     Dropped(Option<String>),
+    /// A foreign key that passes on what is changed.
+    Passed(Passed),
     /// A column of relations the catalog knows that has another name by now.
     Column {
         /// The relation's name.
@@ -148,6 +154,8 @@ pub struct Overlay {
     triggers: Vec<Trigger>,
     /// Relations, and one whose rows they are as well.
     parents: Vec<(String, String)>,
+    /// Columns that foreign keys fill.
+    passed: Vec<Passed>,
     /// What each reads, and how much was put there before.
     views: HashMap<String, Vec<(String, usize)>>,
     generated: HashSet<(String, String)>,
@@ -225,6 +233,7 @@ impl Overlay {
                 if self.is_generated(relation, from) {
                     self.generated.insert((relation.clone(), name.clone()));
                 }
+                self.passes_renamed((relation, Some(from)), (relation, name));
             }
             Made::Dropped(Some(name)) => *size += usize::from(self.dropped.insert(name.clone())),
             Made::Dropped(None) => self.is_any_dropped = true,
@@ -240,6 +249,7 @@ impl Overlay {
             Made::Operator { name, function } => {
                 add(&mut self.operators, (name.clone(), function.clone()), size);
             }
+            Made::Passed(passed) => add(&mut self.passed, passed.clone(), size),
             Made::Renamed => (self.is_all, self.has_renamed) = (true, true),
             Made::Relation { name, columns } => {
                 add(self.relations.entry(name.clone()).or_default(), columns.clone(), size);
@@ -279,6 +289,7 @@ impl Overlay {
             let renamed = |end: String| if end == from { name.to_owned() } else { end };
             add(&mut self.parents, (renamed(child), renamed(parent)), size);
         }
+        self.passes_renamed((from, None), (name, ""));
     }
 
     /// What is put into relations this transaction has made: they hold it from then on.
@@ -370,40 +381,6 @@ impl Overlay {
     /// Whether this transaction has made a table or a view of this name.
     fn is_made(&self, name: &str) -> bool {
         self.relations.contains_key(name) || self.queries.contains_key(name)
-    }
-
-    /// What is put into children is in their parents.
-    pub(super) fn inherited(&self, writes: &[Write], catalog: &Catalog) -> Vec<Write> {
-        let mut inherited: Vec<Write> = Vec::new();
-        let mut open: Vec<Write> = writes.to_vec();
-        // A relation cannot be its own parent, but names may go round.
-        for _round in 0..=self.parents.len() {
-            let mut next = Vec::new();
-            for write in &open {
-                let WriteTarget::New { relation, column, .. } = &write.target else { continue };
-                for (_, parent) in self.parents.iter().filter(|(child, _)| child == relation) {
-                    let (origins, holds) = (write.origins.clone(), write.holds);
-                    if self.has_relation(parent) {
-                        let (schema, relation) = (String::new(), parent.clone());
-                        let target = WriteTarget::New { schema, relation, column: column.clone() };
-                        next.push(Write { target, origins: origins.clone(), holds });
-                    }
-                    for known in catalog.named(None, parent) {
-                        let found = known.columns.iter().find(|known| known.name == *column);
-                        let number = found.map_or(0, |found| found.number);
-                        let target = WriteTarget::Column(ColumnId { relation: known.oid, number });
-                        next.push(Write { target, origins: origins.clone(), holds });
-                    }
-                }
-            }
-            next.retain(|write| !inherited.contains(write));
-            if next.is_empty() {
-                break;
-            }
-            inherited.extend(next.iter().cloned());
-            open = next;
-        }
-        inherited
     }
 
     /// Relations whose rows another one shows as well.

@@ -26,6 +26,8 @@ pub(super) struct Body {
     /// lower-cased unless quoted.
     pub(super) variables: Vec<String>,
     pub(super) pieces: Vec<Piece>,
+    /// Whether it catches errors, and may say what they say.
+    pub(super) catches: bool,
 }
 
 /// One thing a body does.
@@ -34,6 +36,8 @@ pub(super) enum Piece {
     /// The target by its names, and an expression it may get its value from. The target of a cursor's rows has
     /// the cursor as its value, and the cursor has those of its query.
     Assign { target: Vec<String>, value: String },
+    /// What an error says goes to a variable.
+    Caught(Vec<String>),
     /// SQL put together while running.
     Dynamic,
     /// A whole statement without its INTO clause.
@@ -130,6 +134,7 @@ impl Reader<'_> {
         self.tokens.expect("begin")?;
         self.statements()?;
         if self.tokens.eat("exception") {
+            self.body.catches = true;
             self.tokens.sees("when").then_some(())?;
             while self.tokens.eat("when") {
                 self.condition()?;

@@ -12,11 +12,11 @@ use pg_query::{
 use serde_json::Value;
 
 use super::{
-    body::{body_text, created, readable},
+    body::{body_text, created},
     functions, names,
     node::{named, strings, text},
     parse,
-    plpgsql::Piece,
+    plpgsql::{self, Piece},
     trace::Tracer,
 };
 use crate::catalog::{Routine, RoutineKind, Volatility};
@@ -39,15 +39,18 @@ pub(super) fn is_followed(routine: &Routine) -> bool {
             let statements = parse::statements(&text).ok()?;
             return Some(statements.iter().filter_map(|raw| raw.stmt.as_deref()).all(is_read_through));
         }
-        let body = readable(&text)?;
+        let body = plpgsql::read(&text)?;
         Some(body.pieces.iter().all(|piece| match piece {
             Piece::Dynamic => false,
             Piece::Query { sql, .. } => parse::statements(sql).is_ok_and(|statements| {
                 statements.iter().filter_map(|raw| raw.stmt.as_deref()).all(is_read_through)
             }),
-            Piece::Assign { .. } | Piece::Loop(_) | Piece::Raise(_) | Piece::Return(_) | Piece::Value(_) => {
-                true
-            }
+            Piece::Assign { .. }
+            | Piece::Caught(_)
+            | Piece::Loop(_)
+            | Piece::Raise(_)
+            | Piece::Return(_)
+            | Piece::Value(_) => true,
         }))
     };
     matches!(&*routine.language, "plpgsql" | "sql") && followed() == Some(true)

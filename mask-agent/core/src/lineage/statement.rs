@@ -442,8 +442,8 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        let inherited = tracer.env.overlay.inherited(&statement.writes, tracer.env.catalog);
-        statement.writes.extend(inherited);
+        let passed = tracer.env.overlay.passed_on(&statement.writes, tracer.env.catalog);
+        statement.writes.extend(passed);
         let more = tracer.env.overlay.filled(&statement.writes);
         if tracer.env.overlay.has_code() && !(tracer.facts.written.is_empty() && more.is_empty()) {
             statement.writes.extend(follow::standing_more(tracer.env, &more, classes));
@@ -485,7 +485,7 @@ fn finish_facts(statement: &mut Statement, tracer: &Tracer<'_>) {
     statement.touched.dedup();
     statement.definitions = facts.definitions;
     statement.is_opaque |= facts.calls_opaque_code;
-    statement.may_quote |= facts.calls_opaque_code || facts.meets_user_code;
+    statement.may_quote |= facts.calls_opaque_code || facts.meets_user_code || facts.changes_unknown;
     statement.calls_user_code = facts.calls_user_code || facts.meets_user_code;
     statement.meets_rules |= facts.meets_rules;
     statement.reads_large_objects |= facts.reads_large_objects;

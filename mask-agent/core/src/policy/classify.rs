@@ -306,7 +306,9 @@ fn over_keys(catalog: &Catalog, classes: &Classification) -> Vec<Found> {
     let mut found = Vec::new();
     for relation in catalog.relations() {
         for constraint in &relation.constraints {
-            let ConstraintKind::ForeignKey { relation: other, columns } = &constraint.kind else { continue };
+            let ConstraintKind::ForeignKey { relation: other, columns, .. } = &constraint.kind else {
+                continue;
+            };
             for (own, number) in constraint.columns.iter().zip(columns) {
                 let Some(rule) = classes.column(*other, *number) else { continue };
                 let column = relation.columns.iter().find(|column| column.number == *own);

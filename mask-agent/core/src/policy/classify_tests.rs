@@ -179,7 +179,7 @@ fn a_foreign_key_has_the_label_of_what_it_refers_to() {
         "version: 1\nname: x\nclassification:\n  columns: [{name: email, table: public.users, tag: t}]\n";
     let policy = Policy::parse("p.yaml", text).unwrap();
     let refers = |relation: u32, columns: &[i16], own: &[i16]| Constraint {
-        kind: ConstraintKind::ForeignKey { relation, columns: columns.to_vec() },
+        kind: ConstraintKind::ForeignKey { relation, columns: columns.to_vec(), cascades: false },
         columns: own.to_vec(),
     };
     let mut letters = relation(2, "letters", &[], &["id", "author", "recipient"]);
@@ -233,7 +233,7 @@ fn shown(catalog: &Catalog, classes: &Classification) -> BTreeSet<String> {
 fn what_is_classified_after_a_change_is_as_if_it_were_classified_anew() {
     let policy = Policy::zero_config();
     let key = |number, relation, other| Constraint {
-        kind: ConstraintKind::ForeignKey { relation, columns: vec![other] },
+        kind: ConstraintKind::ForeignKey { relation, columns: vec![other], cascades: false },
         columns: vec![number],
     };
     let refers = Relation { constraints: vec![key(1, 1, 2)], ..relation(2, "refers", &[], &["who", "note"]) };

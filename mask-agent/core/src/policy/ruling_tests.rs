@@ -534,6 +534,12 @@ fn errors_may_quote_where_masked_columns_are_named_or_written_beside() {
         "select 1 from (select email as x from customers) s where (s).x::int > 1",
         "insert into customers (id) values (1)",
         "copy (select email from customers) to stdout",
+        // Rows that foreign keys change are quoted like others.
+        "delete from floors",
+        "update floors set id = 5 where id = 4",
+        "insert into floors values (1) on conflict (id) do update set id = 2",
+        "merge into floors using rooms on floors.id = rooms.id when matched then delete",
+        "delete from nowhere",
     ] {
         assert!(withholds(sql), "{sql}");
     }
@@ -542,6 +548,10 @@ fn errors_may_quote_where_masked_columns_are_named_or_written_beside() {
         "select note from orders",
         "select 1 / 0",
         "insert into orders (note) values ('a')",
+        "delete from rooms",
+        "update rooms set id = 5 where id = 4",
+        "insert into floors values (1) on conflict do nothing",
+        "insert into nowhere values (1)",
         "select (o).note::int from orders o",
     ] {
         assert!(!withholds(sql), "{sql}");

@@ -8,6 +8,7 @@ fn told(body: &str) -> Vec<String> {
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let line = |piece: &Piece| match piece {
         Piece::Assign { target, value } => format!("{} <- {}", target.join("."), words(value)),
+        Piece::Caught(target) => format!("{} <- error", target.join(".")),
         Piece::Dynamic => "dynamic".to_owned(),
         Piece::Query { sql, into, returned } => {
             let into: Vec<String> = into.iter().map(|target| target.join(".")).collect();
@@ -95,7 +96,7 @@ const STATEMENTS: &[(&str, &[&str])] = &[
     ("ASSERT a = b, 'x' || c; ASSERT d;", &["value a = b", "raise 'x' || c", "value d"]),
     (
         "GET DIAGNOSTICS n = ROW_COUNT; GET STACKED DIAGNOSTICS a := MESSAGE_TEXT, b = PG_CONTEXT;",
-        &["n <- found", "a <- found", "b <- found"],
+        &["n <- found", "a <- error", "b <- error"],
     ),
     ("GET CURRENT DIAGNOSTICS n = ROW_COUNT;", &["n <- found"]),
     (

@@ -206,7 +206,8 @@ impl Reader<'_> {
 
     /// `GET STACKED DIAGNOSTICS target = item, …`.
     fn diagnostics(&mut self) -> Option<()> {
-        if !self.tokens.eat("stacked") {
+        let is_caught = self.tokens.eat("stacked");
+        if !is_caught {
             self.tokens.eat("current");
         }
         self.tokens.expect("diagnostics")?;
@@ -214,8 +215,13 @@ impl Reader<'_> {
             let target = self.tokens.path()?;
             self.tokens.next()?.is_any(&["=", ":="]).then_some(())?;
             self.tokens.name()?;
-            // How many rows there were is in every variable, as whether there was one is.
-            self.assign(target, "found".to_owned());
+            if is_caught {
+                self.seen.written.insert(target.clone());
+                self.body.pieces.push(Piece::Caught(target));
+            } else {
+                // How many rows there were is in every variable, as whether there was one is.
+                self.assign(target, "found".to_owned());
+            }
             if !self.tokens.eat(",") {
                 return Some(());
             }
