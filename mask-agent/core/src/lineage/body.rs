@@ -1,24 +1,24 @@
 //! Bodies of functions users wrote: what a call returns, and what it writes on the way.
 //!
 //! SQL is read statement by statement with the arguments in place. Of PL/pgSQL every static statement and
-//! expression is read, in no order: all variables together are one value, made of whatever any of them is
-//! given. SQL that is put together while running, and every other language, is opaque.
+//! expression is read, in no order: a variable is made of whatever it is given anywhere, and whatever decides
+//! what happens is implied by all of them. SQL that is put together while running, and every other language, is
+//! opaque.
 
 use std::borrow::Cow;
 
 use pg_query::{
     NodeEnum,
-    protobuf::{self, CreateFunctionStmt, Node},
+    protobuf::{CreateFunctionStmt, Node},
 };
 
 use super::{
     Untraceable,
     call::ARGUMENTS_MAX,
-    graph::{NodeId, Usage},
+    graph::NodeId,
     names::{strings, text},
     parse,
-    plpgsql::{self, Piece},
-    scope::{Columns, Item, Level},
+    scope::{Columns, Level},
     trace::{Query, Tracer},
 };
 use crate::catalog::{Relation, Routine, RoutineKind, TypeShape, Volatility};
@@ -26,17 +26,39 @@ use crate::catalog::{Relation, Routine, RoutineKind, TypeShape, Volatility};
 /// Functions that call each other; deeper is a loop, or nothing anybody wrote.
 const CALL_DEPTH_MAX: usize = 8;
 
-/// Variables every body has; those of triggers hold names, not values.
-const SPECIAL_VARIABLES: [&str; 9] =
-    ["found", "tg_argv", "tg_level", "tg_name", "tg_nargs", "tg_op", "tg_relid", "tg_table_name", "tg_when"];
-
 /// What names mean in a function's body besides columns.
 #[derive(Clone, Debug)]
 pub(super) struct Variables<'a> {
     /// The function's name, which may stand before an argument's.
-    function: String,
-    positional: Vec<NodeId>,
-    named: Vec<(Cow<'a, str>, NodeId)>,
+    pub(super) function: String,
+    pub(super) positional: Vec<NodeId>,
+    pub(super) named: Vec<(Cow<'a, str>, NodeId)>,
+}
+
+impl Variables<'_> {
+    /// The variable that is given a value by these names.
+    pub(super) fn target(&self, names: &[String]) -> Option<NodeId> {
+        let [first, rest @ ..] = names else { return None };
+        let variable =
+            |name: &str| self.named.iter().rev().find(|(known, _)| known == name).map(|(_, node)| *node);
+        if let Some(number) = first.strip_prefix('$') {
+            return self.positional.get(number.parse::<usize>().ok()?.checked_sub(1)?).copied();
+        }
+        match rest {
+            // `function.argument`; of a row, its field.
+            [argument] if *first == self.function => variable(argument).or_else(|| variable(first)),
+            _ => variable(first),
+        }
+    }
+
+    /// All of them.
+    pub(super) fn nodes(&self) -> Vec<NodeId> {
+        let mut nodes: Vec<NodeId> =
+            self.named.iter().map(|(_, node)| *node).chain(self.positional.iter().copied()).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
 }
 
 impl Tracer<'_> {
@@ -229,7 +251,7 @@ impl<'a> Tracer<'a> {
         catalog.named(None, name).find(|relation| relation.schema == *schema)
     }
 
-    fn path_of(&self, routine: &Routine) -> Option<Vec<String>> {
+    pub(super) fn path_of(&self, routine: &Routine) -> Option<Vec<String>> {
         match routine.search_path.as_deref() {
             Some(path) => Some(super::setting::schemas(path)),
             None => self.path.clone(),
@@ -263,7 +285,7 @@ impl<'a> Tracer<'a> {
     }
 
     /// One statement of a body in SQL; `RETURN` and `BEGIN ATOMIC` included.
-    fn body_statement(&mut self, statement: &Node) -> Query<'a> {
+    pub(super) fn body_statement(&mut self, statement: &Node) -> Query<'a> {
         match statement.node.as_ref() {
             Some(NodeEnum::ReturnStmt(value)) => {
                 let rows = self.graph.made(Vec::new());
@@ -307,257 +329,9 @@ impl<'a> Tracer<'a> {
         let rows = self.graph.made(Vec::new());
         Query { columns: Columns::default(), rows }
     }
-
-    /// Reads a function's body in PL/pgSQL.
-    fn plpgsql_body(&mut self, routine: &'a Routine, text: &str, arguments: &[NodeId]) -> Option<Query<'a>> {
-        let body = plpgsql::read(&body_text(&created(text)?)?)?;
-        let pool = self.graph.made(arguments.to_vec());
-        let mut named = named_arguments(routine, arguments);
-        // A variable may be given another value than its argument's.
-        for (_, node) in &mut named {
-            *node = pool;
-        }
-        named.extend(routine.outputs.iter().map(|name| (Cow::Borrowed(&**name), pool)));
-        let positional = vec![pool; arguments.len()];
-        let variables = Variables { function: routine.name.clone(), positional, named };
-        let path = self.path_of(routine);
-        let ((returned, rows), _) = self.repeated(|tracer| tracer.pieces(&body, pool, variables, path, None));
-        // OUT arguments are variables.
-        let variables = || Columns { list: vec![(Cow::Borrowed(""), pool)], open: None };
-        let mut columns = returned.unwrap_or_else(variables);
-        for (_, node) in &mut columns.list {
-            if !routine.outputs.is_empty() && *node != pool {
-                self.graph.add(*node, &[pool]);
-            }
-            self.graph.imply(*node, &[pool]);
-        }
-        // A loop may return as many rows as a variable says.
-        self.graph.imply(rows, &[pool]);
-        Some(Query { columns, rows })
-    }
-
-    /// A block sent by itself.
-    pub(super) fn do_block(&mut self, block: &protobuf::DoStmt) {
-        let option = |name: &str| {
-            block.args.iter().find_map(|option| match option.node.as_ref()? {
-                NodeEnum::DefElem(option) if option.defname == name => option.arg.as_deref().and_then(text),
-                _ => None,
-            })
-        };
-        let is_plpgsql = option("language").is_none_or(|language| language.eq_ignore_ascii_case("plpgsql"));
-        self.facts.calls_user_code = true;
-        match option("as").filter(|_| is_plpgsql).and_then(plpgsql::read) {
-            Some(body) => {
-                let pool = self.graph.made(Vec::new());
-                let variables =
-                    Variables { function: String::new(), positional: Vec::new(), named: Vec::new() };
-                let path = self.path.clone();
-                let (_, repeats) = self.repeated(|tracer| tracer.pieces(&body, pool, variables, path, None));
-                if !self.puts.is_empty() || self.facts.counts {
-                    // As many rows as a masked value says, whatever is in them.
-                    self.meet(vec![repeats], Usage::RowCount, false);
-                }
-            }
-            None => self.facts.calls_opaque_code = true,
-        }
-    }
-
-    /// What a trigger's function does with the rows of a relation.
-    pub(super) fn trigger(&mut self, routine: &'a Routine, on: &super::facts::Name) -> Option<()> {
-        let text = routine.definition.as_deref().filter(|_| routine.language == "plpgsql")?;
-        let body = plpgsql::read(&body_text(&created(text)?)?)?;
-        let pool = self.graph.made(Vec::new());
-        let variables =
-            Variables { function: routine.name.clone(), positional: Vec::new(), named: Vec::new() };
-        let path = self.path_of(routine);
-        let on = self.relation_item(&on.schema, &on.name);
-        self.repeated(|tracer| tracer.pieces(&body, pool, variables, path, Some(&on)));
-        Some(())
-    }
-
-    /// Reads what loops may repeat: with it, what decides how often.
-    fn repeated<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> (T, NodeId) {
-        let repeats = self.graph.made(Vec::new());
-        self.guards.push(repeats);
-        let result = read(self);
-        self.guards.pop();
-        (result, repeats)
-    }
-
-    /// Reads every piece of a body, with one value for all its variables.
-    fn pieces(
-        &mut self,
-        body: &plpgsql::Body,
-        pool: NodeId,
-        mut variables: Variables<'a>,
-        path: Option<Vec<String>>,
-        on: Option<&Item<'a>>,
-    ) -> (Option<Columns<'a>>, NodeId) {
-        let declared = body.variables.iter().map(|name| Cow::Owned(name.clone()));
-        let caught = self.graph.made(vec![pool]);
-        variables.named.extend(["sqlerrm", "sqlstate"].map(|name| (Cow::Borrowed(name), caught)));
-        let before = self.told();
-        let special = SPECIAL_VARIABLES.into_iter().map(Cow::Borrowed);
-        variables.named.extend(declared.chain(special).map(|name| (name, pool)));
-        let rows_of_trigger = on.map(|on| self.rows_of_trigger(on)).unwrap_or_default();
-        let (result, _) = self.apart(Some(variables), path, |tracer| {
-            let rows = tracer.graph.made(Vec::new());
-            tracer.levels.push(Level { items: Vec::new(), rows });
-            for row in rows_of_trigger {
-                tracer.bring(vec![row]);
-            }
-            let mut returned = None;
-            for piece in &body.pieces {
-                tracer.piece(piece, (pool, caught), on, &mut returned);
-            }
-            if body.catches {
-                tracer.quotes(caught, before);
-            }
-            tracer.levels.pop();
-            (returned, rows)
-        });
-        result
-    }
-
-    fn piece(
-        &mut self,
-        piece: &Piece,
-        (pool, caught): (NodeId, NodeId),
-        on: Option<&Item<'a>>,
-        returned: &mut Option<Columns<'a>>,
-    ) {
-        match piece {
-            Piece::Assign { target, value } => {
-                let value = self.value_of(value);
-                self.fill(target, value, pool, on);
-            }
-            Piece::Caught(target) => self.fill(target, caught, pool, on),
-            Piece::Dynamic => {
-                self.facts.calls_opaque_code = true;
-                let unknown = self.graph.unknown(Untraceable::DynamicSql);
-                self.graph.add(pool, &[unknown]);
-            }
-            Piece::Query { sql, into, returned: is_returned } => {
-                let Some(query) = self.parsed_query(sql) else {
-                    self.facts.calls_opaque_code = true;
-                    let unknown = self.graph.unknown(Untraceable::OpaqueFunction);
-                    self.graph.add(pool, &[unknown]);
-                    return;
-                };
-                let nodes = query.columns.nodes();
-                self.graph.imply(pool, &[query.rows]);
-                if *is_returned {
-                    self.return_columns(&query.columns, returned);
-                } else {
-                    // FOR and FETCH fill variables that are not named with INTO.
-                    self.graph.add(pool, &nodes);
-                }
-                let is_call = sql.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("call"));
-                let fills = |target: &Vec<String>| target.first().is_some_and(|name| name == "new");
-                if let (Some(on), true) = (on, is_call || into.iter().any(fills)) {
-                    let value = self.graph.made(nodes);
-                    self.put_into_row(on, "*", value);
-                }
-            }
-            Piece::Loop(value) => {
-                let node = self.value_of(value);
-                self.graph.imply(pool, &[node]);
-                if let Some(repeats) = self.guards.last().copied() {
-                    self.graph.add(repeats, &[node]);
-                }
-            }
-            Piece::Raise(values) => {
-                for value in values {
-                    let node = self.value_of(value);
-                    self.facts.raised.push(node);
-                }
-            }
-            Piece::Return(value) => {
-                let node = self.value_of(value);
-                match on {
-                    // Whatever row is returned is the one that is written.
-                    Some(on) if !["new", "null", "old"].contains(&&*value.to_ascii_lowercase()) => {
-                        self.put_into_row(on, "*", node);
-                    }
-                    Some(_) => {}
-                    None => {
-                        let list = vec![(Cow::Borrowed(""), node)];
-                        self.return_columns(&Columns { list, open: None }, returned);
-                    }
-                }
-            }
-            Piece::Value(value) => {
-                let node = self.value_of(value);
-                self.graph.imply(pool, &[node]);
-            }
-        }
-    }
-
-    /// Gives a value to a variable, or to a column of the row a trigger writes.
-    fn fill(&mut self, target: &[String], value: NodeId, pool: NodeId, on: Option<&Item<'a>>) {
-        match (on, target) {
-            (Some(on), [row, column]) if row == "new" => self.put_into_row(on, column, value),
-            (Some(on), [row]) if row == "new" => self.put_into_row(on, "*", value),
-            _ => self.graph.add(pool, &[value]),
-        }
-    }
-
-    fn return_columns(&mut self, columns: &Columns<'a>, returned: &mut Option<Columns<'a>>) {
-        match returned {
-            Some(known) if known.list.len() == columns.list.len() && columns.open.is_none() => {
-                for ((_, known), (_, node)) in known.list.iter().zip(&columns.list) {
-                    self.graph.add(*known, &[*node]);
-                }
-            }
-            Some(known) => {
-                let all = [known.nodes(), columns.nodes()].concat();
-                let all = self.graph.made(all);
-                known.list = vec![(Cow::Borrowed(""), all)];
-            }
-            None => {
-                let nodes = columns.nodes();
-                let list = if columns.open.is_some() {
-                    vec![(Cow::Borrowed(""), self.graph.made(nodes))]
-                } else {
-                    nodes.into_iter().map(|node| (Cow::Borrowed(""), self.graph.made(vec![node]))).collect()
-                };
-                *returned = Some(Columns { list, open: None });
-            }
-        }
-    }
-
-    /// A column of the row a trigger writes; `*` is any of them.
-    fn put_into_row(&mut self, on: &Item<'a>, column: &str, value: NodeId) {
-        let rows = self.graph.made(Vec::new());
-        self.put_here(on, column, value, rows);
-    }
-
-    /// NEW and OLD, which only qualified names reach.
-    pub(super) fn rows_of_trigger(&mut self, on: &Item<'a>) -> Vec<Item<'a>> {
-        let row = |name: &str| {
-            let item = self.relation_item(&on.source.schema, &on.source.name);
-            Item { name: Some(name.to_owned()), schema: None, is_open: false, ..item }
-        };
-        ["new", "old"].map(row).into()
-    }
-
-    pub(super) fn value_of(&mut self, expression: &str) -> NodeId {
-        let Some(query) = self.parsed_query(&format!("select {expression}")) else {
-            return self.graph.unknown(Untraceable::OpaqueFunction);
-        };
-        let node = self.graph.made(query.columns.nodes());
-        self.graph.imply(node, &[query.rows]);
-        node
-    }
-
-    fn parsed_query(&mut self, sql: &str) -> Option<Query<'a>> {
-        let statements = parse::statements(sql).ok()?;
-        let statement = statements.first()?.stmt.as_deref()?;
-        Some(self.body_statement(statement))
-    }
 }
 
-fn named_arguments<'a>(routine: &'a Routine, arguments: &[NodeId]) -> Vec<(Cow<'a, str>, NodeId)> {
+pub(super) fn named_arguments<'a>(routine: &'a Routine, arguments: &[NodeId]) -> Vec<(Cow<'a, str>, NodeId)> {
     let names = routine.inputs.iter().map(|name| Cow::Borrowed(&**name));
     names.zip(arguments.iter().copied()).filter(|(name, _)| !name.is_empty()).collect()
 }

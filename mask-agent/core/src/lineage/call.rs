@@ -131,6 +131,9 @@ impl<'a> Tracer<'a> {
             .filter(|routine| schema.is_empty() || routine.schema.is_empty() || routine.schema == schema);
         let routines: Vec<&Routine> = self.routines(schema, name).into_iter().chain(made).collect();
         let found = builtin.is_some() || !routines.is_empty();
+        let returns_set = builtin.is_some_and(|builtin| builtin.returns_set)
+            || routines.iter().any(|routine| routine.returns_set);
+        let given = arguments.clone();
         for routine in routines {
             let (node, row) = self.call_routine(routine, &arguments);
             results.push(node);
@@ -151,11 +154,28 @@ impl<'a> Tracer<'a> {
             results.push(node);
             rows.push(None);
         }
+        if returns_set {
+            self.makes_rows(&given, &results);
+        } else if !found {
+            // It may; what it returns is shown by nobody.
+            self.makes_rows(&given, &[]);
+        }
         if let [node] = *results {
             return (node, rows.pop().flatten());
         }
         let columns = self.any_row(&results, rows);
         (self.graph.made(results), columns)
+    }
+
+    /// Which rows a function returns tells what it is given, and so does whatever stands beside them. A list as it is
+    /// is asked nothing.
+    fn makes_rows(&mut self, arguments: &[NodeId], results: &[NodeId]) {
+        let Some(level) = self.levels.last() else { return };
+        let rows = level.rows;
+        self.graph.imply(rows, results);
+        if !matches!(arguments, [list] if self.graph.is_identity(*list)) {
+            self.meet_varying(arguments.to_vec(), Usage::Function, false);
+        }
     }
 
     /// The result of a function that is called without being named, as by an operator.
@@ -238,13 +258,6 @@ impl<'a> Tracer<'a> {
         }
         self.varies |= matches!(builtin.kind, Kind::Aggregate) || is_volatile(name);
         self.multiplies |= builtin.returns_set;
-        if builtin.returns_set
-            && let Some(level) = self.levels.last()
-        {
-            // How many rows it makes is up to its arguments.
-            let rows = level.rows;
-            self.graph.imply(rows, &[node]);
-        }
         if builtin.columns.is_empty() {
             let open = builtin.returns_row.then(|| Columns::unknown(node));
             return (node, open);
@@ -449,6 +462,8 @@ impl<'a> Tracer<'a> {
         let entry = self.graph.entry();
         let rows = self.graph.rows(entry);
         self.graph.imply(rows, &from);
+        // Their paths are constants.
+        self.meet_varying(from.clone(), Usage::Function, false);
         let made = self.graph.made(from);
         let mut columns = Columns::default();
         for name in names {

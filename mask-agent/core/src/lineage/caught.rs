@@ -8,12 +8,23 @@ pub(super) struct Told {
     named: usize,
     raised: usize,
     written: usize,
+    computed: usize,
 }
 
 impl Tracer<'_> {
     pub(super) fn told(&self) -> Told {
         let facts = &self.facts;
-        Told { named: facts.named.len(), raised: facts.raised.len(), written: facts.written.len() }
+        Told {
+            named: facts.named.len(),
+            raised: facts.raised.len(),
+            written: facts.written.len(),
+            computed: facts.computed.len(),
+        }
+    }
+
+    /// Values whose being computed may have failed since.
+    pub(super) fn fails(&self, before: Told) -> Vec<NodeId> {
+        self.facts.computed[before.computed..].to_vec()
     }
 
     /// What the text and the code of an error may tell: whatever was named since, what code that is called raises, and

@@ -103,7 +103,7 @@ impl Tracer<'_> {
             return function == "suppress_redundant_updates_trigger";
         }
         for routine in routines {
-            if !is_followed(routine) || self.trigger(routine, &on).is_none() {
+            if !is_followed(routine) || self.trigger(routine, &on, true).is_none() {
                 return false;
             }
         }
@@ -205,7 +205,7 @@ pub(super) fn standing(env: &Env<'_>, classes: &dyn Masked) -> Vec<Write> {
         let known = env.catalog.routines(&trigger.function);
         let mut tracer = Tracer::new(env);
         for routine in known.chain(env.overlay.trigger_routines(&trigger.function)) {
-            let _ = tracer.trigger(routine, &on);
+            let _ = tracer.trigger(routine, &on, true);
         }
         all.extend(spread(tracer, classes));
     }
@@ -219,9 +219,9 @@ fn standing_of(relation: &Relation, env: &Env<'_>, classes: &dyn Masked) -> Vec<
     for oid in &relation.triggers {
         if let Some(routine) = env.catalog.routine(*oid) {
             // A trigger that cannot be read is its author's business.
-            let _ = tracer.trigger(routine, &on);
+            let _ = tracer.trigger(routine, &on, false);
             for routine in env.overlay.trigger_routines(&routine.name) {
-                let _ = tracer.trigger(routine, &on);
+                let _ = tracer.trigger(routine, &on, false);
             }
         }
     }

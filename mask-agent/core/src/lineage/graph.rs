@@ -83,6 +83,8 @@ pub(super) struct Meeting {
     pub(super) is_null_test: bool,
     /// Whether it stands in a definition of the database, which no statement can say otherwise.
     pub(super) is_standing: bool,
+    /// What its answers tell of, where it is asked again and again about other values.
+    pub(super) told: Option<NodeId>,
 }
 
 impl Meeting {

@@ -36,6 +36,7 @@ impl Tracer<'_> {
                 sides: Vec::new(),
                 is_null_test: false,
                 is_standing: self.is_standing,
+                told: self.asking,
             };
             self.graph.meetings.push(meeting);
         }

@@ -10,6 +10,8 @@ mod abroad;
 mod altered;
 /// What a statement asks of columns it does not show.
 mod asked;
+/// Blocks of PL/pgSQL.
+mod block;
 /// Bodies of functions.
 mod body;
 /// Functions of the server, classified.
@@ -473,6 +475,9 @@ mod tests;
 
 #[cfg(test)]
 mod asked_tests;
+
+#[cfg(test)]
+mod block_tests;
 
 #[cfg(test)]
 mod caught_tests;

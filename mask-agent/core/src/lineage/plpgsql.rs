@@ -12,7 +12,10 @@ mod statements;
 /// The tokens of a body.
 mod tokens;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use pg_query::{NodeEnum, protobuf::SelectStmt};
 
@@ -28,6 +31,22 @@ pub(super) struct Body {
     pub(super) pieces: Vec<Piece>,
     /// Whether it catches errors, and may say what they say.
     pub(super) catches: bool,
+    /// Which pieces stand in loops.
+    loops: Vec<Range<usize>>,
+}
+
+impl Body {
+    /// Whether a piece is done again and again.
+    pub(super) fn is_repeated(&self, at: usize) -> bool {
+        matches!(self.pieces.get(at), Some(Piece::Loop(_)))
+            || self.loops.iter().any(|pieces| pieces.contains(&at))
+    }
+
+    /// Whether it does one thing or another.
+    pub(super) fn decides(&self) -> bool {
+        let decides = |piece: &Piece| matches!(piece, Piece::Loop(_) | Piece::Value(_));
+        self.catches || self.pieces.iter().any(decides)
+    }
 }
 
 /// One thing a body does.

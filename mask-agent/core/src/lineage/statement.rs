@@ -448,8 +448,9 @@ impl<'a> Reader<'a> {
         if tracer.env.overlay.has_code() && !(tracer.facts.written.is_empty() && more.is_empty()) {
             statement.writes.extend(follow::standing_more(tracer.env, &more, classes));
         }
-        statement.made.extend(more);
         statement.writes.extend(followed.writes);
+        // Triggers fill what this transaction has made as well.
+        statement.made.extend(tracer.env.overlay.filled(&statement.writes));
         statement.channels.extend(followed.channels);
         statement.abroad = abroad(tracer.env, &statement.writes, &sensitive);
         statement.may_quote |= tracer.facts.named.iter().chain(&tracer.facts.raised).any(|node| {

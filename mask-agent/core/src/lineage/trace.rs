@@ -94,6 +94,10 @@ pub(super) struct Tracer<'a> {
     pub(super) viewing: Vec<String>,
     /// Relations whose policies are being read.
     pub(super) holding: Vec<u32>,
+    /// What is told by whatever is asked here again and again.
+    pub(super) asking: Option<NodeId>,
+    /// Whether the code that is being read was made just now, so that whoever made it chose what it does when.
+    pub(super) reads_new_code: bool,
     /// Relations whose rules are being read, and what they are fired by.
     pub(super) firing: Vec<(u32, protobuf::CmdType)>,
 }
@@ -121,6 +125,8 @@ impl<'a> Tracer<'a> {
             calling: Vec::new(),
             viewing: Vec::new(),
             holding: Vec::new(),
+            asking: None,
+            reads_new_code: false,
             firing: Vec::new(),
         }
     }

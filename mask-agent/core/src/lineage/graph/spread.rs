@@ -1,6 +1,6 @@
 //! Values that meet in a predicate, a union or a group tell about each other and about the rows they stand in.
 
-use super::{ColumnId, EntryId, Graph, Guesses, Holds, Meeting, NodeId, Ties, Usage};
+use super::{ColumnId, EntryId, Graph, Guesses, Holds, Meeting, NodeId, Pace, Ties, Usage};
 use crate::lineage::Masked;
 
 impl Graph {
@@ -71,8 +71,9 @@ impl Graph {
             meeting.crosses |= !rows.is_empty() && !telling.is_empty();
             // Equal values are there once, unless somebody stored them more often.
             let pairs = meeting.pairs.filter(|_| !rows.is_empty() && !meeting.is_plain);
+            let told = meeting.told.filter(|_| self.may_differ(id));
             let targets: Vec<NodeId> =
-                rows.iter().map(|entry| self.rows(*entry)).chain([id]).chain(pairs).collect();
+                rows.iter().map(|entry| self.rows(*entry)).chain([id]).chain(pairs).chain(told).collect();
             for target in targets {
                 let sources: Vec<NodeId> =
                     telling.iter().copied().filter(|source| *source != target).collect();
@@ -80,6 +81,12 @@ impl Graph {
             }
         }
         changed | self.spread_mixed(meeting, &mixed, &own)
+    }
+
+    /// Whether a value may be another one the next time it is asked for.
+    fn may_differ(&self, id: NodeId) -> bool {
+        let node = self.node(id);
+        !node.from.is_empty() || node.entry.is_some() || node.pace != Pace::Made
     }
 
     /// A value that is in part masked and in part another relation's, as of a union or of `w = ssn`, tells the one

@@ -6,9 +6,13 @@ impl Reader<'_> {
     /// LOOP, its statements, END LOOP and its label.
     pub(super) fn loop_body(&mut self) -> Option<()> {
         self.tokens.expect("loop")?;
+        let from = self.body.pieces.len();
         self.loops += 1;
         self.statements()?;
         self.loops -= 1;
+        if self.loops == 0 {
+            self.body.loops.push(from..self.body.pieces.len());
+        }
         self.tokens.expect("end")?;
         self.tokens.expect("loop")?;
         self.end_label()

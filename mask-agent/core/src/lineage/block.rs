@@ -1,0 +1,437 @@
+//! Bodies in PL/pgSQL, whose pieces are read in no order.
+//!
+//! A variable is made of whatever it is given anywhere. What decides what happens (conditions, rows that were found,
+//! errors that are caught) is one value, the flow, that all variables and all rows imply; in code that is made just
+//! now, what is written implies it as well.
+
+use std::borrow::Cow;
+
+use pg_query::{
+    NodeEnum,
+    protobuf::{self, Node, SubLinkType},
+};
+
+use super::{
+    Untraceable,
+    body::{Variables, body_text, created, named_arguments},
+    caught::Told,
+    facts::Name,
+    graph::{NodeId, Usage},
+    names::text,
+    parse,
+    plpgsql::{self, Body, Piece},
+    scope::{Columns, Item, Level},
+    trace::{Query, Tracer},
+};
+use crate::catalog::Routine;
+
+/// Variables every body has; those of triggers hold names, not values.
+const SPECIAL_VARIABLES: [&str; 8] =
+    ["tg_argv", "tg_level", "tg_name", "tg_nargs", "tg_op", "tg_relid", "tg_table_name", "tg_when"];
+
+/// What a body is read with.
+struct Frame<'b, 'a> {
+    /// What decides what happens.
+    flow: NodeId,
+    /// Whether the last statement met a row.
+    found: NodeId,
+    /// What errors that are caught may tell.
+    caught: NodeId,
+    /// The relation whose rows a trigger sees.
+    on: Option<&'b Item<'a>>,
+}
+
+impl<'a> Tracer<'a> {
+    /// Reads a function's body.
+    pub(super) fn plpgsql_body(
+        &mut self,
+        routine: &'a Routine,
+        text: &str,
+        arguments: &[NodeId],
+    ) -> Option<Query<'a>> {
+        let body = plpgsql::read(&body_text(&created(text)?)?)?;
+        // A variable may be given another value than its argument's.
+        let positional: Vec<NodeId> =
+            arguments.iter().map(|argument| self.graph.copy(vec![*argument])).collect();
+        let mut named = named_arguments(routine, &positional);
+        for name in &routine.outputs {
+            if named.iter().all(|(known, _)| *known != **name) {
+                named.push((Cow::Borrowed(&**name), self.graph.made(Vec::new())));
+            }
+        }
+        let outputs: Vec<(Cow<'a, str>, NodeId)> = routine
+            .outputs
+            .iter()
+            .filter_map(|name| named.iter().find(|(known, _)| *known == **name).cloned())
+            .collect();
+        let variables = Variables { function: routine.name.clone(), positional, named };
+        let path = self.path_of(routine);
+        let is_new = self.is_new(routine);
+        // Whoever calls it chooses by its arguments what it does.
+        let chosen = if body.decides() { arguments.to_vec() } else { Vec::new() };
+        let ((returned, rows, flow), _) =
+            self.repeated(is_new, chosen, |tracer| tracer.pieces(&body, variables, path, None));
+        let mut columns = match returned {
+            Some(mut columns) => {
+                let exact = columns.list.len() == outputs.len();
+                let all: Vec<NodeId> = outputs.iter().map(|(_, node)| *node).collect();
+                for (at, (_, node)) in columns.list.iter_mut().enumerate() {
+                    let own = if exact { &all[at..=at] } else { &all[..] };
+                    self.graph.add(*node, own);
+                }
+                columns
+            }
+            None if outputs.is_empty() => {
+                Columns { list: vec![(Cow::Borrowed(""), self.graph.made(Vec::new()))], open: None }
+            }
+            // OUT arguments are variables.
+            None => {
+                let list = outputs.iter().map(|(name, node)| (name.clone(), self.graph.copy(vec![*node])));
+                Columns { list: list.collect(), open: None }
+            }
+        };
+        for (_, node) in &mut columns.list {
+            self.graph.imply(*node, &[flow]);
+        }
+        // A loop may return as many rows as a variable says.
+        self.graph.imply(rows, &[flow]);
+        Some(Query { columns, rows })
+    }
+
+    /// Whether no snapshot knows it, so that it was made through the agent.
+    fn is_new(&self, routine: &Routine) -> bool {
+        self.env.catalog.routine(routine.oid).is_none()
+    }
+
+    /// A block sent by itself.
+    pub(super) fn do_block(&mut self, block: &protobuf::DoStmt) {
+        let option = |name: &str| {
+            block.args.iter().find_map(|option| match option.node.as_ref()? {
+                NodeEnum::DefElem(option) if option.defname == name => option.arg.as_deref().and_then(text),
+                _ => None,
+            })
+        };
+        let is_plpgsql = option("language").is_none_or(|language| language.eq_ignore_ascii_case("plpgsql"));
+        self.facts.calls_user_code = true;
+        match option("as").filter(|_| is_plpgsql).and_then(plpgsql::read) {
+            Some(body) => {
+                let variables =
+                    Variables { function: String::new(), positional: Vec::new(), named: Vec::new() };
+                let path = self.path.clone();
+                let (_, repeats) =
+                    self.repeated(true, Vec::new(), |tracer| tracer.pieces(&body, variables, path, None));
+                if !self.puts.is_empty() || self.facts.counts {
+                    // As many rows as a masked value says, whatever is in them.
+                    self.meet(vec![repeats], Usage::RowCount, false);
+                }
+            }
+            None => self.facts.calls_opaque_code = true,
+        }
+    }
+
+    /// What a trigger's function does with the rows of a relation; `is_new` where the trigger is made just now.
+    pub(super) fn trigger(&mut self, routine: &'a Routine, on: &Name, is_new: bool) -> Option<()> {
+        let text = routine.definition.as_deref().filter(|_| routine.language == "plpgsql")?;
+        let body = plpgsql::read(&body_text(&created(text)?)?)?;
+        let variables =
+            Variables { function: routine.name.clone(), positional: Vec::new(), named: Vec::new() };
+        let path = self.path_of(routine);
+        let on = self.relation_item(&on.schema, &on.name);
+        let is_new = is_new || self.is_new(routine);
+        self.repeated(is_new, Vec::new(), |tracer| tracer.pieces(&body, variables, path, Some(&on)));
+        Some(())
+    }
+
+    /// Reads what loops may repeat: with it, what decides how often. What is written is guarded by these values besides.
+    fn repeated<T>(
+        &mut self,
+        is_new: bool,
+        guards: Vec<NodeId>,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> (T, NodeId) {
+        let repeats = self.graph.made(Vec::new());
+        let before = self.guards.len();
+        self.guards.extend(guards);
+        self.guards.push(repeats);
+        let was_new = std::mem::replace(&mut self.reads_new_code, is_new);
+        let result = read(self);
+        self.reads_new_code = was_new;
+        self.guards.truncate(before);
+        (result, repeats)
+    }
+
+    /// Reads every piece of a body: what it returns, how many rows, and what decided it.
+    fn pieces(
+        &mut self,
+        body: &Body,
+        mut variables: Variables<'a>,
+        path: Option<Vec<String>>,
+        on: Option<&Item<'a>>,
+    ) -> (Option<Columns<'a>>, NodeId, NodeId) {
+        let (flow, found, caught) =
+            (self.graph.made(Vec::new()), self.graph.made(Vec::new()), self.graph.made(Vec::new()));
+        let special =
+            SPECIAL_VARIABLES.into_iter().map(|name| (Cow::Borrowed(name), self.graph.made(Vec::new())));
+        let special: Vec<_> = special.collect();
+        variables.named.extend(special);
+        variables.named.push((Cow::Borrowed("found"), found));
+        variables.named.extend(["sqlerrm", "sqlstate"].map(|name| (Cow::Borrowed(name), caught)));
+        for name in &body.variables {
+            // Two of one name are taken for one, that of an argument included.
+            if variables.named.iter().all(|(known, _)| known != name) {
+                variables.named.push((Cow::Owned(name.clone()), self.graph.made(Vec::new())));
+            }
+        }
+        for node in variables.nodes() {
+            self.graph.imply(node, &[flow]);
+        }
+        let before = self.told();
+        let rows_of_trigger = on.map(|on| self.rows_of_trigger(on)).unwrap_or_default();
+        let is_guarded = self.reads_new_code;
+        let (result, _) = self.apart(Some(variables), path, |tracer| {
+            let rows = tracer.graph.made(Vec::new());
+            tracer.levels.push(Level { items: Vec::new(), rows });
+            for row in rows_of_trigger {
+                tracer.bring(vec![row]);
+            }
+            if is_guarded {
+                tracer.guards.push(flow);
+            }
+            let frame = Frame { flow, found, caught, on };
+            let mut returned = None;
+            let around = tracer.asking;
+            for (at, piece) in body.pieces.iter().enumerate() {
+                tracer.asking = tracer.asked_again(flow, around, body.is_repeated(at));
+                tracer.piece(piece, &frame, &mut returned);
+            }
+            tracer.asking = around;
+            if body.catches {
+                tracer.catches(&frame, before);
+            }
+            if is_guarded {
+                tracer.guards.pop();
+            }
+            tracer.levels.pop();
+            (returned, rows, flow)
+        });
+        result
+    }
+
+    /// What decides things by what is asked in a loop, of this body or of one that calls it.
+    fn asked_again(&mut self, flow: NodeId, around: Option<NodeId>, is_repeated: bool) -> Option<NodeId> {
+        if !is_repeated && around.is_none() {
+            return None;
+        }
+        let asked = self.graph.made(Vec::new());
+        self.graph.imply(flow, &[asked]);
+        if let Some(around) = around {
+            self.graph.imply(around, &[asked]);
+        }
+        Some(asked)
+    }
+
+    /// What an error that is caught tells, by being caught and by what is said of it.
+    fn catches(&mut self, frame: &Frame<'_, 'a>, before: Told) {
+        let failing = self.fails(before);
+        self.graph.imply(frame.flow, &failing);
+        self.quotes(frame.caught, before);
+    }
+
+    fn piece(&mut self, piece: &Piece, frame: &Frame<'_, 'a>, returned: &mut Option<Columns<'a>>) {
+        match piece {
+            Piece::Assign { target, value } => {
+                let value = self.value_of(value);
+                self.fill(target, value, frame.on);
+            }
+            Piece::Caught(target) => self.fill(target, frame.caught, frame.on),
+            Piece::Dynamic => {
+                self.facts.calls_opaque_code = true;
+                let unknown = self.graph.unknown(Untraceable::DynamicSql);
+                self.graph.imply(frame.flow, &[unknown]);
+                self.fill_any(unknown);
+            }
+            Piece::Query { sql, into, returned: is_returned } => {
+                let Some(query) = self.parsed_query(sql) else {
+                    self.facts.calls_opaque_code = true;
+                    let unknown = self.graph.unknown(Untraceable::OpaqueFunction);
+                    self.graph.imply(frame.flow, &[unknown]);
+                    return self.fill_any(unknown);
+                };
+                // Whether there is a row is in FOUND, and decides what a loop over them does.
+                self.graph.imply(frame.found, &[query.rows]);
+                self.graph.imply(frame.flow, &[query.rows]);
+                if *is_returned {
+                    self.return_columns(&query.columns, returned);
+                }
+                let is_call = sql.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("call"));
+                self.fill_by(&query, into, is_call, frame.on);
+            }
+            Piece::Loop(value) => {
+                let node = self.decides(piece, value, frame);
+                if let Some(repeats) = self.repeats() {
+                    self.graph.add(repeats, &[node]);
+                }
+            }
+            Piece::Raise(values) => {
+                for value in values {
+                    let node = self.value_of(value);
+                    self.facts.raised.push(node);
+                }
+            }
+            Piece::Return(value) => {
+                let node = self.value_of(value);
+                match frame.on {
+                    // Whatever row is returned is the one that is written.
+                    Some(on) if !["new", "null", "old"].contains(&&*value.to_ascii_lowercase()) => {
+                        self.put_into_row(on, "*", node);
+                    }
+                    Some(_) => {}
+                    None => {
+                        let list = vec![(Cow::Borrowed(""), node)];
+                        self.return_columns(&Columns { list, open: None }, returned);
+                    }
+                }
+            }
+            Piece::Value(value) => {
+                self.decides(piece, value, frame);
+            }
+        }
+    }
+
+    /// What decides how often what is being read is done.
+    fn repeats(&self) -> Option<NodeId> {
+        let flows = usize::from(self.reads_new_code);
+        self.guards.len().checked_sub(1 + flows).map(|at| self.guards[at])
+    }
+
+    /// An expression that decides what happens.
+    fn decides(&mut self, piece: &Piece, value: &str, frame: &Frame<'_, 'a>) -> NodeId {
+        for condition in conditions(value) {
+            // A number or a list is what a loop goes through.
+            if !matches!(piece, Piece::Loop(_)) || is_test(&condition) {
+                self.condition(Some(&condition));
+            }
+        }
+        let node = self.value_of(value);
+        self.graph.imply(frame.flow, &[node]);
+        node
+    }
+
+    /// Gives a value to a variable, or to a column of the row a trigger writes.
+    fn fill(&mut self, target: &[String], value: NodeId, on: Option<&Item<'a>>) {
+        match (on, target) {
+            (Some(on), [row, column]) if row == "new" => self.put_into_row(on, column, value),
+            (Some(on), [row]) if row == "new" => self.put_into_row(on, "*", value),
+            _ => match self.variables.as_ref().and_then(|variables| variables.target(target)) {
+                Some(variable) => self.graph.add(variable, &[value]),
+                None => self.fill_any(value),
+            },
+        }
+    }
+
+    /// Gives a value to whichever variable it is.
+    fn fill_any(&mut self, value: NodeId) {
+        let nodes = self.variables.as_ref().map(Variables::nodes).unwrap_or_default();
+        for node in nodes {
+            self.graph.add(node, &[value]);
+        }
+    }
+
+    /// Gives what a query returns to the variables named after INTO, one by one or all to a row.
+    fn fill_by(&mut self, query: &Query<'a>, into: &[Vec<String>], is_call: bool, on: Option<&Item<'a>>) {
+        let nodes = query.columns.nodes();
+        if is_call && into.is_empty() {
+            // INOUT arguments are variables.
+            let all = self.graph.made(nodes);
+            self.fill_any(all);
+            if let Some(on) = on {
+                self.put_into_row(on, "*", all);
+            }
+            return;
+        }
+        let is_each = into.len() == nodes.len() && into.len() > 1 && query.columns.open.is_none();
+        for (at, target) in into.iter().enumerate() {
+            let from = if is_each { vec![nodes[at]] } else { nodes.clone() };
+            let value = self.graph.made(from);
+            if self.reads_new_code {
+                self.graph.imply(value, &[query.rows]);
+            }
+            self.fill(target, value, on);
+        }
+    }
+
+    fn return_columns(&mut self, columns: &Columns<'a>, returned: &mut Option<Columns<'a>>) {
+        match returned {
+            Some(known) if known.list.len() == columns.list.len() && columns.open.is_none() => {
+                for ((_, known), (_, node)) in known.list.iter().zip(&columns.list) {
+                    self.graph.add(*known, &[*node]);
+                }
+            }
+            Some(known) => {
+                let all = [known.nodes(), columns.nodes()].concat();
+                let all = self.graph.made(all);
+                known.list = vec![(Cow::Borrowed(""), all)];
+            }
+            None => {
+                let nodes = columns.nodes();
+                let list = if columns.open.is_some() {
+                    vec![(Cow::Borrowed(""), self.graph.made(nodes))]
+                } else {
+                    nodes.into_iter().map(|node| (Cow::Borrowed(""), self.graph.made(vec![node]))).collect()
+                };
+                *returned = Some(Columns { list, open: None });
+            }
+        }
+    }
+
+    /// A column of the row a trigger writes; `*` is any of them.
+    fn put_into_row(&mut self, on: &Item<'a>, column: &str, value: NodeId) {
+        let rows = self.graph.made(Vec::new());
+        self.put_here(on, column, value, rows);
+    }
+
+    /// NEW and OLD, which only qualified names reach.
+    pub(super) fn rows_of_trigger(&mut self, on: &Item<'a>) -> Vec<Item<'a>> {
+        let row = |name: &str| {
+            let item = self.relation_item(&on.source.schema, &on.source.name);
+            Item { name: Some(name.to_owned()), schema: None, is_open: false, ..item }
+        };
+        ["new", "old"].map(row).into()
+    }
+
+    pub(super) fn value_of(&mut self, expression: &str) -> NodeId {
+        let Some(query) = self.parsed_query(&format!("select {expression}")) else {
+            return self.graph.unknown(Untraceable::OpaqueFunction);
+        };
+        let node = self.graph.made(query.columns.nodes());
+        self.graph.imply(node, &[query.rows]);
+        node
+    }
+
+    fn parsed_query(&mut self, sql: &str) -> Option<Query<'a>> {
+        let statements = parse::statements(sql).ok()?;
+        let statement = statements.first()?.stmt.as_deref()?;
+        Some(self.body_statement(statement))
+    }
+}
+
+/// What an expression decides by: it may be several, as of CASE.
+fn conditions(expression: &str) -> Vec<Node> {
+    let Ok(statements) = parse::statements(&format!("select {expression}")) else { return Vec::new() };
+    let statement = statements.into_iter().next().and_then(|raw| raw.stmt?.node);
+    let Some(NodeEnum::SelectStmt(select)) = statement else { return Vec::new() };
+    let targets = select.target_list.into_iter().filter_map(|target| match target.node {
+        Some(NodeEnum::ResTarget(target)) => target.val.map(|value| *value),
+        _ => None,
+    });
+    // What stands behind FROM, as PL/pgSQL lets it, is read as the query it is.
+    if select.from_clause.is_empty() { targets.collect() } else { Vec::new() }
+}
+
+/// Whether it is true or false.
+fn is_test(condition: &Node) -> bool {
+    match condition.node.as_ref() {
+        Some(NodeEnum::SubLink(link)) => link.sub_link_type() != SubLinkType::ExprSublink,
+        kind => matches!(kind, Some(NodeEnum::AExpr(_) | NodeEnum::BoolExpr(_) | NodeEnum::NullTest(_))),
+    }
+}
