@@ -20,6 +20,7 @@ mod main_path;
 mod masks;
 mod names;
 mod node_programs;
+mod notices;
 mod opening;
 mod operating;
 mod programs;

@@ -1,6 +1,12 @@
 //! What the audit trail is told of the statement whose reply is arriving.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{error::Fault, queue::Reply, session::PostgresSession};
 
@@ -52,6 +58,8 @@ impl PostgresSession {
     /// Records the statement at the head of the queue, once, before anything of its reply leaves.
     pub(super) fn begin(&mut self, out: &mut Outbox, columns: Option<&Arc<[MaskedColumn]>>) {
         if self.current.is_some() {
+            // A later statement of a string has no record of its own.
+            self.tell(columns.map_or(&[], |columns| &columns[..]), out);
             return;
         }
         let refused = match self.queue.head() {
@@ -103,11 +111,10 @@ impl PostgresSession {
         if columns.is_empty() || !tells || !self.enforces() || self.told.len() >= TOLD_MAX {
             return;
         }
-        let list: Vec<String> =
-            columns.iter().map(|column| format!("{} ({})", column.name, column.mask)).collect();
-        let list = list.join(", ");
-        if self.told.insert(list.clone()) {
-            out.client.message(|out| Fault::masked(&list, columns).write(out));
+        if self.told.insert(set(columns)) {
+            let list: Vec<String> =
+                columns.iter().map(|column| format!("{} ({})", column.name, column.mask)).collect();
+            out.client.message(|out| Fault::masked(&list.join(", "), columns).write(out));
         }
     }
 
@@ -124,4 +131,14 @@ impl PostgresSession {
             sqlstate: current.sqlstate,
         });
     }
+}
+
+/// What tells a set of masked columns from others, in whatever order they come and however often. A column of another
+/// table is another column, whatever it is called.
+fn set(columns: &[MaskedColumn]) -> u64 {
+    let set: BTreeSet<_> =
+        columns.iter().map(|column| (&column.name, column.mask, &column.origins)).collect();
+    let mut hasher = DefaultHasher::new();
+    set.hash(&mut hasher);
+    hasher.finish()
 }

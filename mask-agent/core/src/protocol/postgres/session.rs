@@ -110,8 +110,8 @@ pub struct PostgresSession {
     pub(super) overlay: Overlay,
     /// Columns the shell was told to remember.
     pub(super) remembered: HashSet<Taint>,
-    /// Sets of masked columns the client was told of.
-    pub(super) told: HashSet<String>,
+    /// Hashes of the sets of masked columns the client was told of, which may be long.
+    pub(super) told: HashSet<u64>,
     /// The COPY whose rows are arriving.
     pub(super) copy: Option<Copying>,
     /// The COPY into masked columns whose rows the client sends.
