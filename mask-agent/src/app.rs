@@ -121,6 +121,7 @@ async fn serve(config: Config) -> Result<()> {
     };
     let ways = Ways::read(&config.upstream_tls, &config.upstreams)?;
     let pins = Pins::open(&config.state_dir)?;
+    let ledger = Ledger::open(&config.state_dir)?;
     let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, config.listen_port)).await;
     let v4 = v4.with_context(|| format!("cannot listen on port {}", config.listen_port))?;
     // A host without IPv6 has no IPv6 clients; elsewhere a failure means they are refused.
@@ -147,7 +148,7 @@ async fn serve(config: Config) -> Result<()> {
     )?;
     let peers = interceptor.peers()?;
     let upstreams = Arc::new(Upstreams::new(peers.clone(), ways, pins));
-    let catalogs = Catalogs::new(upstreams.clone(), policy, Ledger::open(&config.state_dir)?);
+    let catalogs = Catalogs::new(upstreams.clone(), policy, ledger);
     let shared = Arc::new(Shared::new(Parts {
         peers,
         upstreams,

@@ -16,6 +16,7 @@ mod extensions;
 mod following;
 mod interception;
 mod kept;
+mod ledger;
 mod main_path;
 mod masks;
 mod names;
