@@ -2,19 +2,26 @@
 //!
 //! A line of JSON for each, in the state directory. It is on disk before the statement that puts the values is
 //! sent, so that no crash forgets a column; a column remembered in vain is only masked in vain.
+//!
+//! A database is found by where clients reach it and what it is called there, and by what its server says it is:
+//! whoever has two addresses of a server reads the same columns at both. One that is copied or renamed holds under
+//! its new name what it held, which a line of another kind says.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap, HashSet},
     fs::{File, OpenOptions},
     io::{self, Read, Write},
     net::SocketAddr,
     os::unix::fs::OpenOptionsExt,
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::{Context, Result};
-use mask_core::{lineage::Holds, policy::Taint};
+use mask_core::{
+    lineage::{CopiedDatabase, Holds},
+    policy::Taint,
+};
 use serde::{Deserialize, Serialize};
 
 /// Its name in the state directory.
@@ -23,16 +30,60 @@ const FILE_NAME: &str = "tainted.jsonl";
 /// A database, as clients reach it.
 pub(crate) type Database = (SocketAddr, String);
 
-#[derive(Serialize, Deserialize)]
+/// A database, as its server knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    /// What tells a cluster, with its standbys, from all others.
+    pub(crate) system: i64,
+    /// Its name there, whatever a pooler calls it.
+    pub(crate) name: String,
+}
+
+/// A database, by all that is known of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) upstream: SocketAddr,
+    pub(crate) database: String,
+    /// Where the role may ask for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) identity: Option<Identity>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
 struct Line {
-    upstream: SocketAddr,
-    database: String,
-    schema: String,
-    relation: String,
-    column: String,
-    /// What an older line does not say is taken for something made of masked values.
-    #[serde(default)]
-    holds: Holds,
+    #[serde(flatten)]
+    place: Place,
+    #[serde(flatten)]
+    what: What,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum What {
+    Column {
+        schema: String,
+        relation: String,
+        column: String,
+        /// What an older line does not say is taken for something made of masked values.
+        #[serde(default)]
+        holds: Holds,
+    },
+    /// It holds what another database of the server holds.
+    Copy { copied_from: String },
+}
+
+impl From<&Taint> for What {
+    fn from(taint: &Taint) -> Self {
+        let Taint { schema, relation, column, holds } = taint.clone();
+        Self::Column { schema, relation, column, holds }
+    }
+}
+
+/// One way to find a database.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Key {
+    At(SocketAddr, String),
+    Is(Identity),
 }
 
 /// The ledger.
@@ -40,7 +91,28 @@ pub(crate) struct Ledger(Mutex<Kept>);
 
 struct Kept {
     file: File,
-    taints: HashMap<Database, Vec<Taint>>,
+    columns: HashMap<Key, BTreeSet<Taint>>,
+    /// By the copy, what it was made of.
+    copies: HashMap<Key, HashSet<Key>>,
+}
+
+impl Place {
+    fn keys(&self) -> impl Iterator<Item = Key> {
+        let at = Key::At(self.upstream, self.database.clone());
+        [at].into_iter().chain(self.identity.clone().map(Key::Is))
+    }
+}
+
+impl Key {
+    /// Another database of the same server.
+    fn beside(&self, name: &str) -> Self {
+        match self {
+            Self::At(upstream, _) => Self::At(*upstream, name.to_owned()),
+            Self::Is(Identity { system, .. }) => {
+                Self::Is(Identity { system: *system, name: name.to_owned() })
+            }
+        }
+    }
 }
 
 impl Ledger {
@@ -64,7 +136,7 @@ impl Ledger {
             file.write_all(b"\n").with_context(|| cannot("write"))?;
         }
         let lines = if is_cut_short(last) { whole } else { &text };
-        let mut taints: HashMap<Database, Vec<Taint>> = HashMap::new();
+        let mut kept = Kept { file, columns: HashMap::new(), copies: HashMap::new() };
         for (at, line) in lines.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty())
         {
             let line: Line = serde_json::from_slice(line).with_context(|| {
@@ -74,49 +146,131 @@ impl Ledger {
                     at + 1
                 )
             })?;
-            let Line { upstream, database, schema, relation, column, holds } = line;
-            taints.entry((upstream, database)).or_default().push(Taint { schema, relation, column, holds });
+            kept.take(&line);
         }
-        Ok(Self(Mutex::new(Kept { file, taints })))
+        Ok(Self(Mutex::new(kept)))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Columns of a database.
-    pub(crate) fn of(&self, database: &Database) -> Vec<Taint> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.taints.get(database).cloned().unwrap_or_default()
+    pub(crate) fn of(&self, place: &Place) -> Vec<Taint> {
+        let kept = self.kept();
+        let sources = kept.sources(place);
+        let columns: BTreeSet<&Taint> =
+            sources.iter().filter_map(|key| kept.columns.get(key)).flatten().collect();
+        columns.into_iter().cloned().collect()
+    }
+
+    /// Whether what is remembered of one database is remembered of another.
+    pub(crate) fn holds_what(&self, place: &Place, other: &Place) -> bool {
+        let sources = self.kept().sources(place);
+        other.keys().any(|key| sources.contains(&key))
     }
 
     /// Remembers columns; they are on disk when it returns.
-    pub(crate) fn add(&self, database: &Database, taints: &[Taint]) -> io::Result<()> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = kept.taints.get(database).map_or(&[][..], Vec::as_slice);
-        let new: Vec<Taint> = taints.iter().filter(|taint| !known.contains(taint)).cloned().collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        let mut lines = Vec::new();
-        for taint in new.clone() {
-            let (upstream, database) = database.clone();
-            let Taint { schema, relation, column, holds } = taint;
-            serde_json::to_writer(&mut lines, &Line { upstream, database, schema, relation, column, holds })?;
-            lines.push(b'\n');
-        }
-        kept.write(&lines)?;
-        kept.taints.entry(database.clone()).or_default().extend(new);
-        Ok(())
+    pub(crate) fn add(&self, place: &Place, taints: &[Taint]) -> io::Result<()> {
+        self.kept().write(place, taints.iter().map(What::from).collect())
+    }
+
+    /// Remembers that a database is a copy of another of its server, or the same under another name; it is on disk when
+    /// this returns where it is. The place given is that of any database of the server.
+    pub(crate) fn copy(&self, place: &Place, copied: &CopiedDatabase) -> io::Result<Place> {
+        let CopiedDatabase { from, to } = copied.clone();
+        let identity = place.identity.as_ref().map(|own| Identity { name: to.clone(), ..own.clone() });
+        let copy = Place { upstream: place.upstream, database: to, identity };
+        self.kept().write(&copy, vec![What::Copy { copied_from: from }])?;
+        Ok(copy)
+    }
+
+    /// Takes note of what a database is that was known by its address only.
+    pub(crate) fn recognise(&self, place: &Place) -> io::Result<()> {
+        let at = Place { identity: None, ..place.clone() };
+        let mut kept = self.kept();
+        let known = kept.of(&at);
+        kept.write(place, known)
     }
 }
 
 impl Kept {
-    /// Puts lines on disk, all of them or none.
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+    fn take(&mut self, line: &Line) {
+        for key in line.place.keys() {
+            match line.what.clone() {
+                What::Column { schema, relation, column, holds } => {
+                    let taint = Taint { schema, relation, column, holds };
+                    self.columns.entry(key).or_default().insert(taint);
+                }
+                What::Copy { copied_from } => {
+                    let from = key.beside(&copied_from);
+                    self.copies.entry(key).or_default().insert(from);
+                }
+            }
+        }
+    }
+
+    /// What is remembered of a database itself.
+    fn of(&self, place: &Place) -> Vec<What> {
+        let columns = place.keys().filter_map(|key| self.columns.get(&key)).flatten();
+        let copies = place.keys().filter_map(|key| self.copies.get(&key)).flatten();
+        let copies = copies.map(|from| {
+            let (Key::At(_, name) | Key::Is(Identity { name, .. })) = from;
+            What::Copy { copied_from: name.clone() }
+        });
+        columns.map(What::from).chain(copies).collect()
+    }
+
+    fn knows(&self, key: &Key, what: &What) -> bool {
+        match what.clone() {
+            What::Column { schema, relation, column, holds } => {
+                let taint = Taint { schema, relation, column, holds };
+                self.columns.get(key).is_some_and(|columns| columns.contains(&taint))
+            }
+            What::Copy { copied_from } => {
+                let from = key.beside(&copied_from);
+                self.copies.get(key).is_some_and(|copies| copies.contains(&from))
+            }
+        }
+    }
+
+    /// All keys under which something is remembered that a database holds.
+    fn sources(&self, place: &Place) -> HashSet<Key> {
+        let mut found = HashSet::new();
+        let mut left: Vec<Key> = place.keys().collect();
+        while let Some(key) = left.pop() {
+            if found.insert(key.clone()) {
+                left.extend(self.copies.get(&key).into_iter().flatten().cloned());
+            }
+        }
+        found
+    }
+
+    /// Puts what is new of a database on disk, all of it or nothing.
+    fn write(&mut self, place: &Place, what: Vec<What>) -> io::Result<()> {
+        let is_new = |what: &What| place.keys().any(|key| !self.knows(&key, what));
+        let new: Vec<What> = what.into_iter().filter(is_new).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let lines = new.into_iter().map(|what| Line { place: place.clone(), what });
+        let lines: Vec<Line> = lines.collect();
+        let mut text = Vec::new();
+        for line in &lines {
+            serde_json::to_writer(&mut text, line)?;
+            text.push(b'\n');
+        }
         let before = self.file.metadata()?.len();
-        let written = self.file.write_all(lines).and_then(|()| self.file.sync_data());
-        if written.is_err() {
+        let written = self.file.write_all(&text).and_then(|()| self.file.sync_data());
+        if let Err(error) = written {
             // Half a line would spoil the next one. Where this fails too, the next start says so.
             let _ = self.file.set_len(before);
+            return Err(error);
         }
-        written
+        for line in &lines {
+            self.take(line);
+        }
+        Ok(())
     }
 }
 
@@ -128,124 +282,4 @@ fn is_cut_short(last: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
-
-    use super::*;
-
-    fn folder(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("mask-ledger-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir(&folder).unwrap();
-        folder
-    }
-
-    fn taint(column: &str, holds: Holds) -> Taint {
-        Taint { schema: "public".into(), relation: "notes".into(), column: column.into(), holds }
-    }
-
-    fn database() -> Database {
-        (([127, 0, 0, 1], 5432).into(), "shop".into())
-    }
-
-    const HOLDS: [Holds; 4] = [Holds::Copies, Holds::Paired, Holds::Derived, Holds::Mixed];
-
-    /// A ledger of one column for each thing a column may hold; its text.
-    fn written(folder: &Path) -> String {
-        let ledger = Ledger::open(folder).unwrap();
-        for (column, holds) in ["a", "b", "c", "é"].into_iter().zip(HOLDS) {
-            ledger.add(&database(), &[taint(column, holds)]).unwrap();
-        }
-        fs::read_to_string(folder.join(FILE_NAME)).unwrap()
-    }
-
-    fn held(ledger: &Ledger) -> Vec<Holds> {
-        ledger.of(&database()).iter().map(|taint| taint.holds).collect()
-    }
-
-    #[test]
-    fn what_was_remembered_is_read_again_once_and_for_its_database_only() {
-        let folder = folder("again");
-        let text = written(&folder);
-        let ledger = Ledger::open(&folder).unwrap();
-        assert_eq!(held(&ledger), HOLDS);
-        for (address, name) in [([127, 0, 0, 2], "shop"), ([127, 0, 0, 1], "other")] {
-            assert_eq!(ledger.of(&((address, 5432).into(), name.into())), []);
-        }
-        ledger.add(&database(), &[taint("a", Holds::Copies)]).unwrap();
-        assert_eq!(fs::read_to_string(folder.join(FILE_NAME)).unwrap(), text, "it is known");
-        let mode = fs::metadata(folder.join(FILE_NAME)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        fs::remove_dir_all(folder).unwrap();
-    }
-
-    #[test]
-    fn a_line_that_was_cut_short_was_never_sent_and_the_next_one_is_whole() {
-        let folder = folder("torn");
-        let whole = written(&folder);
-        let start = whole.trim_end().rfind('\n').unwrap() + 1;
-        for end in start + 1..whole.len() - 1 {
-            for tail in [&b""[..], b"\0\0\0"] {
-                fs::write(folder.join(FILE_NAME), [&whole.as_bytes()[..end], tail].concat()).unwrap();
-                let ledger = Ledger::open(&folder).unwrap();
-                assert_eq!(held(&ledger), HOLDS[..3], "{end} {tail:?}");
-                ledger.add(&database(), &[taint("é", Holds::Mixed)]).unwrap();
-                assert_eq!(held(&Ledger::open(&folder).unwrap()), HOLDS, "{end} {tail:?}");
-                assert_eq!(fs::read_to_string(folder.join(FILE_NAME)).unwrap(), whole, "{end} {tail:?}");
-            }
-        }
-        // Who edits it by hand may leave out the last end of line.
-        fs::write(folder.join(FILE_NAME), whole.trim_end()).unwrap();
-        let ledger = Ledger::open(&folder).unwrap();
-        assert_eq!(held(&ledger), HOLDS);
-        ledger.add(&database(), &[taint("e", Holds::Copies)]).unwrap();
-        assert_eq!(held(&Ledger::open(&folder).unwrap())[..4], HOLDS);
-        fs::remove_dir_all(folder).unwrap();
-    }
-
-    #[test]
-    fn a_line_that_is_none_stops_the_start_wherever_it_stands() {
-        let folder = folder("garbage");
-        let whole = written(&folder);
-        let lines: Vec<&str> = whole.lines().collect();
-        let old = lines[0].replace(",\"holds\":\"copies\"", "");
-        for garbage in [
-            "garbage",
-            "{}",
-            "\0\0\0",
-            &lines[0][..40],
-            &lines[0].replace("copies", "something-newer"),
-            &lines[0].replace("\"column\"", "\"colum\""),
-        ] {
-            for at in 0..=lines.len() {
-                let mut damaged = lines.clone();
-                damaged.insert(at, garbage);
-                let text = damaged.join("\n") + "\n";
-                fs::write(folder.join(FILE_NAME), &text).unwrap();
-                let error = format!("{:#}", Ledger::open(&folder).err().expect(garbage));
-                let place = format!("tainted.jsonl:{}: ", at + 1);
-                assert!(error.contains(&place) && error.contains("repair it"), "{error}");
-                assert_eq!(fs::read_to_string(folder.join(FILE_NAME)).unwrap(), text, "it is left as it is");
-            }
-        }
-        fs::write(folder.join(FILE_NAME), [&[0xff, b'\n'][..], whole.as_bytes()].concat()).unwrap();
-        assert!(Ledger::open(&folder).is_err());
-        fs::write(folder.join(FILE_NAME), format!("\n{old}\n\n{}\n", lines[3])).unwrap();
-        assert_eq!(
-            held(&Ledger::open(&folder).unwrap()),
-            [Holds::Derived, Holds::Mixed],
-            "older and empty ones"
-        );
-        fs::remove_dir_all(folder).unwrap();
-    }
-
-    #[test]
-    fn what_could_not_be_written_is_not_taken_for_written() {
-        let file = OpenOptions::new().append(true).open("/dev/full").unwrap();
-        let ledger = Ledger(Mutex::new(Kept { file, taints: HashMap::new() }));
-        for _ in 0..2 {
-            assert!(ledger.add(&database(), &[taint("a", Holds::Copies)]).is_err());
-            assert_eq!(ledger.of(&database()), []);
-        }
-    }
-}
+mod tests;

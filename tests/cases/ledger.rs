@@ -1,4 +1,5 @@
-//! A column that was given masked values stays masked after the daemon is started anew.
+//! A column that was given masked values stays masked: after the daemon is started anew, at every address its server has,
+//! and in a copy of its database.
 
 use anyhow::{Context, Result};
 use mask_tests::{Agent, Postgres, have_root, wait_for};
@@ -7,6 +8,7 @@ const SCHEMA: &str = "
     create table customers (id int primary key, email text, salary int8);
     create table parts (id int primary key, label text, size int8);
     create table notes (id int, what text, price int8, above bool);
+    create table later (id int, what text);
     create table plain (id int, what text, price int8, above bool);
     insert into customers values (1, 'ana.canary', 8765), (2, 'bob.canary', 4321);
     insert into parts values (1, 'bolt', 5000), (2, 'nut', 5000)";
@@ -170,5 +172,84 @@ fn a_daemon_that_cannot_read_a_line_does_not_start_and_says_which() -> Result<()
     std::fs::write(stand.ledger(), whole)?;
     stand.agent.restart()?;
     check(&stand.agent, &dsn, "once it is repaired")?;
+    Ok(())
+}
+
+#[test]
+fn a_column_is_masked_at_every_address_of_its_server() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let mut stand = Stand::start("postgres")?;
+    let mut open = stand.agent.open_psql(&at(&stand.postgres, "127.0.0.2", "postgres"))?;
+    open.ask("select what from later;")?;
+    let (ok, text) =
+        stand.agent.psql(&stand.postgres.dsn(), "insert into later select id, email from customers")?;
+    assert!(ok, "{text}");
+    let text = open.ask("select id, what from later order by id;")?;
+    let errors = open.finish()?;
+    assert!(text.starts_with("1|") && !text.contains("canary"), "a session that was open: {text}{errors}");
+    let others = ["127.0.0.2", "::1", "localhost"].map(|address| at(&stand.postgres, address, "postgres"));
+    for dsn in &others {
+        check(&stand.agent, dsn, dsn)?;
+    }
+    stand.stop()?;
+    stand.agent.restart()?;
+    // The daemon has not met the address through which the values were put.
+    for dsn in &others {
+        check(&stand.agent, dsn, dsn)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn who_may_not_ask_which_server_it_is_finds_columns_masked_where_they_were_filled() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let mut stand = Stand::start("postgres")?;
+    stand.postgres.setup(
+        "create role alice login; grant select, insert on all tables in schema public to alice;
+         revoke execute on function pg_control_system() from public",
+    )?;
+    let dsn = stand.postgres.dsn().replace("user=postgres", "user=alice");
+    let (ok, text) = stand.agent.psql(&dsn, "insert into later select id, email from customers")?;
+    assert!(ok, "{text}");
+    for _ in 0..2 {
+        check(&stand.agent, &dsn, "as alice")?;
+        let (ok, text) = stand.agent.psql(&dsn, "select id, what from later order by id")?;
+        assert!(ok && text.starts_with("1|") && !text.contains("canary"), "{text}");
+        stand.stop()?;
+        stand.agent.restart()?;
+    }
+    // Somebody who may has now been at the address, and so it is known which server that is.
+    check(&stand.agent, &stand.postgres.dsn(), "as somebody else")?;
+    let elsewhere = at(&stand.postgres, "127.0.0.2", "postgres");
+    let (ok, text) = stand.agent.psql(&elsewhere, "select id, what from later order by id")?;
+    assert!(ok && text.starts_with("1|") && !text.contains("canary"), "{text}");
+    assert!(!stand.postgres.log().contains("permission denied"), "{}", stand.postgres.log());
+    Ok(())
+}
+
+#[test]
+fn a_column_is_masked_in_a_copy_of_its_database_and_under_another_name() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let mut stand = Stand::start("shop")?;
+    let postgres = stand.postgres.dsn();
+    for sql in ["create database \"Copy\" template shop", "alter database shop rename to store"] {
+        let (ok, text) = stand.agent.psql(&postgres, sql)?;
+        assert!(ok, "{sql}: {text}");
+    }
+    let both = ["Copy", "store"].map(|name| at(&stand.postgres, "127.0.0.1", name));
+    for dsn in &both {
+        check(&stand.agent, dsn, dsn)?;
+    }
+    stand.stop()?;
+    stand.agent.restart()?;
+    for dsn in &both {
+        check(&stand.agent, dsn, dsn)?;
+    }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     audit,
+    lineage::CopiedDatabase,
     masking::{Pieces, gate::ClientBytes},
     policy::{Snapshot, Taint},
 };
@@ -76,6 +77,8 @@ pub enum Want {
     StartTls(Handshake),
     /// Remember for good that these columns hold masked values, and feed back a snapshot that knows it.
     Taint(Vec<Taint>),
+    /// Remember for good that a database holds what another of its server holds, and feed back a snapshot.
+    FollowCopy(CopiedDatabase),
     /// Remember which upstream cancel key the client's stands for, until the connection ends.
     RegisterCancel {
         /// What the client was given.

@@ -20,6 +20,7 @@ use super::{
     reader::Reader,
     rows,
 };
+use crate::ledger::Identity;
 
 /// How far apart transactions may be for their 32-bit numbers to be compared, with room to spare.
 const TRANSACTIONS_MAX: u64 = 1 << 30;
@@ -33,6 +34,8 @@ pub(super) struct Mark {
     started: String,
     /// The database's OID: one that is made under an old name has old rows.
     database: u32,
+    /// What the server and the database are; none where the role may not ask.
+    identity: Option<Identity>,
     recovering: bool,
     search_path: Option<Vec<String>>,
     /// What a new session of the role begins with: one that is open does not see that it has changed.
@@ -54,7 +57,7 @@ pub(super) struct Opening {
 
 impl Opening {
     /// Makes the connection ready, and reads what has to be read before that.
-    pub(super) async fn read(reader: &Reader) -> Result<Self> {
+    pub(super) async fn read(reader: &Reader, known: Option<&Mark>) -> Result<Self> {
         let (facts, place, schemas) = tokio::try_join!(
             biased;
             reader.run(queries::OPENING),
@@ -77,15 +80,27 @@ impl Opening {
             resolved.filter(|name| name == "pg_temp" || schemas.contains(name)).collect()
         });
         let version: u32 = fact("version")?.parse()?;
-        let mark = Mark {
+        let mut mark = Mark {
             snapshot: fact("snapshot")?.to_owned(),
             started: fact("started")?.to_owned(),
             database: place.try_get(0)?,
+            identity: None,
             recovering: fact("recovering")? != "false",
             search_path,
             settings: place.try_get(1)?,
             has_room: place.try_get(2)?,
             counts: Counts::default(),
+        };
+        let is_there = known.filter(|known| mark.is_same_place(known) && known.identity.is_some());
+        let name = place.try_get(3)?;
+        mark.identity = match is_there.and_then(|known| known.identity.clone()) {
+            Some(identity) => Some(Identity { name, ..identity }),
+            None if place.try_get(4)? => {
+                let system = reader.ask_once(queries::SYSTEM).await?;
+                let system = system.first().context("the server does not say which it is")?.try_get(0)?;
+                Some(Identity { system, name })
+            }
+            None => None,
         };
         Ok(Self { major: u16::try_from(version / 10_000)?, mark })
     }
@@ -94,6 +109,10 @@ impl Opening {
 impl Mark {
     pub(super) fn search_path(&self) -> Option<&[String]> {
         self.search_path.as_deref()
+    }
+
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
     }
 
     pub(super) fn settings(&self) -> &str {

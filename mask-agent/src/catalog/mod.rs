@@ -19,6 +19,7 @@ use std::{
 
 use anyhow::Context;
 use mask_core::{
+    lineage::CopiedDatabase,
     policy::{Budget, Policy, Snapshot, Taint},
     session::Login,
 };
@@ -30,7 +31,10 @@ use self::{
     read::{Extent, Known},
     reader::Reader,
 };
-use crate::{ledger::Ledger, upstream::Upstreams};
+use crate::{
+    ledger::{Ledger, Place},
+    upstream::Upstreams,
+};
 
 /// How long a shared snapshot serves new connections and statements.
 const REFRESH: Duration = Duration::from_secs(5);
@@ -50,6 +54,19 @@ struct Shelf {
     held: watch::Sender<Option<Held>>,
     /// What its connections have asked of masked columns lately.
     budget: Arc<Budget>,
+}
+
+impl Shelf {
+    /// The database, by all that is known of it.
+    fn place(&self, upstream: SocketAddr, database: &str) -> Place {
+        let held = self.held.borrow();
+        let identity = held.as_ref().and_then(|held| held.known.identity().cloned());
+        Place { upstream, database: database.to_owned(), identity }
+    }
+
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.held.borrow().as_ref().map(|held| held.snapshot.clone())
+    }
 }
 
 #[derive(Clone)]
@@ -113,18 +130,44 @@ impl Catalogs {
         self.links.withdraw()
     }
 
-    /// Remembers columns for good, and masks them for every connection to their database.
+    /// Remembers columns for good, and masks them for every connection to their database, wherever it is reached, and
+    /// to its copies.
     pub(crate) fn taint(
         &self,
         upstream: SocketAddr,
         login: &Login,
         taints: &[Taint],
     ) -> std::io::Result<Option<Arc<Snapshot>>> {
-        let database = (upstream, login.database.clone());
-        self.ledger.add(&database, taints)?;
-        let taints = self.ledger.of(&database);
-        for ((_, _, user), shelf) in self.shelves_of(&database) {
-            tracing::debug!(%user, database = %database.1, "columns that hold masked values are masked");
+        let kept = self.shelf(upstream, login);
+        let place = kept.place(upstream, &login.database);
+        self.ledger.add(&place, taints)?;
+        self.mask_what_holds(&place);
+        Ok(kept.snapshot())
+    }
+
+    /// Remembers for good that a database is made of another.
+    pub(crate) fn follow_copy(
+        &self,
+        upstream: SocketAddr,
+        login: &Login,
+        copied: &CopiedDatabase,
+    ) -> std::io::Result<Option<Arc<Snapshot>>> {
+        let kept = self.shelf(upstream, login);
+        let copy = self.ledger.copy(&kept.place(upstream, &login.database), copied)?;
+        self.mask_what_holds(&copy);
+        Ok(kept.snapshot())
+    }
+
+    /// Masks what is remembered by now, for connections to databases that hold what one holds.
+    fn mask_what_holds(&self, place: &Place) {
+        let shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for ((upstream, database, user), shelf) in shelves {
+            let own = shelf.place(upstream, &database);
+            if !self.ledger.holds_what(&own, place) {
+                continue;
+            }
+            tracing::debug!(%user, %database, "columns that hold masked values are masked");
+            let taints = self.ledger.of(&own);
             shelf.held.send_modify(|held| {
                 if let Some(held) = held {
                     let catalog = held.snapshot.catalog.clone();
@@ -132,14 +175,6 @@ impl Catalogs {
                 }
             });
         }
-        Ok(self.shelf(upstream, login).held.borrow().as_ref().map(|held| held.snapshot.clone()))
-    }
-
-    fn shelves_of(&self, database: &(SocketAddr, String)) -> Vec<(Key, Arc<Shelf>)> {
-        let shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        let own =
-            shelves.iter().filter(|((upstream, name, _), _)| (upstream, name) == (&database.0, &database.1));
-        own.map(|(key, shelf)| (key.clone(), shelf.clone())).collect()
     }
 
     /// Puts another policy in force, for connections that are open as well.
@@ -148,7 +183,7 @@ impl Catalogs {
         *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy.clone();
         for ((upstream, database, _), shelf) in &*self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
         {
-            let taints = self.ledger.of(&(*upstream, database.clone()));
+            let taints = self.ledger.of(&shelf.place(*upstream, database));
             shelf.held.send_modify(|held| {
                 if let Some(held) = held {
                     let (catalog, budget) = (held.snapshot.catalog.clone(), shelf.budget.clone());
@@ -199,7 +234,9 @@ impl Catalogs {
         let known = kept.held.borrow().as_ref().map(|held| held.known.clone());
         let known = tokio::time::timeout(LOAD_DEADLINE, self.read(upstream, login, known.as_ref())).await??;
         let mut loaded = None;
-        let database = (upstream, login.database.clone());
+        let database = login.database.clone();
+        let place = Place { upstream, database, identity: known.identity().cloned() };
+        self.ledger.recognise(&place)?;
         // Within, because a policy that comes now finds what is kept as it is afterwards.
         kept.held.send_modify(|held| {
             let policy = self.policy();
@@ -213,11 +250,11 @@ impl Catalogs {
                 }
                 Some(before) if Arc::ptr_eq(&before.policy, &policy) => {
                     let catalog = known.catalog.clone();
-                    Arc::new(before.snapshot.next(catalog, &policy, &self.ledger.of(&database)))
+                    Arc::new(before.snapshot.next(catalog, &policy, &self.ledger.of(&place)))
                 }
                 _ => {
                     let (catalog, budget) = (known.catalog.clone(), kept.budget.clone());
-                    Arc::new(Snapshot::new(catalog, &policy, &self.ledger.of(&database), budget))
+                    Arc::new(Snapshot::new(catalog, &policy, &self.ledger.of(&place), budget))
                 }
             };
             loaded = Some(snapshot.clone());

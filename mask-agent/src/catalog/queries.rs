@@ -145,16 +145,20 @@ pub(super) const OPENING: &str = "
     set max_parallel_workers_per_gather = 0; set standard_conforming_strings = on; set quote_all_identifiers = off;
     set plan_cache_mode = force_generic_plan";
 
+/// Which server this is: the same for its standbys, and none where the role may not ask.
+pub(super) const SYSTEM: &str = "select system_identifier from pg_catalog.pg_control_system()";
+
 /// The database, the settings that a new session of the role begins with but for those of the server's files, and
 /// whether there is room for a session that does nothing: no limit of the role or the database, and a quarter of the
-/// server's slots.
+/// server's slots; the database's name, and whether the role may ask which server this is.
 pub(super) const PLACE: &str = "
     select d.oid,
         concat_ws(' ', session_user, r.oid, (select string_agg(
             (s.setdatabase, s.setrole, s.setconfig, s.xmin)::text, ' ' order by s.setdatabase, s.setrole)
             from pg_catalog.pg_db_role_setting s where s.setdatabase in (0, d.oid) and s.setrole in (0, r.oid))),
         d.datconnlimit < 0 and r.rolconnlimit < 0 and (select count(*) from pg_catalog.pg_stat_get_activity(null)) * 4
-            <= current_setting('max_connections')::int * 3
+            <= current_setting('max_connections')::int * 3,
+        d.datname::text, has_function_privilege('pg_catalog.pg_control_system()', 'execute')
     from pg_catalog.pg_database d join pg_catalog.pg_roles r on r.rolname = session_user
     where d.datname = current_database()";
 

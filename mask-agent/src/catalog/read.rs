@@ -20,6 +20,7 @@ use super::{
     reader::Reader,
     rows::{self, Facts},
 };
+use crate::ledger::Identity;
 
 /// Somebody's DDL may come between a row and its definition; twice in a row is bad luck.
 const ATTEMPTS: u32 = 3;
@@ -42,6 +43,11 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// What the server says that the database is.
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        self.mark.identity()
+    }
+
     /// What a session of the role began with that was opened then.
     pub(super) fn settings(&self) -> &str {
         self.mark.settings()
@@ -72,7 +78,7 @@ pub(crate) enum Extent {
 pub(crate) async fn read(reader: &Reader, known: Option<&Known>) -> Result<(Known, Extent)> {
     let mut attempt = 1;
     loop {
-        let opening = Opening::read(reader).await?;
+        let opening = Opening::read(reader, known.map(|known| &known.mark)).await?;
         match read_once(reader, opening, known).await {
             Err(error) if attempt < ATTEMPTS && raced(&error) => {
                 reader.run("rollback").await?;

@@ -400,6 +400,15 @@ impl Connection<'_> {
                 }
                 Ok(true)
             }
+            Want::FollowCopy(copied) => {
+                let Some(login) = self.session.login().cloned() else { return Ok(false) };
+                let snapshot = self.shared.catalogs.follow_copy(self.caller.original, &login, &copied);
+                match snapshot.map_err(|_| Ending::Audit)? {
+                    Some(snapshot) => self.inject(Input::Snapshot(snapshot))?,
+                    None => self.inject(Input::SnapshotFailed)?,
+                }
+                Ok(true)
+            }
             // Done before the server was told anything.
             Want::Withdraw => Ok(false),
             Want::RegisterCancel { client, server } => {

@@ -30,6 +30,8 @@ mod checked;
 mod common;
 /// COPY.
 mod copy;
+/// Databases that are made of others.
+mod databases;
 /// Aggregates and operators.
 mod define;
 /// Statements that change what names mean.
@@ -100,6 +102,7 @@ use std::borrow::Cow;
 use crate::catalog::Catalog;
 
 pub use cascade::Passed;
+pub use databases::CopiedDatabase;
 pub use given::{Executes, Extent, Given, Place, Shows, Value, is_watched};
 pub use graph::{Asked, Origins, Usage};
 pub use guesses::{GUESSES_MAX, Guesses};
@@ -361,6 +364,8 @@ pub struct Statement {
     pub given: Vec<Given>,
     /// The prepared statement it executes.
     pub executes: Option<Executes>,
+    /// The database it makes of another.
+    pub copied: Option<CopiedDatabase>,
     /// What is put where it may leave for another server.
     pub abroad: Vec<Origins>,
     /// Arguments of functions that show them elsewhere.

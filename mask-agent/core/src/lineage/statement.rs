@@ -11,6 +11,7 @@ use super::{
     abroad::abroad,
     asked::{computed, predicates},
     copy::{copy_in, copy_out},
+    databases,
     dml::Probed,
     facts::Name,
     follow::{self, Follow},
@@ -34,6 +35,11 @@ pub(super) fn read(node: &Node, env: &Env<'_>, classes: &dyn Masked) -> Result<S
         statement: Statement::new(command(node)),
         needs_literals: false,
     };
+    if let Some(copied) = databases::copied(node) {
+        // A template may be written as one.
+        reader.needs_literals = true;
+        reader.statement.copied = Some(copied);
+    }
     let query = reader.query(node, classes)?;
     Ok(reader.finish(query, classes))
 }
@@ -85,6 +91,7 @@ impl Statement {
             writes: Vec::new(),
             given: Vec::new(),
             executes: None,
+            copied: None,
             abroad: Vec::new(),
             channels: Vec::new(),
             positions: Vec::new(),

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{edit::Edit, error::Fault, outputs::Shape};
 use crate::{
-    lineage::{ColumnId, Made},
+    lineage::{ColumnId, CopiedDatabase, Made},
     policy::{Budgeted, FilledColumn, Ruled, Taint},
 };
 
@@ -32,6 +32,8 @@ pub(super) struct Analysed {
     pub(super) asks_by_data: bool,
     /// Columns that hold masked values once it has run.
     pub(super) taints: Vec<Taint>,
+    /// Databases that hold once it has run what others hold.
+    pub(super) copied: Vec<CopiedDatabase>,
     /// Masked columns that its constants are put into.
     pub(super) constant_columns: Vec<FilledColumn>,
     /// Cursors whose row it changes.
@@ -71,6 +73,7 @@ impl Analysed {
             executes: Vec::new(),
             asks_by_data: false,
             taints: Vec::new(),
+            copied: Vec::new(),
             constant_columns: Vec::new(),
             positions: Vec::new(),
             made: Vec::new(),

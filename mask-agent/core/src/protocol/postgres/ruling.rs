@@ -198,6 +198,12 @@ impl PostgresSession {
         if !self.enforces() {
             return true;
         }
+        if let Some(copied) = analysed.copied.iter().find(|copied| !self.copied.contains(*copied)) {
+            self.copied.insert(copied.clone());
+            out.wants.push(Want::FollowCopy(copied.clone()));
+            self.waiting = true;
+            return false;
+        }
         let new: Vec<Taint> =
             analysed.taints.iter().filter(|taint| !self.remembered.contains(*taint)).cloned().collect();
         if new.is_empty() {
@@ -277,6 +283,7 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
         analysed.asks_by_data |= statement.command == "CopyStmt" && ruled.copy.is_none();
         analysed.taints.extend_from_slice(&ruled.taints);
         analysed.constant_columns.extend_from_slice(&ruled.given.constant_columns);
+        analysed.copied.extend(statement.copied);
         analysed.made.extend(statement.made);
         analysed.positions.extend(statement.positions);
         if statement.sets_path.is_some() {

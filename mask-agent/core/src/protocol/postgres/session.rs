@@ -22,7 +22,7 @@ use super::{
     record::Current,
 };
 use crate::{
-    lineage::Overlay,
+    lineage::{CopiedDatabase, Overlay},
     masking::KeyRing,
     policy::{Budgeted, Mode, Snapshot, Taint},
     session::{ChannelBinding, Freshness, Input, Login, Outbox, PasswordProof, Session, SessionError, Want},
@@ -110,6 +110,8 @@ pub struct PostgresSession {
     pub(super) overlay: Overlay,
     /// Columns the shell was told to remember.
     pub(super) remembered: HashSet<Taint>,
+    /// Databases made of others that the shell was told to follow.
+    pub(super) copied: HashSet<CopiedDatabase>,
     /// Hashes of the sets of masked columns the client was told of, which may be long.
     pub(super) told: HashSet<u64>,
     /// The COPY whose rows are arriving.
@@ -180,6 +182,7 @@ impl PostgresSession {
             starts_with_path: false,
             overlay: Overlay::default(),
             remembered: HashSet::new(),
+            copied: HashSet::new(),
             told: HashSet::new(),
             copy: None,
             copy_in: None,
