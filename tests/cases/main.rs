@@ -8,6 +8,7 @@ mod copy;
 mod corners;
 mod corpus;
 mod drivers;
+mod equal_values;
 mod errors;
 mod explain;
 mod encodings;
