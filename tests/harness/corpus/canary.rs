@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use anyhow::{Context, Result, ensure};
 
 use super::Client;
-use crate::wire::{Message, query};
+use crate::wire::{Message, hex, query};
 
 /// Characters of a value that are a leak by themselves.
 const PIECE: usize = 4;
@@ -110,14 +110,14 @@ impl Canaries {
     pub fn load(client: &mut Client) -> Result<Self> {
         let mut canaries = Self::default();
         for value in values(client, TEXTS)? {
-            canaries.add_text(&value);
+            canaries.add_text(&value)?;
         }
         for value in values(client, NUMBERS)? {
-            canaries.add_text(&value);
+            canaries.add_text(&value)?;
             canaries.add_number(&value)?;
         }
         for value in values(client, DATES)? {
-            canaries.add_whole(&value);
+            canaries.add_whole(&value)?;
         }
         for value in values(client, DAYS)? {
             let days: i32 = value.parse()?;
@@ -133,7 +133,7 @@ impl Canaries {
     pub fn revealed(client: &mut Client, sql: &str) -> Result<Self> {
         let mut canaries = Self::default();
         for value in values(client, sql)? {
-            canaries.add_whole(&value);
+            canaries.add_whole(&value)?;
         }
         Ok(canaries)
     }
@@ -142,16 +142,22 @@ impl Canaries {
         self.patterns.put(bytes, clear, spelling);
     }
 
-    fn add_whole(&mut self, value: &str) {
+    /// A value in an alphabet of its own, of which pieces would come about by chance.
+    fn add_whole(&mut self, value: &str) -> Result<()> {
+        ensure!(value.len() >= PIECE, "{value:?} is too short to be told from other text");
         self.put(value.as_bytes().to_vec(), value, "clear");
         if value.len() >= PIECE_JOINED {
             self.joined.put(value.as_bytes().to_vec(), value, "clear");
         }
         self.put(value.chars().rev().collect::<String>().into_bytes(), value, "reversed");
-        self.put(hex(value.as_bytes(), ""), value, "hex");
+        let digits = hex(value.as_bytes());
+        self.put(digits.to_ascii_uppercase().into_bytes(), value, "hex");
+        self.put(digits.into_bytes(), value, "hex");
+        Ok(())
     }
 
-    fn add_text(&mut self, value: &str) {
+    fn add_text(&mut self, value: &str) -> Result<()> {
+        ensure!(value.len() >= PIECE, "{value:?} is too short to be told from other text");
         for spelt in [value.to_owned(), value.to_lowercase(), value.to_uppercase()] {
             for piece in spelt.as_bytes().windows(PIECE) {
                 self.add_piece(piece);
@@ -161,23 +167,35 @@ impl Canaries {
                 self.joined.put(piece.to_vec(), &clear, "clear");
                 self.joined.put(piece.iter().rev().copied().collect(), &clear, "reversed");
             }
-            for piece in spelt.as_bytes().windows(PIECE_BASE64) {
+            for piece in spelt.as_bytes().windows(PIECE_BASE64.min(spelt.len())) {
                 let clear = String::from_utf8_lossy(piece).into_owned();
                 for shift in 0..3 {
-                    self.put(base64(piece, shift), &clear, "base64");
+                    let written = base64(piece, shift);
+                    // The alphabet of addresses has other characters at its end.
+                    let other = written.iter().map(|byte| match byte {
+                        b'+' => b'-',
+                        b'/' => b'_',
+                        _ => *byte,
+                    });
+                    self.put(other.collect(), &clear, "base64");
+                    self.put(written, &clear, "base64");
                 }
             }
         }
+        Ok(())
     }
 
     fn add_piece(&mut self, piece: &[u8]) {
         let clear = String::from_utf8_lossy(piece).into_owned();
         let reversed: Vec<u8> = piece.iter().rev().copied().collect();
         self.put(piece.to_vec(), &clear, "clear");
-        self.put(hex(piece, ""), &clear, "hex");
-        self.put(hex(piece, "").to_ascii_uppercase(), &clear, "hex");
-        self.put(hex(piece, "%"), &clear, "url");
-        self.put(hex(piece, "\\u00"), &clear, "json");
+        for digits in [hex(piece), hex(piece).to_ascii_uppercase()] {
+            let digits = digits.as_bytes();
+            self.put(digits.to_vec(), &clear, "hex");
+            let escaped = |before: &[u8]| digits.chunks(2).flat_map(|pair| [before, pair].concat()).collect();
+            self.put(escaped(b"%"), &clear, "url");
+            self.put(escaped(b"\\u00"), &clear, "json");
+        }
         self.put(piece.iter().flat_map(|byte| [*byte, 0]).collect(), &clear, "utf-16");
         self.put(piece.iter().flat_map(|byte| [0, *byte]).collect(), &clear, "utf-16");
         for gap in [",", ", ", " ", "", "\n"] {
@@ -197,10 +215,12 @@ impl Canaries {
         let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
         let number: f64 = value.parse()?;
         self.put(number.to_be_bytes().to_vec(), value, "binary");
+        self.put((number as f32).to_be_bytes().to_vec(), value, "binary");
         if fraction.is_empty() {
             let whole: i32 = whole.parse()?;
             self.put(whole.to_be_bytes().to_vec(), value, "binary");
             self.put(format!("{whole:x}").into_bytes(), value, "hex");
+            self.put(format!("{whole:X}").into_bytes(), value, "hex");
             let bits = format!("{whole:b}").into_bytes();
             self.joined.put(bits.clone(), value, "bits");
             self.put(bits, value, "bits");
@@ -312,10 +332,6 @@ pub(super) fn values(client: &mut Client, sql: &str) -> Result<Vec<String>> {
     rows.map(|row| Ok(String::from_utf8(row.into_iter().next().context("a cell")?)?)).collect()
 }
 
-fn hex(bytes: &[u8], before: &str) -> Vec<u8> {
-    bytes.iter().fold(String::new(), |text, byte| text + before + &format!("{byte:02x}")).into_bytes()
-}
-
 /// The characters of base64 that depend on these bytes alone, where so many bytes stand before them in their group.
 fn base64(bytes: &[u8], before: usize) -> Vec<u8> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -325,3 +341,6 @@ fn base64(bytes: &[u8], before: usize) -> Vec<u8> {
     let sextet = |at: usize| (0..6).fold(0, |value, index| value << 1 | bit(at + index));
     ((before * 8).div_ceil(6)..bits / 6).map(|at| ALPHABET[sextet(at * 6)]).collect()
 }
+
+#[cfg(test)]
+mod tests;
