@@ -199,6 +199,7 @@ fn a_notification_of_another_session_keeps_its_channel_only_and_of_ones_own_its_
     postgres.setup("update customers_watched set city = 'Faro'")?;
     let text = listener.ask("select 1;")?;
     assert!(text.contains("\"news\"") && !text.contains("canary"), "{text}");
+    assert!(!text.contains("payload"), "nobody knows what it was made of: {text}");
     let text = listener.ask("notify news, 'plain words';")?;
     assert!(text.contains("\"news\" with payload \"plain words\""), "{text}");
     let text = listener.ask("begin; notify news, 'words beside it'; select email from customers; commit;")?;

@@ -39,6 +39,8 @@ pub struct Case {
     pub bypass: Option<u32>,
     /// What an operator does directly beforehand, and undoes by `cleanup`.
     pub setup: Option<String>,
+    /// What an operator does directly once the first step is answered, while the session is open.
+    pub meanwhile: Option<String>,
     /// What an operator does directly after every run.
     pub cleanup: Option<String>,
     /// Nothing, for a case that is a twin only.

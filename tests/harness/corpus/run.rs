@@ -224,11 +224,12 @@ impl Runner {
     }
 
     fn run_direct(&mut self, case: &Case, form: Form, steps: &[Step]) -> Result<Vec<Message>> {
-        around(&mut self.operator, case, || talk(&mut self.direct, case, form, steps))
+        around(&mut self.operator, case, |operator| talk(&mut self.direct, operator, case, form, steps))
     }
 
     fn run_through(&mut self, agent: usize, case: &Case, form: Form, steps: &[Step]) -> Result<Vec<Message>> {
-        around(&mut self.operator, case, || talk(&mut self.agents[agent], case, form, steps))
+        let target = &mut self.agents[agent];
+        around(&mut self.operator, case, |operator| talk(target, operator, case, form, steps))
     }
 }
 
@@ -237,22 +238,29 @@ fn value(client: &mut Client, sql: &str) -> Result<u32> {
 }
 
 /// What an operator does before and after.
-fn around<T>(operator: &mut Client, case: &Case, act: impl FnOnce() -> Result<T>) -> Result<T> {
-    let mut operate = |sql: &Option<String>| -> Result<()> {
-        let Some(sql) = sql else { return Ok(()) };
-        let answer = operator.say(&query(sql), 1, b"")?;
-        let failed = answer.iter().any(|(kind, _)| *kind == b'E');
-        anyhow::ensure!(!failed, "{}: {sql}: {}", case.id, written(&answer));
-        Ok(())
-    };
-    operate(&case.setup)?;
-    let done = act().with_context(|| case.id.clone());
-    operate(&case.cleanup)?;
+fn around<T>(operator: &mut Client, case: &Case, act: impl FnOnce(&mut Client) -> Result<T>) -> Result<T> {
+    operate(operator, case, case.setup.as_deref())?;
+    let done = act(operator).with_context(|| case.id.clone());
+    operate(operator, case, case.cleanup.as_deref())?;
     done
 }
 
+fn operate(operator: &mut Client, case: &Case, sql: Option<&str>) -> Result<()> {
+    let Some(sql) = sql else { return Ok(()) };
+    let answer = operator.say(&query(sql), 1, b"")?;
+    let failed = answer.iter().any(|(kind, _)| *kind == b'E');
+    anyhow::ensure!(!failed, "{}: {sql}: {}", case.id, written(&answer));
+    Ok(())
+}
+
 /// Says the steps on a connection, in a transaction that is rolled back unless the case runs alone.
-fn talk(target: &mut Target, case: &Case, form: Form, steps: &[Step]) -> Result<Vec<Message>> {
+fn talk(
+    target: &mut Target,
+    operator: &mut Client,
+    case: &Case,
+    form: Form,
+    steps: &[Step],
+) -> Result<Vec<Message>> {
     if steps.is_empty() {
         return Ok(vec![]);
     }
@@ -266,7 +274,10 @@ fn talk(target: &mut Target, case: &Case, form: Form, steps: &[Step]) -> Result<
     }
     let mut answer = vec![];
     let mut open = true;
-    for (text, ready) in form.texts(steps) {
+    for (number, (text, ready)) in form.texts(steps).into_iter().enumerate() {
+        if number == 1 {
+            operate(operator, case, case.meanwhile.as_deref())?;
+        }
         let part = client.say(&text, ready, case.copy_data.as_bytes())?;
         open = part.last().is_some_and(|(kind, _)| *kind == b'Z');
         answer.extend(part);
