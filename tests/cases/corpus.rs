@@ -33,6 +33,30 @@ fn no_attack_shows_a_canary_and_no_twin_changes() -> Result<()> {
     Ok(())
 }
 
+/// The first major version that the tests above are not run on.
+const NEWER: u32 = 16;
+
+#[test]
+fn what_newer_versions_say_shows_no_canary_and_its_twins_do_not_change() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let mut stand = Stand::start(&[Policy::Zero, Policy::Strict], Some(18))?;
+    let (mut direct, mut through) = (Report::default(), Report::default());
+    for case in load()?.iter().filter(|case| case.since >= Some(NEWER)) {
+        assert!(case.since <= Some(stand.major()), "{} is for a server that is not tried", case.id);
+        direct.add(stand.prove(case));
+        through.add(stand.run(case));
+        let was_run = ["zero", "strict"].iter().all(|policy| through.ran(policy, &case.id));
+        assert!(was_run, "{} was not run", case.id);
+    }
+    assert_eq!(direct.faults().count(), 0, "{}", direct.fault_list());
+    let difference =
+        Known::load()?.compare(&through.keys(), stand.major(), |policy, case| through.ran(policy, case));
+    assert!(difference.is_empty(), "{}\n{difference:#?}", through.fault_list());
+    Ok(())
+}
+
 #[test]
 fn every_attack_shows_a_canary_without_the_agent_and_no_twin_does() -> Result<()> {
     if !have_root() {
