@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use mask_tests::{Agent, Postgres, agent::binary, follower::Follower, have_root, output, wait_for};
+use mask_tests::{Agent, Postgres, agent::binary, follower::Follower, have_root, output, wait_within};
 use serde_json::{Value, json};
 
 use super::corners::{POLICY, SCHEMA};
@@ -360,6 +360,11 @@ fn ddl_in_flight_leaves_definitions_out_and_is_not_waited_for() -> Result<()> {
     Ok(())
 }
 
+/// A snapshot is read again after this time where statements come.
+const SERVES: Duration = Duration::from_secs(5);
+/// What reading and statements take on a busy machine, at most.
+const SLACK: Duration = Duration::from_secs(10);
+
 /// What others do while a session is open, and the statement that then shows a canary to whoever is not masked.
 const CHANGES: [(&str, &str); 6] = [
     ("alter table renamed rename label to email", "select * from renamed"),
@@ -414,7 +419,7 @@ fn what_others_change_is_followed_while_a_session_is_open() -> Result<()> {
         let (ok, direct) = postgres.psql(query)?;
         assert!(ok && direct.contains("canary"), "{change}: there is nothing to show: {direct}");
         let mut answer = String::new();
-        wait_for(&format!("the agent to follow: {change}"), || {
+        wait_within(SERVES + SLACK, &format!("the agent to follow: {change}"), || {
             // Transactions end all the time on a real server, so that none of them says anything about DDL.
             let noise = postgres.setup("insert into noise values (1)");
             answer = session.ask(&format!("{query};")).unwrap_or_default();

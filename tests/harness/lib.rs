@@ -108,12 +108,17 @@ pub fn check_interrupt() -> Result<()> {
 }
 
 /// Polls until `condition` holds.
-pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) -> Result<()> {
-    let end = Instant::now() + DEADLINE;
+pub fn wait_for(what: &str, condition: impl FnMut() -> bool) -> Result<()> {
+    wait_within(DEADLINE, what, condition)
+}
+
+/// The same for what is promised within a time.
+pub fn wait_within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) -> Result<()> {
+    let end = Instant::now() + limit;
     while !condition() {
         check_interrupt()?;
         if Instant::now() > end {
-            bail!("waited {DEADLINE:?} for {what}");
+            bail!("waited {limit:?} for {what}");
         }
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -40,8 +40,8 @@ pub enum Input<'a> {
     Client(&'a [u8]),
     /// Bytes the server sent, including what an earlier call left.
     Server(&'a [u8]),
-    /// The snapshot that was asked for.
-    Snapshot(Arc<Snapshot>),
+    /// The snapshot that was asked for, and how long ago reading it began: what has changed since may not be in it.
+    Snapshot(Arc<Snapshot>, Duration),
     /// The upstream is connected; what a login to it can be bound to, where there is such a thing.
     Connected(Option<ChannelBinding>),
     /// There is no connection to the upstream.

@@ -3,6 +3,8 @@
 
 mod peer;
 
+use std::time::Duration;
+
 use mask_core::{
     lineage::CopiedDatabase,
     session::{Input, Want},
@@ -19,7 +21,7 @@ fn copies(peer: &Peer) -> Vec<CopiedDatabase> {
 
 /// Says that what was to be remembered is.
 fn remembered(peer: &mut Peer) {
-    peer.tell(Input::Snapshot(snapshot()));
+    peer.tell(Input::Snapshot(snapshot(), Duration::ZERO));
     peer.feed(From::Client, b"");
 }
 

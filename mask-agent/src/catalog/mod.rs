@@ -21,7 +21,7 @@ use anyhow::Context;
 use mask_core::{
     lineage::CopiedDatabase,
     policy::{Budget, Policy, Snapshot, Taint},
-    session::Login,
+    session::{Input, Login},
 };
 use tokio::sync::watch;
 
@@ -64,8 +64,8 @@ impl Shelf {
         Place { upstream, database: database.to_owned(), identity }
     }
 
-    fn snapshot(&self) -> Option<Arc<Snapshot>> {
-        self.held.borrow().as_ref().map(|held| held.snapshot.clone())
+    fn taken(&self) -> Option<Taken> {
+        self.held.borrow().as_ref().map(Held::taken)
     }
 }
 
@@ -80,20 +80,40 @@ struct Held {
     known: Known,
 }
 
+/// A snapshot, and when reading it began.
+#[derive(Clone)]
+pub(crate) struct Taken {
+    snapshot: Arc<Snapshot>,
+    begun: Instant,
+}
+
+impl Taken {
+    /// What a session is told of it.
+    pub(crate) fn input(self) -> Input<'static> {
+        Input::Snapshot(self.snapshot, self.begun.elapsed())
+    }
+}
+
+impl Held {
+    fn taken(&self) -> Taken {
+        Taken { snapshot: self.snapshot.clone(), begun: self.begun }
+    }
+}
+
 /// News of a database's snapshot.
 pub(crate) struct News(watch::Receiver<Option<Held>>);
 
 impl News {
     /// Waits for another snapshot than the last one seen.
-    pub(crate) async fn next(mut self) -> (Self, Arc<Snapshot>) {
+    pub(crate) async fn next(mut self) -> (Self, Taken) {
         loop {
             if self.0.changed().await.is_err() {
                 // The shelf is gone with the daemon.
                 return std::future::pending().await;
             }
-            let held = self.0.borrow_and_update().clone();
-            if let Some(held) = held {
-                return (self, held.snapshot);
+            let taken = self.0.borrow_and_update().as_ref().map(Held::taken);
+            if let Some(taken) = taken {
+                return (self, taken);
             }
         }
     }
@@ -137,12 +157,12 @@ impl Catalogs {
         upstream: SocketAddr,
         login: &Login,
         taints: &[Taint],
-    ) -> std::io::Result<Option<Arc<Snapshot>>> {
+    ) -> std::io::Result<Option<Taken>> {
         let kept = self.shelf(upstream, login);
         let place = kept.place(upstream, &login.database);
         self.ledger.add(&place, taints)?;
         self.mask_what_holds(&place);
-        Ok(kept.snapshot())
+        Ok(kept.taken())
     }
 
     /// Remembers for good that a database is made of another.
@@ -151,11 +171,11 @@ impl Catalogs {
         upstream: SocketAddr,
         login: &Login,
         copied: &CopiedDatabase,
-    ) -> std::io::Result<Option<Arc<Snapshot>>> {
+    ) -> std::io::Result<Option<Taken>> {
         let kept = self.shelf(upstream, login);
         let copy = self.ledger.copy(&kept.place(upstream, &login.database), copied)?;
         self.mask_what_holds(&copy);
-        Ok(kept.snapshot())
+        Ok(kept.taken())
     }
 
     /// Masks what is remembered by now, for connections to databases that hold what one holds.
@@ -210,10 +230,10 @@ impl Catalogs {
     }
 
     /// The snapshot of a database where the one held is recent; none means that one is to be loaded.
-    pub(crate) fn recent(&self, upstream: SocketAddr, login: &Login) -> Option<Arc<Snapshot>> {
+    pub(crate) fn recent(&self, upstream: SocketAddr, login: &Login) -> Option<Taken> {
         let kept = self.shelf(upstream, login);
         let held = kept.held.borrow();
-        held.as_ref().filter(|held| held.begun.elapsed() < REFRESH).map(|held| held.snapshot.clone())
+        held.as_ref().filter(|held| held.begun.elapsed() < REFRESH).map(Held::taken)
     }
 
     /// Loads the snapshot of a database, or joins who began to after `since`.
@@ -222,13 +242,13 @@ impl Catalogs {
         upstream: SocketAddr,
         login: &Login,
         since: Instant,
-    ) -> anyhow::Result<Arc<Snapshot>> {
+    ) -> anyhow::Result<Taken> {
         let kept = self.shelf(upstream, login);
         let _loading = kept.loading.lock().await;
         if let Some(held) = kept.held.borrow().as_ref()
             && held.begun >= since
         {
-            return Ok(held.snapshot.clone());
+            return Ok(held.taken());
         }
         let begun = Instant::now();
         let known = kept.held.borrow().as_ref().map(|held| held.known.clone());
@@ -257,7 +277,7 @@ impl Catalogs {
                     Arc::new(Snapshot::new(catalog, &policy, &self.ledger.of(&place), budget))
                 }
             };
-            loaded = Some(snapshot.clone());
+            loaded = Some(Taken { snapshot: snapshot.clone(), begun });
             *held = Some(Held { snapshot, policy, begun, known });
         });
         loaded.context("what was read is held")

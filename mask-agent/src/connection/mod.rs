@@ -169,9 +169,9 @@ impl Connection<'_> {
             tokio::select! {
                 biased;
                 // First, because what is masked from now on was news before the server could be told to show it.
-                (rest, snapshot) = &mut news => {
+                (rest, taken) = &mut news => {
                     news.set(rest.next());
-                    self.inject(Input::Snapshot(snapshot))?;
+                    self.inject(taken.input())?;
                 }
                 read = poll_fn(|cx| self.poll(cx)) => {
                     let (from, bytes) = read?;
@@ -393,18 +393,18 @@ impl Connection<'_> {
             }
             Want::Taint(taints) => {
                 let Some(login) = self.session.login().cloned() else { return Ok(false) };
-                let snapshot = self.shared.catalogs.taint(self.caller.original, &login, &taints);
-                match snapshot.map_err(|_| Ending::Audit)? {
-                    Some(snapshot) => self.inject(Input::Snapshot(snapshot))?,
+                let taken = self.shared.catalogs.taint(self.caller.original, &login, &taints);
+                match taken.map_err(|_| Ending::Audit)? {
+                    Some(taken) => self.inject(taken.input())?,
                     None => self.inject(Input::SnapshotFailed)?,
                 }
                 Ok(true)
             }
             Want::FollowCopy(copied) => {
                 let Some(login) = self.session.login().cloned() else { return Ok(false) };
-                let snapshot = self.shared.catalogs.follow_copy(self.caller.original, &login, &copied);
-                match snapshot.map_err(|_| Ending::Audit)? {
-                    Some(snapshot) => self.inject(Input::Snapshot(snapshot))?,
+                let taken = self.shared.catalogs.follow_copy(self.caller.original, &login, &copied);
+                match taken.map_err(|_| Ending::Audit)? {
+                    Some(taken) => self.inject(taken.input())?,
                     None => self.inject(Input::SnapshotFailed)?,
                 }
                 Ok(true)
@@ -429,7 +429,7 @@ impl Connection<'_> {
         if freshness == Freshness::Cached
             && let Some(recent) = self.shared.catalogs.recent(to, &login)
         {
-            self.inject(Input::Snapshot(recent))?;
+            self.inject(recent.input())?;
             return Ok(true);
         }
         if freshness == Freshness::Cached && self.session.is_ready() {
@@ -444,7 +444,7 @@ impl Connection<'_> {
         }
         // As large as its queries are many, and every connection would have room for it all its life.
         let input = match Box::pin(self.shared.catalogs.load(to, &login, Instant::now())).await {
-            Ok(snapshot) => Input::Snapshot(snapshot),
+            Ok(taken) => taken.input(),
             Err(error) => {
                 tracing::error!(%error, %to, "the catalog could not be loaded");
                 Input::SnapshotFailed

@@ -3,7 +3,10 @@
 #![allow(dead_code, reason = "each test and each fuzz target uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test's own bytes")]
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use mask_core::{
     audit::Event,
@@ -84,6 +87,10 @@ pub struct Peer {
     pub to_server: Vec<u8>,
     pub events: Vec<Event>,
     pub wants: Vec<Want>,
+    /// The time.
+    pub now: Duration,
+    /// How old the snapshots are that it is brought; it waits for one where there is none.
+    pub snapshot_age: Option<Duration>,
     /// Why it ended; nothing is fed after that.
     pub ended: Option<String>,
 }
@@ -107,6 +114,8 @@ impl Peer {
             to_server: Vec::new(),
             events: Vec::new(),
             wants: Vec::new(),
+            now: Duration::ZERO,
+            snapshot_age: Some(Duration::ZERO),
             ended: None,
         }
     }
@@ -152,7 +161,7 @@ impl Peer {
 
     /// Tells the session what no peer sent.
     pub fn tell(&mut self, input: Input<'_>) {
-        let mut out = Outbox::default();
+        let mut out = self.outbox();
         if let Err(error) = self.session.handle(input, &mut out) {
             self.ended = Some(error.to_string());
         }
@@ -185,7 +194,7 @@ impl Peer {
             self.unread[from as usize] = bytes;
             return false;
         }
-        let mut out = Outbox::default();
+        let mut out = self.outbox();
         let input = match from {
             From::Client => Input::Client(&bytes),
             From::Server => Input::Server(&bytes),
@@ -201,6 +210,10 @@ impl Peer {
         consumed > 0 || loaded
     }
 
+    fn outbox(&self) -> Outbox {
+        Outbox { now: self.now, ..Outbox::default() }
+    }
+
     fn collect(&mut self, input: &[u8], mut out: Outbox) -> bool {
         self.to_client.extend(out.client.slices(input).flatten());
         self.to_server.extend(out.server.slices(input).flatten());
@@ -208,13 +221,17 @@ impl Peer {
         let mut loaded = false;
         for want in out.wants {
             if matches!(want, Want::LoadCatalog { .. }) {
-                loaded = true;
-                let snapshot = Input::Snapshot(self.snapshot.clone());
-                let mut out = Outbox::default();
+                let Some(age) = self.snapshot_age else {
+                    self.wants.push(want);
+                    continue;
+                };
+                let snapshot = Input::Snapshot(self.snapshot.clone(), age);
+                let mut out = self.outbox();
                 if let Err(error) = self.session.handle(snapshot, &mut out) {
                     self.ended = Some(error.to_string());
                 }
                 self.collect(&[], out);
+                loaded = true;
             } else {
                 self.wants.push(want);
             }

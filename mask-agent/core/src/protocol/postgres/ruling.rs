@@ -60,7 +60,7 @@ impl PostgresSession {
         if !self.lexer_is_safe {
             return Some(Arc::new(unsafe_lexer()));
         }
-        let age = out.now.saturating_sub(self.snapshot_at);
+        let age = out.now.saturating_sub(self.snapshot_of);
         if age > SNAPSHOT_AGE_MAX {
             if age > SNAPSHOT_AGE_LIMIT {
                 self.waiting = true;
@@ -71,7 +71,7 @@ impl PostgresSession {
         }
         let mut key = std::mem::take(&mut self.decision_key);
         let known = self.decision(sql, &mut key);
-        let analysed = known.or_else(|| self.analyse(sql, &mut key, age, out));
+        let analysed = known.or_else(|| self.analyse(sql, &mut key, out));
         self.decision_key = key;
         if analysed.as_ref().is_some_and(|analysed| analysed.needs_database) {
             out.wants.push(Want::Withdraw);
@@ -96,13 +96,7 @@ impl PostgresSession {
         self.decisions.get(&**key).cloned()
     }
 
-    fn analyse(
-        &mut self,
-        sql: &str,
-        key: &mut Vec<u8>,
-        age: Duration,
-        out: &mut Outbox,
-    ) -> Option<Arc<Analysed>> {
+    fn analyse(&mut self, sql: &str, key: &mut Vec<u8>, out: &mut Outbox) -> Option<Arc<Analysed>> {
         let snapshot = self.snapshot.clone()?;
         let path = self.path.clone();
         let (analysed, any_literals) = ruled(sql, &snapshot, path, &self.overlay);
@@ -113,7 +107,7 @@ impl PostgresSession {
                 snapshot.catalog.named(schema, name).next().is_none()
             });
         let is_stranger = stranger || self.overlay.is_empty() && names_unknown(&analysed);
-        if is_stranger && age > STRANGER_SNAPSHOT_AGE_MAX {
+        if is_stranger && out.now.saturating_sub(self.snapshot_at) > STRANGER_SNAPSHOT_AGE_MAX {
             self.waiting = true;
             self.ask_snapshot(Freshness::Fresh, out);
             return None;

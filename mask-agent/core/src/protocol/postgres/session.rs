@@ -89,6 +89,8 @@ pub struct PostgresSession {
     pub(super) login: Option<Login>,
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) snapshot_at: Duration,
+    /// The moment it is of.
+    pub(super) snapshot_of: Duration,
     /// Nothing more from the client until the snapshot that was asked for is here.
     pub(super) waiting: bool,
     /// A description waits for it.
@@ -171,6 +173,7 @@ impl PostgresSession {
             login: None,
             snapshot: None,
             snapshot_at: Duration::ZERO,
+            snapshot_of: Duration::ZERO,
             waiting: false,
             awaited: false,
             strangers: None,
@@ -318,7 +321,8 @@ impl Session for PostgresSession {
                 self.settling &= consumed == 0;
                 Ok(consumed)
             }
-            Input::Snapshot(snapshot) => {
+            Input::Snapshot(snapshot, age) => {
+                self.snapshot_of = out.now.saturating_sub(age);
                 self.take_snapshot(snapshot, out.now);
                 Ok(0)
             }
