@@ -46,7 +46,13 @@ impl Asking {
 
     /// Whether the budget allows a statement, on a connection of its own; it may fail by itself.
     fn allows(&self, sql: &str) -> Result<bool> {
-        let (_, text) = self.agent.psql(&self.postgres.dsn(), sql)?;
+        self.allows_at("127.0.0.1", sql)
+    }
+
+    /// The same at another address of the server.
+    fn allows_at(&self, address: &str, sql: &str) -> Result<bool> {
+        let dsn = self.postgres.dsn().replace("host=127.0.0.1", &format!("host={address}"));
+        let (_, text) = self.agent.psql(&dsn, sql)?;
         assert!(!text.contains("canary"), "{text}");
         Ok(!text.contains("too many different predicates on masked column"))
     }
@@ -54,6 +60,27 @@ impl Asking {
     fn alerts(&self) -> Result<Vec<Value>> {
         Ok(self.agent.trail()?.into_iter().filter(|record| record["kind"] == "alert").collect())
     }
+}
+
+#[test]
+fn a_login_has_one_budget_whatever_address_it_comes_to() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let asking = Asking::start(THREE)?;
+    let like = |start: char| format!("select count(*) from customers where email like '{start}%'");
+    for (address, start) in [("127.0.0.1", 'a'), ("::1", 'b'), ("::1", 'a'), ("127.0.0.1", 'c')] {
+        assert!(asking.allows_at(address, &like(start))?, "{address}: {start}");
+    }
+    for address in ["127.0.0.1", "::1"] {
+        assert!(!asking.allows_at(address, &like('d'))?, "{address}");
+        assert!(
+            asking.allows_at(address, "select count(*) from customers where city like 'd%'")?,
+            "{address}"
+        );
+    }
+    assert_eq!(asking.alerts()?.len(), 1);
+    Ok(())
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub(crate) mod show;
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -32,7 +32,7 @@ use self::{
     reader::Reader,
 };
 use crate::{
-    ledger::{Ledger, Place},
+    ledger::{Identity, Ledger, Place},
     upstream::Upstreams,
 };
 
@@ -52,8 +52,9 @@ struct Shelf {
     /// Held while loading, so that many who ask at once load once.
     loading: tokio::sync::Mutex<()>,
     held: watch::Sender<Option<Held>>,
-    /// What its connections have asked of masked columns lately.
-    budget: Arc<Budget>,
+    /// What its connections, and those of its login to other addresses, have asked of masked columns lately; there once
+    /// it is known what the database is.
+    budget: OnceLock<Arc<Budget>>,
 }
 
 impl Shelf {
@@ -124,6 +125,8 @@ pub(crate) struct Catalogs {
     upstreams: Arc<Upstreams>,
     policy: RwLock<Arc<Policy>>,
     shelves: Mutex<HashMap<Key, Arc<Shelf>>>,
+    /// By what a database is and the role.
+    budgets: Mutex<HashMap<(Identity, String), Arc<Budget>>>,
     links: Arc<Links>,
     ledger: Ledger,
 }
@@ -134,6 +137,7 @@ impl Catalogs {
             upstreams,
             policy: RwLock::new(Arc::new(policy)),
             shelves: Mutex::default(),
+            budgets: Mutex::default(),
             links: Arc::default(),
             ledger,
         }
@@ -206,7 +210,8 @@ impl Catalogs {
             let taints = self.ledger.of(&shelf.place(*upstream, database));
             shelf.held.send_modify(|held| {
                 if let Some(held) = held {
-                    let (catalog, budget) = (held.snapshot.catalog.clone(), shelf.budget.clone());
+                    let catalog = held.snapshot.catalog.clone();
+                    let budget = shelf.budget.get_or_init(Arc::default).clone();
                     held.snapshot = Arc::new(Snapshot::new(catalog, &policy, &taints, budget));
                     held.policy = policy.clone();
                 }
@@ -222,6 +227,13 @@ impl Catalogs {
     fn shelf(&self, upstream: SocketAddr, login: &Login) -> Arc<Shelf> {
         let key = (upstream, login.database.clone(), login.user.clone());
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
+    }
+
+    /// One for all addresses of a database; one of its own where nobody says what the database is.
+    fn budget(&self, identity: Option<&Identity>, user: &str) -> Arc<Budget> {
+        let Some(identity) = identity else { return Arc::default() };
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        budgets.entry((identity.clone(), user.to_owned())).or_default().clone()
     }
 
     /// What a connection listens to for as long as it is open.
@@ -273,7 +285,9 @@ impl Catalogs {
                     Arc::new(before.snapshot.next(catalog, &policy, &self.ledger.of(&place)))
                 }
                 _ => {
-                    let (catalog, budget) = (known.catalog.clone(), kept.budget.clone());
+                    let catalog = known.catalog.clone();
+                    let budget = || self.budget(known.identity(), &login.user);
+                    let budget = kept.budget.get_or_init(budget).clone();
                     Arc::new(Snapshot::new(catalog, &policy, &self.ledger.of(&place), budget))
                 }
             };
