@@ -162,6 +162,11 @@ impl<'a> Tracer<'a> {
                 self.graph.add(open, &more);
             }
         }
+        if !select.all {
+            for node in columns.nodes() {
+                self.meet(vec![node], Usage::Grouping, true);
+            }
+        }
         self.leave_common(before);
         Query { columns, rows }
     }

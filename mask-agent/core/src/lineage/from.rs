@@ -151,6 +151,17 @@ impl<'a> Tracer<'a> {
         items
     }
 
+    /// What is merged is compared, as by ON.
+    fn meet_merging(&mut self, a: &[NodeId], b: &[NodeId]) {
+        let operator = self.operator("=", a, b);
+        let sides = [a, b].concat();
+        let all = |fits: fn(&Graph, NodeId) -> bool| sides.iter().all(|side| fits(&self.graph, *side));
+        let is_plain = operator.is_empty() && all(Graph::is_identity);
+        let is_equality = operator.is_empty() && all(Graph::is_folded);
+        let usage = if is_equality { Usage::Equality } else { Usage::Function };
+        self.meet([sides, operator].concat(), usage, is_plain || is_equality);
+    }
+
     /// The columns of a join that merges some: these first, then the others of both sides.
     fn merge_join(
         &mut self,
@@ -169,7 +180,7 @@ impl<'a> Tracer<'a> {
                 if b.is_empty() { other.open.into_iter().collect() } else { b },
             );
             let both = [&*a, &*b].concat();
-            self.meet(both.clone(), Usage::Equality, true);
+            self.meet_merging(&a, &b);
             let node = match join.jointype() {
                 protobuf::JoinType::JoinInner | protobuf::JoinType::JoinLeft if !a.is_empty() => {
                     self.graph.copy(a)

@@ -10,13 +10,17 @@ use pg_query::{
 };
 
 use super::{
-    graph::NodeId,
+    ColumnId, Predicate,
+    graph::{NodeId, Usage},
     names::{literal, qualified},
     trace::Tracer,
 };
 
 /// Longer lists count as ranges; mappers and drivers cut theirs at a thousand.
 pub const GUESSES_MAX: u32 = 1_000;
+
+/// What a list in a parameter counts for beside others; more than a few of them are as good as a long one.
+const PARAMETER_GUESSES: u32 = GUESSES_MAX / 5;
 
 /// How many values a column is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,6 +46,42 @@ impl Guesses {
             Self::Known(count) => count > GUESSES_MAX,
             Self::Many => true,
             Self::Parameter(_) => false,
+        }
+    }
+}
+
+/// Lists of one statement that are long together are as good as one.
+pub(super) fn sum_lists(predicates: &mut [Predicate]) {
+    let sum = |of: &[Predicate], column: Option<ColumnId>| {
+        let mut parameters = Vec::new();
+        let equal = of.iter().filter(|use_| use_.usage == Usage::Equality);
+        let lists = equal.filter(|use_| column.is_none_or(|column| use_.column == column));
+        let counts = lists.map(|use_| match use_.guesses {
+            Guesses::Known(count) => count,
+            // The same array in two places is the same guesses.
+            Guesses::Parameter(number) if parameters.contains(&number) => 0,
+            Guesses::Parameter(number) => {
+                parameters.push(number);
+                PARAMETER_GUESSES
+            }
+            Guesses::Many => 0,
+        });
+        counts.fold(0, u32::saturating_add)
+    };
+    // Most statements are done here.
+    if sum(predicates, None) <= GUESSES_MAX {
+        return;
+    }
+    let mut columns: Vec<ColumnId> = predicates.iter().map(|use_| use_.column).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    for column in columns {
+        let guesses = Guesses::Known(sum(predicates, Some(column)));
+        let mut equal = predicates.iter_mut().filter(|use_| use_.usage == Usage::Equality);
+        if guesses.is_long()
+            && let Some(first) = equal.find(|use_| use_.column == column)
+        {
+            (first.usage, first.guesses) = (Usage::Range, guesses);
         }
     }
 }

@@ -500,6 +500,9 @@ mod recorded_tests;
 mod renamed_tests;
 
 #[cfg(test)]
+mod search_tests;
+
+#[cfg(test)]
 mod tell_tests;
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use super::{
     follow::{self, Follow},
     functions,
     given::{self, Shows},
+    guesses::sum_lists,
     names::strings,
     scope::Columns,
     trace::{Put, Query, Target, Tracer},
@@ -419,6 +420,7 @@ impl<'a> Reader<'a> {
                 statement.predicates.push(probe);
             }
         }
+        sum_lists(&mut statement.predicates);
         statement.predicates.sort_unstable();
         statement.writes = writes(&tracer, statement.command == "InsertStmt", classes);
         statement.computes = computed(&tracer, &sensitive);

@@ -286,7 +286,8 @@ impl<'a> Tracer<'a> {
                 columns.list.push((name.clone(), self.graph.copy(both)));
             }
         }
-        if !select.all {
+        // With ALL as well, the other query's rows say which of these are there.
+        if !select.all || select.op() != SetOperation::SetopUnion {
             for node in columns.nodes() {
                 self.meet(vec![node], Usage::Grouping, true);
             }

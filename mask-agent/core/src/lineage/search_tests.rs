@@ -1,0 +1,122 @@
+//! Blind searches that do not look like one.
+
+use super::fixture::{self, check_uses};
+
+#[test]
+fn a_list_that_is_joined_by_name_is_told_as_what_its_rows_are() {
+    for list in
+        ["generate_series(1, 50000) g(salary)", "(values (1), (2)) l(salary)", "(select 5 as salary) s"]
+    {
+        check_uses(
+            &format!("select count(*) from customers c join {list} using (salary)"),
+            "customers.salary row-count",
+        );
+        check_uses(
+            &format!("select count(*) from {list} natural join customers c"),
+            "customers.salary row-count",
+        );
+        check_uses(
+            &format!("select count(*) from customers c full join {list} using (salary)"),
+            "customers.salary row-count",
+        );
+    }
+    let half = "(select left(email, 4) as v from customers) a";
+    check_uses(
+        &format!("select 1 from {half} natural join (select 'a' as v) b"),
+        "customers.email row-count",
+    );
+    check_uses(
+        &format!("select 1 from {half} join (select left(ssn, 4) as v from customers) b using (v)"),
+        "customers.email function; customers.ssn function",
+    );
+    // Ordinary joins of stored columns, and lists of what is not masked.
+    check_uses("select c.id from customers c join customers d using (email)", "customers.email equality");
+    check_uses(
+        "select 1 from (select id, note as email from orders) o natural join (select email from customers) c",
+        "customers.email equality",
+    );
+    check_uses(
+        "select 1 from (select lower(note) as e from orders) o join (select lower(email) as e from customers) c using (e)",
+        "customers.email equality",
+    );
+    check_uses("select email from customers c join generate_series(1, 9) g(id) using (id)", "");
+    check_uses("select email from customers natural join (values (1), (2)) v(id)", "");
+}
+
+#[test]
+fn rows_that_another_query_has_as_well_or_not_are_a_list() {
+    let list = "select generate_series(1, 50000)";
+    for operation in ["intersect", "intersect all", "except", "except all"] {
+        for sql in [
+            format!("select count(*) from (select salary from customers {operation} {list}) s"),
+            format!("select count(*) from ({list} {operation} select salary from customers) s"),
+            format!("select exists (select salary from customers where id = 1 {operation} select $1)"),
+        ] {
+            check_uses(&sql, "customers.salary equality; customers.salary range");
+        }
+        let half =
+            format!("select left(email, 4) from customers {operation} select left(ssn, 4) from customers",);
+        check_uses(
+            &half,
+            "customers.email equality; customers.email function; customers.ssn equality; customers.ssn function",
+        );
+        let alike = format!("select email from customers {operation} select work_email from people");
+        check_uses(
+            &alike,
+            "customers.email equality; customers.email grouping; people.work_email equality; people.work_email grouping",
+        );
+        check_uses(&format!("select id from customers {operation} {list}"), "");
+    }
+    check_uses("select count(*) from (select email from customers union all select 'a') s", "");
+    let both = |union: &str| {
+        format!("with recursive t(v) as (select salary from customers {union} {list}) select count(*) from t",)
+    };
+    check_uses(&both("union"), "customers.salary range");
+    check_uses(&both("union all"), "");
+    check_uses(
+        "with recursive t(m, i) as (select email, id from customers where id = 1 union \
+         select c.email, c.id from t join customers c on c.id = t.i + 1) select i from t",
+        "customers.email grouping",
+    );
+}
+
+#[test]
+fn several_lists_are_as_many_questions_as_they_have_guesses_together() {
+    let list = |from: u32, count: u32| {
+        let numbers: Vec<String> = (from..from + count).map(|number| number.to_string()).collect();
+        format!("in ({})", numbers.join(", "))
+    };
+    let asks = |condition: String, expected: &str| {
+        check_uses(&format!("select count(*) from customers where {condition}"), expected);
+    };
+    let thousand = |from: u32| format!("salary {}", list(from, 1_000));
+    asks(
+        format!("{} or {} or {}", thousand(0), thousand(1_000), thousand(2_000)),
+        "customers.salary equality x1000; customers.salary equality x1000; customers.salary range x3000",
+    );
+    asks(
+        format!("{} or salary = any ($1)", thousand(0)),
+        "customers.salary equality x$1; customers.salary range x1200",
+    );
+    let arrays = |numbers: std::ops::Range<u32>| {
+        numbers.map(|number| format!("salary = any (${number})")).collect::<Vec<_>>().join(" or ")
+    };
+    check_uses(
+        &format!("select 1 from customers where {}", arrays(1..7)),
+        "customers.salary equality x$2; customers.salary equality x$3; customers.salary equality x$4; \
+         customers.salary equality x$5; customers.salary equality x$6; customers.salary range x1200",
+    );
+    asks(arrays(1..3), "customers.salary equality x$1; customers.salary equality x$2");
+    let same = "select 1 from customers where salary = any ($1)";
+    assert!(!fixture::each(&[same; 9].join(" union all "), None, fixture::uses).contains("range"));
+    // Within what mappers cut theirs at, or of other columns.
+    asks(
+        format!("salary {} or salary {}", list(0, 500), list(500, 500)),
+        "customers.salary equality x500; customers.salary equality x500",
+    );
+    asks(
+        format!("{} and ssn {}", thousand(0), list(0, 1_000)),
+        "customers.ssn equality x1000; customers.salary equality x1000",
+    );
+    asks(format!("id {} or id {}", list(0, 1_000), list(1_000, 1_000)), "");
+}
