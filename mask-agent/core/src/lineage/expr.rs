@@ -85,8 +85,12 @@ impl<'a> Tracer<'a> {
             NodeEnum::CoalesceExpr(coalesce) => {
                 // Put in place of NULL, these are no guess.
                 let is_empty = |node: &&Node| !literal(node).is_some_and(|text| matches!(&*text, "" | "0"));
-                let nodes = self.in_order(coalesce.args.iter().filter(is_empty));
-                return self.choose(&nodes);
+                let others: Vec<&Node> = coalesce.args.iter().filter(is_empty).collect();
+                let has_blanks = others.len() < coalesce.args.len();
+                let nodes = self.in_order(others);
+                let value = self.choose(&nodes);
+                self.facts.blanked.extend(has_blanks.then_some(value));
+                return value;
             }
             NodeEnum::MinMaxExpr(least) => self.all(&least.args),
             NodeEnum::RowExpr(row) => return self.row(&row.args),

@@ -59,6 +59,8 @@ pub(super) struct Facts {
     pub(super) sets_lexer: bool,
     /// Another literal in the place of one would mean something else, as of a number of a column or a length.
     pub(super) needs_literals: bool,
+    /// Values where `''` or `0` stands in place of NULL; another constant there would be a guess.
+    pub(super) blanked: Vec<NodeId>,
     /// A hash of the definitions that were read for it.
     pub(super) definitions: u64,
     /// It reads settings, where a session may have kept a value.

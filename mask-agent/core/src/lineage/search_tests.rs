@@ -1,6 +1,6 @@
 //! Blind searches that do not look like one.
 
-use super::fixture::{self, check_uses};
+use super::fixture::{self, check_uses, statements};
 
 #[test]
 fn a_list_that_is_joined_by_name_is_told_as_what_its_rows_are() {
@@ -119,4 +119,31 @@ fn several_lists_are_as_many_questions_as_they_have_guesses_together() {
         "customers.ssn equality x1000; customers.salary equality x1000",
     );
     asks(format!("id {} or id {}", list(0, 1_000), list(1_000, 1_000)), "");
+}
+
+#[test]
+fn a_constant_in_place_of_null_is_a_guess_unless_it_is_blank() {
+    let matters = |sql: &str| statements(sql).unwrap()[0].needs_literals;
+    for (blank, guess) in [
+        ("select id from customers order by coalesce(salary, 0)", "6000000)"),
+        ("select count(*) from customers group by coalesce(salary, 0)", "6000000)"),
+        ("select id, coalesce(salary, 0) as s from customers order by s", "6000000) as s"),
+        ("select rank() over (order by coalesce(c.salary, 0)) from customers c", "6000000)) from"),
+        ("select distinct coalesce(salary, 0) from customers", "6000000) from"),
+    ] {
+        assert!(matters(blank), "{blank}");
+        let tail = guess.split_once(')').unwrap().1;
+        let sql = blank.replace(&format!("0){tail}"), guess);
+        assert_ne!(sql, *blank);
+        assert!(fixture::each(&sql, None, fixture::uses).contains("function"), "{sql}");
+        assert!(!fixture::each(blank, None, fixture::uses).contains("function"), "{blank}");
+    }
+    for sql in [
+        "select coalesce(email, '') from customers where id = 5",
+        "select id from customers where coalesce(email, '') = 'a'",
+        "select id from customers order by coalesce(city, '')",
+        "select coalesce(city, ''), count(*) from customers group by coalesce(city, '')",
+    ] {
+        assert!(!matters(sql), "{sql}");
+    }
 }

@@ -7,7 +7,7 @@ use pg_query::{
 
 use super::{
     Channel, ColumnId, Effect, Env, Holds, Keeps, LineageError, Made, Masked, Origins, Output, Outputs,
-    Predicate, Refusal, Statement, Untraceable, Write, WriteTarget,
+    Predicate, Refusal, Statement, Untraceable, Usage, Write, WriteTarget,
     abroad::abroad,
     asked::{computed, predicates},
     copy::{copy_in, copy_out},
@@ -470,9 +470,19 @@ impl<'a> Reader<'a> {
         // A row that breaks a constraint is quoted whole.
         statement.may_quote |= tracer.facts.written.iter().any(|column| sensitive(*column));
         finish_facts(&mut statement, &tracer);
+        statement.needs_literals |= sorts_blanked(&tracer, &sensitive);
         statement.needs_literals = needs_literals || statement.needs_literals;
         statement
     }
+}
+
+/// Whether masked values with a constant in place of NULL give rows an order or groups.
+fn sorts_blanked(tracer: &Tracer<'_>, sensitive: &dyn Fn(ColumnId) -> bool) -> bool {
+    let blanked = &tracer.facts.blanked;
+    let sorts = |usage: Usage| matches!(usage, Usage::Grouping | Usage::Ordering);
+    !blanked.is_empty()
+        && tracer.graph.meetings.iter().any(|meeting| sorts(meeting.usage))
+        && tracer.graph.columns_of(blanked.iter().copied()).into_iter().any(sensitive)
 }
 
 impl Origins {
