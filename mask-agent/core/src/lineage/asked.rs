@@ -68,3 +68,12 @@ pub(super) fn computed(tracer: &Tracer<'_>, is_sensitive: &dyn Fn(ColumnId) -> b
     columns.retain(|column| is_sensitive(*column));
     columns
 }
+
+/// Whether masked values with a constant in place of NULL give rows an order or groups.
+pub(super) fn sorts_blanked(tracer: &Tracer<'_>, sensitive: &dyn Fn(ColumnId) -> bool) -> bool {
+    let blanked = &tracer.facts.blanked;
+    let sorts = |usage: Usage| matches!(usage, Usage::Grouping | Usage::Ordering);
+    !blanked.is_empty()
+        && tracer.graph.meetings.iter().any(|meeting| sorts(meeting.usage))
+        && tracer.graph.columns_of(blanked.iter().copied()).into_iter().any(sensitive)
+}

@@ -28,7 +28,7 @@ impl<'a> Tracer<'a> {
                     let nodes = columns.nodes();
                     self.refs.extend(&nodes);
                     self.facts.named.extend(&nodes);
-                    return self.graph.made(nodes);
+                    return self.graph.beside(nodes);
                 }
                 let names = strings(&reference.fields);
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -225,7 +225,7 @@ impl<'a> Tracer<'a> {
                 None => nodes.push(self.expression(argument)),
             }
         }
-        self.graph.made(nodes)
+        self.graph.beside(nodes)
     }
 
     pub(super) fn json_value(&mut self, value: Option<&protobuf::JsonValueExpr>) -> Vec<NodeId> {

@@ -95,7 +95,7 @@ impl<'a> Tracer<'a> {
             open
         });
         let nodes = columns.nodes();
-        let whole = self.graph.made(nodes);
+        let whole = self.graph.beside(nodes);
         let mut item = Item::new(None, columns, whole, entry);
         self.alias(&mut item, alias);
         item
@@ -126,7 +126,7 @@ impl<'a> Tracer<'a> {
             let entry_rows = self.graph.rows(entry);
             self.graph.imply(entry_rows, &rows);
             let nodes = columns.nodes();
-            let whole = self.graph.made(nodes);
+            let whole = self.graph.beside(nodes);
             let mut item = Item::new(None, columns, whole, entry);
             self.alias(&mut item, Some(alias));
             return vec![item];
@@ -137,12 +137,12 @@ impl<'a> Tracer<'a> {
             }
             let entry = items.first().map_or_else(|| self.graph.entry(), |item| item.entry);
             let nodes = columns.nodes();
-            let whole = self.graph.made(nodes);
+            let whole = self.graph.beside(nodes);
             if let Some(alias) = &join.join_using_alias {
                 // It names the merged columns alone.
                 let list = columns.list.iter().take(names.len()).cloned().collect();
                 let merged = Columns { list, open: columns.open };
-                let whole = self.graph.made(merged.nodes());
+                let whole = self.graph.beside(merged.nodes());
                 let item = Item::new(Some(alias.aliasname.clone()), merged, whole, entry);
                 items.push(Item { is_open: false, ..item });
             }

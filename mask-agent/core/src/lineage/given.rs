@@ -134,7 +134,7 @@ impl Tracer<'_> {
 
     /// A value that may be one of others as it is.
     pub(super) fn choose(&mut self, from: &[NodeId]) -> NodeId {
-        let id = self.graph.made(from.to_vec());
+        let id = self.graph.beside(from.to_vec());
         self.may_be(id, from);
         id
     }

@@ -12,6 +12,8 @@
 mod filled;
 /// What changes though a statement does not.
 mod pace;
+/// What rows are sorted or grouped by.
+mod sorted;
 /// What values that meet tell about each other.
 mod spread;
 /// Walks.
@@ -19,8 +21,8 @@ mod walk;
 
 use std::{cell::RefCell, ops::ControlFlow};
 
-pub(super) use self::pace::Pace;
 use self::walk::Seen;
+pub(super) use self::{pace::Pace, sorted::Among};
 use super::{ColumnId, Untraceable, guesses::Guesses, holds::Holds};
 
 /// One value of the graph.
@@ -49,6 +51,8 @@ struct Node {
     pairs: Option<NodeId>,
     /// A stored text in another case or without blanks around it, so that few are equal that were not.
     is_folded: bool,
+    /// Each of `from` as it is, beside the others or in place of them.
+    is_beside: bool,
     pace: Pace,
     /// What a column of a relation holds that this transaction has made.
     pub(super) holds: Option<Holds>,
@@ -95,7 +99,7 @@ impl Meeting {
             Usage::Grouping | Usage::Ordering if among == Among::Others && self.numbers => Usage::RowCount,
             // The list has one row less if the value is in it.
             Usage::Grouping if among == Among::Others => Usage::Range,
-            Usage::Grouping | Usage::Ordering if among == Among::Constants => Usage::Function,
+            Usage::Grouping | Usage::Ordering if among == Among::Computed => Usage::Function,
             // `numbers.i <= c.salary` is there once for each unit of the salary.
             Usage::Function | Usage::Pattern | Usage::Range if self.crosses => Usage::RowCount,
             // Half of all values in a list halve a search as well.
@@ -103,17 +107,6 @@ impl Meeting {
             usage => usage,
         }
     }
-}
-
-/// What a masked value is sorted or grouped with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Among {
-    /// Its like.
-    Alike,
-    /// Constants, in an expression: `order by salary > 1000`.
-    Constants,
-    /// Values that are not masked, which the client may know or have chosen: by UNION.
-    Others,
 }
 
 /// How a statement uses a column without showing it.
@@ -232,6 +225,11 @@ impl Graph {
     /// A value made of others; of none, a constant.
     pub(super) fn made(&mut self, from: Vec<NodeId>) -> NodeId {
         self.push(Node { from, ..Node::default() })
+    }
+
+    /// A value that is others side by side, as a row is, or the first of them that is not NULL.
+    pub(super) fn beside(&mut self, from: Vec<NodeId>) -> NodeId {
+        self.push(Node { from, is_beside: true, ..Node::default() })
     }
 
     /// A value that is another one, or one of several, as it is.
@@ -503,40 +501,6 @@ impl Graph {
             }
         });
         types
-    }
-
-    /// What masked values are with in a value by which rows are sorted or grouped.
-    pub(super) fn among(&self, id: NodeId, is_sensitive: &dyn Fn(ColumnId) -> bool) -> Among {
-        let (mut masked, mut others, mut constants) = (false, false, false);
-        self.walk_all(id, |id, node, open| match node.base {
-            Some(column) if is_sensitive(column) => masked = true,
-            None if node.is_copy && !node.from.is_empty() => open.extend_from_slice(&node.from),
-            Some(_) if node.is_view => open.extend_from_slice(&node.from),
-            Some(_) => others = true,
-            None => {
-                let columns = self.origins(id).columns;
-                let is_masked = columns.into_iter().any(is_sensitive);
-                masked |= is_masked;
-                others |= !is_masked;
-                constants |= is_masked && self.has_constant(id);
-            }
-        });
-        match (masked, others, constants) {
-            (true, true, _) => Among::Others,
-            (true, false, true) => Among::Constants,
-            (true, false, false) | (false, _, _) => Among::Alike,
-        }
-    }
-
-    fn has_constant(&self, id: NodeId) -> bool {
-        let walked = self.walk(id, |_, node, open| {
-            if node.base.is_none() && node.is_constant() {
-                return ControlFlow::Break(());
-            }
-            open.extend_from_slice(&node.from);
-            ControlFlow::Continue(())
-        });
-        walked.is_break()
     }
 
     /// The relations in FROM that a value's leaves belong to, those leaves that fit. Where the leaves are constants, as

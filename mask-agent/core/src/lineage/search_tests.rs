@@ -147,3 +147,72 @@ fn a_constant_in_place_of_null_is_a_guess_unless_it_is_blank() {
         assert!(!matters(sql), "{sql}");
     }
 }
+
+#[test]
+fn an_order_by_what_is_computed_of_several_values_is_a_question() {
+    let number = "(id / id) * (id / id + id / id)";
+    for value in [
+        format!("salary > {number}"),
+        format!("sign(salary - {number})"),
+        format!("case when salary > {number} then salary end"),
+        format!("lower(email) < chr({number})"),
+        format!("coalesce(salary / ({number}), salary)"),
+        "salary > id".to_owned(),
+        "nullif(salary, id)".to_owned(),
+        "greatest(salary, id)".to_owned(),
+        "salary - salary / salary".to_owned(),
+        "md5(md5(md5(salary::text)))".to_owned(),
+        "(select salary > c.id from customers c limit 1)".to_owned(),
+    ] {
+        for sql in [
+            format!("select id from customers order by {value}"),
+            format!("select count(*) from customers group by {value}"),
+            format!("select distinct {value} from customers"),
+            format!("select distinct on ({value}) id from customers"),
+            format!("select {value} as x, id from customers order by x"),
+            format!("select rank() over (order by id, {value}) from customers"),
+            format!("select count(*) over w from customers window w as (partition by {value})"),
+            format!("select array_agg(id order by {value}) from customers"),
+            format!("select id from customers order by ({value}, id)"),
+            format!("select {value} from customers union select {value} from customers"),
+        ] {
+            let uses = fixture::each(&sql, Some(&["public"]), fixture::uses);
+            assert!(uses.contains("function"), "{sql}: {uses}");
+        }
+    }
+    for value in [
+        "salary",
+        "c",
+        "(email, ssn)",
+        "(email, id)",
+        "length(email)",
+        "salary::text",
+        "-salary",
+        "length(coalesce(email, ''))",
+        "coalesce(email, ssn)",
+        "coalesce(city, email)",
+        "lower(trim(email))",
+        "contact",
+        "(select email from customers d where d.id = c.id)",
+    ] {
+        for sql in [
+            format!(
+                "select id from (select *, email as contact from customers) c order by {value} desc nulls last"
+            ),
+            format!("select count(*) from (select *, email as contact from customers) c group by {value}"),
+        ] {
+            let uses = fixture::each(&sql, Some(&["public"]), fixture::uses);
+            assert!(uses.contains("ing") && !uses.contains("function"), "{sql}: {uses}");
+        }
+    }
+    for value in
+        ["sum(salary)", "max(salary)::int", "avg(salary::numeric)", "avg(length(email))", "count(email)"]
+    {
+        let sql = format!("select city from customers group by city order by {value} desc");
+        let uses = fixture::each(&sql, Some(&["public"]), fixture::uses);
+        assert!(!uses.contains("function"), "{sql}: {uses}");
+    }
+    for value in ["id / id > id", "lower(city || city)", "nullif(city, 'a')"] {
+        check_uses(&format!("select id from customers order by {value}"), "");
+    }
+}

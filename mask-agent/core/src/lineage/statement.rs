@@ -7,9 +7,9 @@ use pg_query::{
 
 use super::{
     Channel, ColumnId, Effect, Env, Holds, Keeps, LineageError, Made, Masked, Origins, Output, Outputs,
-    Predicate, Refusal, Statement, Untraceable, Usage, Write, WriteTarget,
+    Predicate, Refusal, Statement, Untraceable, Write, WriteTarget,
     abroad::abroad,
-    asked::{computed, predicates},
+    asked::{computed, predicates, sorts_blanked},
     copy::{copy_in, copy_out},
     databases,
     dml::Probed,
@@ -474,15 +474,6 @@ impl<'a> Reader<'a> {
         statement.needs_literals = needs_literals || statement.needs_literals;
         statement
     }
-}
-
-/// Whether masked values with a constant in place of NULL give rows an order or groups.
-fn sorts_blanked(tracer: &Tracer<'_>, sensitive: &dyn Fn(ColumnId) -> bool) -> bool {
-    let blanked = &tracer.facts.blanked;
-    let sorts = |usage: Usage| matches!(usage, Usage::Grouping | Usage::Ordering);
-    !blanked.is_empty()
-        && tracer.graph.meetings.iter().any(|meeting| sorts(meeting.usage))
-        && tracer.graph.columns_of(blanked.iter().copied()).into_iter().any(sensitive)
 }
 
 impl Origins {
