@@ -216,3 +216,46 @@ fn an_order_by_what_is_computed_of_several_values_is_a_question() {
         check_uses(&format!("select id from customers order by {value}"), "");
     }
 }
+
+#[test]
+fn a_frame_that_is_bounded_by_values_compares_them() {
+    for (over, rest) in [
+        ("(order by salary range between 500 preceding and current row)", ""),
+        ("(partition by city order by salary desc range between $1 preceding and 3 following)", ""),
+        ("(order by salary groups between 2 preceding and current row)", ""),
+        ("w", "window w as (order by salary range between current row and 500 following)"),
+        ("(w range between 500 preceding and current row)", "window w as (order by salary)"),
+        ("v", "window w as (order by salary), v as (w range 500 preceding)"),
+        ("(v range 500 preceding)", "window w as (order by salary), v as (w)"),
+        ("(w range 500 preceding)", "window w as (order by salary) order by 1"),
+    ] {
+        check_uses(
+            &format!("select count(*) over {over} from customers {rest}"),
+            "customers.salary ordering; customers.salary range",
+        );
+    }
+    check_uses(
+        "select id from customers window w as (order by salary) order by count(*) over (w range 500 preceding)",
+        "customers.salary ordering; customers.salary range",
+    );
+    check_uses(
+        "select count(*) over (order by birth_date range '1 year' preceding) from born",
+        "born.birth_date ordering; born.birth_date range",
+    );
+    check_uses(
+        "select i, (select count(*) over (order by salary range n.i preceding) from customers limit 1) from numbers n",
+        "customers.salary ordering; customers.salary row-count",
+    );
+    // Rows, the whole of a frame, and orders of what is not masked.
+    for over in [
+        "(order by salary rows between 5 preceding and current row)",
+        "(order by salary range between unbounded preceding and current row)",
+        "(order by salary)",
+    ] {
+        check_uses(&format!("select count(*) over {over} from customers"), "customers.salary ordering");
+    }
+    check_uses(
+        "select sum(salary) over (order by id range 5 preceding), rank() over (order by salary) from customers",
+        "customers.salary ordering",
+    );
+}

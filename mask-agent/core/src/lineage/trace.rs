@@ -15,6 +15,7 @@ use super::{
     ColumnId, Env, Untraceable,
     body::Variables,
     common::Common,
+    expr::Frames,
     facts::{Facts, Name},
     given::Givens,
     graph::{Graph, NodeId, Usage},
@@ -88,6 +89,8 @@ pub(super) struct Tracer<'a> {
     pub(super) is_standing: bool,
     /// Whether something makes more rows of some than there were: UNION, VALUES, a function that returns a set.
     pub(super) multiplies: bool,
+    /// Frames of the windows of the query that is being read.
+    pub(super) frames: Frames,
     /// Functions whose bodies are being read.
     pub(super) calling: Vec<u32>,
     /// Views of this transaction that are being read.
@@ -122,6 +125,7 @@ impl<'a> Tracer<'a> {
             expanded: 0,
             is_standing: false,
             multiplies: false,
+            frames: Frames::default(),
             calling: Vec::new(),
             viewing: Vec::new(),
             holding: Vec::new(),
@@ -346,6 +350,7 @@ impl<'a> Tracer<'a> {
     fn plain_select(&mut self, select: &SelectStmt) -> Query<'a> {
         let outer = std::mem::take(&mut self.refs);
         let varies = std::mem::take(&mut self.varies);
+        let frames = std::mem::take(&mut self.frames);
         let rows = self.graph.made(Vec::new());
         self.levels.push(Level { items: Vec::new(), rows });
         self.from(&select.from_clause);
@@ -376,6 +381,7 @@ impl<'a> Tracer<'a> {
             }
         }
         self.sort(&select.sort_clause, &columns, &refs);
+        self.meet_frames(frames);
         self.limits(select);
         if !select.locking_clause.is_empty() {
             let items = self.levels.last().map(|level| level.items.clone()).unwrap_or_default();
@@ -531,7 +537,7 @@ impl<'a> Tracer<'a> {
     }
 
     /// An expression that says how many rows there are.
-    pub(super) fn row_count(&mut self, node: &Node) {
+    pub(super) fn row_count(&mut self, node: &Node) -> Vec<NodeId> {
         let outer = std::mem::take(&mut self.refs);
         let value = self.expression(node);
         let mut nodes = std::mem::replace(&mut self.refs, outer);
@@ -540,7 +546,8 @@ impl<'a> Tracer<'a> {
             let rows = level.rows;
             self.graph.imply(rows, &nodes);
         }
-        self.meet(nodes, Usage::RowCount, false);
+        self.meet(nodes.clone(), Usage::RowCount, false);
+        nodes
     }
 }
 
