@@ -71,8 +71,8 @@ impl<'a> Tracer<'a> {
         rows
     }
 
-    /// The relation that is written to, which is never a common table expression.
-    fn target(&mut self, relation: Option<&protobuf::RangeVar>) -> Item<'a> {
+    /// The relation that is written to, which is never a common table expression; `set` is what an UPDATE sets.
+    fn target(&mut self, relation: Option<&protobuf::RangeVar>, set: &[Node]) -> Item<'a> {
         let relation = relation.cloned().unwrap_or_default();
         let mut item = self.relation_item(&relation.schemaname, &relation.relname);
         if relation.relname == "pg_settings" {
@@ -80,6 +80,7 @@ impl<'a> Tracer<'a> {
             self.facts.sets = true;
             self.facts.sets_lexer = true;
         }
+        self.rewrites(&item, set);
         self.alias(&mut item, relation.alias.as_ref());
         let through = self.written_through(&item, "*").into_iter().map(|column| column.relation);
         let written: Vec<u32> = through.chain(item.relations.iter().copied()).collect();
@@ -242,7 +243,7 @@ impl<'a> Tracer<'a> {
     pub(super) fn insert(&mut self, insert: &protobuf::InsertStmt) -> Query<'a> {
         let before = self.enter_common(insert.with_clause.as_ref());
         let rows = self.enter_write();
-        let mut item = self.target(insert.relation.as_ref());
+        let mut item = self.target(insert.relation.as_ref(), &[]);
         let source = match insert.select_stmt.as_deref() {
             Some(select) => self.any_query(Some(select)),
             None => self.nothing(),
@@ -418,7 +419,7 @@ impl<'a> Tracer<'a> {
     pub(super) fn update(&mut self, update: &protobuf::UpdateStmt) -> Query<'a> {
         let before = self.enter_common(update.with_clause.as_ref());
         let rows = self.enter_write();
-        let item = self.target(update.relation.as_ref());
+        let item = self.target(update.relation.as_ref(), &update.target_list);
         self.bring(vec![item.clone()]);
         self.from(&update.from_clause);
         self.condition(update.where_clause.as_deref());
@@ -437,7 +438,7 @@ impl<'a> Tracer<'a> {
     pub(super) fn delete(&mut self, delete: &protobuf::DeleteStmt) -> Query<'a> {
         let before = self.enter_common(delete.with_clause.as_ref());
         let rows = self.enter_write();
-        let item = self.target(delete.relation.as_ref());
+        let item = self.target(delete.relation.as_ref(), &[]);
         self.bring(vec![item.clone()]);
         self.from(&delete.using_clause);
         self.condition(delete.where_clause.as_deref());
@@ -488,7 +489,7 @@ impl<'a> Tracer<'a> {
     pub(super) fn merge_into(&mut self, merge: &protobuf::MergeStmt) -> Query<'a> {
         let before = self.enter_common(merge.with_clause.as_ref());
         let rows = self.enter_write();
-        let item = self.target(merge.relation.as_ref());
+        let item = self.target(merge.relation.as_ref(), &[]);
         self.bring(vec![item.clone()]);
         self.from(merge.source_relation.as_deref().map(std::slice::from_ref).unwrap_or_default());
         self.condition(merge.join_condition.as_deref());

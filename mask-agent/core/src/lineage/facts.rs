@@ -1,6 +1,6 @@
 //! What a statement does besides returning rows, noted while it is read.
 
-use super::{ColumnId, Predicate, graph::NodeId};
+use super::{ColumnId, Predicate, graph::NodeId, system::Rewrite};
 
 /// A name of a relation as a statement writes it; no schema is an empty one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,6 +77,8 @@ pub(super) struct Facts {
     pub(super) probes: Vec<Predicate>,
     /// It changes rows of a relation nobody knows, as one that was made just now.
     pub(super) changes_unknown: bool,
+    /// It writes to a catalog of the server.
+    pub(super) rewrites: Option<Rewrite>,
     /// Relations written to, with number 0, or their columns.
     pub(super) written: Vec<ColumnId>,
 }

@@ -61,7 +61,7 @@ impl Reader<'_> {
         self.followed.writes = writes(&tracer, false, classes);
         self.followed.channels = tracer.channels();
         self.statement.meets_rules |= tracer.facts.meets_rules;
-        if tracer.facts.sets_lexer || tracer.facts.dangerous.is_some() {
+        if tracer.facts.sets_lexer || tracer.facts.dangerous.is_some() || tracer.facts.rewrites.is_some() {
             self.followed.is = Followed::No;
         }
         if matches!(kind, NodeEnum::CreateFunctionStmt(_) | NodeEnum::CreateTrigStmt(_)) {

@@ -86,6 +86,8 @@ mod setting;
 mod spelling;
 /// One statement, put together.
 mod statement;
+/// Writes to catalogs.
+mod system;
 /// A statement's text without its literals.
 mod template;
 /// Constant texts that functions run.

@@ -20,6 +20,7 @@ use super::{
     guesses::sum_lists,
     names::strings,
     scope::Columns,
+    system,
     trace::{Put, Query, Target, Tracer},
     tree, utility,
 };
@@ -255,6 +256,7 @@ impl<'a> Reader<'a> {
                 let item = self.tracer.range_var(relation);
                 let names = strings(&copy.attlist);
                 let names = if names.is_empty() { item.names() } else { names };
+                self.tracer.rewrites(&item, &[]);
                 self.tracer.probes(&item, &names, Probed::New);
                 self.tracer.copied_rows(&item, &names, copy.where_clause.as_deref());
                 if let [oid] = *item.relations {
@@ -462,6 +464,11 @@ impl<'a> Reader<'a> {
         statement.made.extend(tracer.env.overlay.filled(&statement.writes));
         statement.channels.extend(followed.channels);
         statement.abroad = abroad(tracer.env, &statement.writes, &sensitive);
+        if let Some(rewrite) = &tracer.facts.rewrites {
+            let tells = |origins: &Origins| origins.untraceable.is_some() || origins.all().any(sensitive);
+            let refusal = system::refusal(rewrite, &statement, tracer.env.catalog, tells);
+            statement.refusal = statement.refusal.take().or(refusal);
+        }
         statement.may_quote |= tracer.facts.named.iter().chain(&tracer.facts.raised).any(|node| {
             let origins = graph.origins(*node);
             let all = origins.columns.iter().chain(&origins.views).chain(&origins.implied);
