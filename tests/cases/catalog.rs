@@ -47,7 +47,8 @@ pub(crate) const EVERYTHING: &str = r#"
     create function shop.worded(shop.price) returns text language sql as 'select ($1).currency';
     create cast (shop.price as text) with function shop.worded(shop.price);
     create foreign data wrapper afar; create server afar foreign data wrapper afar;
-    create foreign table shop.away (id int) server afar"#;
+    create foreign table shop.away (id int, post text options (column_name 'email')) server afar
+        options (table_name 'home')"#;
 
 /// The versions that are tried: the oldest, the newest, and the ones people have.
 pub(crate) const MAJORS: [u16; 4] = [13, 15, 17, 18];
@@ -144,6 +145,9 @@ fn a_snapshot_has_relations_as_the_server_knows_them() -> Result<()> {
         assert!(definition("contacts")?.contains("email AS address"), "{major}: {}", definition("contacts")?);
         assert!(definition("kept")?.ends_with("FROM shop.contacts;"), "{major}: {}", definition("kept")?);
         assert_eq!(shown.relation("customers")?["definition"], Value::Null);
+        let foreign = json!({ "schema": null, "name": "home", "columns": [[2, "email"]] });
+        assert_eq!(shown.relation("away")?["foreign"], foreign, "{major}");
+        assert_eq!(shown.relation("customers")?["foreign"], Value::Null);
         let email = shown.column("customers", "email")?;
         assert_eq!(email["type_modifier"], 44, "{major}");
         assert_eq!((&email["number"], &email["generated"]), (&2.into(), &Value::Null), "{major}");

@@ -164,6 +164,12 @@ const CHANGES: &[(&str, Comes)] = &[
     ("alter schema more rename to other", Everything),
     ("grant usage on schema closed to public", Same),
     ("drop schema other cascade", Everything),
+    // Foreign tables.
+    ("alter foreign table shop.away options (set table_name 'house')", News),
+    ("alter foreign table shop.away options (add schema_name 'town')", News),
+    ("alter foreign table shop.away alter post options (set column_name 'letters')", News),
+    ("alter server afar options (add host 'elsewhere')", Same),
+    ("drop foreign table shop.away", News),
     // What says nothing.
     ("insert into shop.numbered values (1)", Same),
     ("begin; alter table shop.customers add lost text; create table shop.lost (id int); rollback", Same),

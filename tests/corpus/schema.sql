@@ -343,3 +343,12 @@ create table c_role.p_view (id int, contact text, tax text, city text);
 grant select on c_role.c_view, c_role.p_view to c_role;
 create table app.c_rows (n int, z int);
 create table app.p_rows (n int, z int);
+-- What an operator has put here of this very server, under other names.
+do $$ begin if exists (select from pg_extension where extname = 'postgres_fdw') then
+    execute format('create server far foreign data wrapper postgres_fdw options (host ''127.0.0.1'', port %L, dbname %L)',
+        current_setting('port'), current_database());
+    create user mapping for postgres server far options (user 'postgres', password 'clear-secret');
+    create foreign table app.c_far (id int, x text options (column_name 'email'), y text options (column_name 'city'))
+        server far options (schema_name 'app', table_name 'customers');
+    create foreign table app.p_far (id int, x text options (column_name 'code'), y text options (column_name 'city'))
+        server far options (schema_name 'app', table_name 'parts'); end if; end $$;

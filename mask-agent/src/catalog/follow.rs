@@ -93,6 +93,7 @@ impl Changed {
             Watched::Class,
             Watched::Composite,
             Watched::Default,
+            Watched::ForeignTable,
             Watched::Policy,
             Watched::Rule,
         ]);

@@ -38,6 +38,8 @@ pub(super) enum Watched {
     /// Indexes that compute something.
     ExpressionIndex,
     Extension,
+    /// What foreign tables are called on their servers.
+    ForeignTable,
     Inheritance,
     Language,
     /// What belongs to an extension.
@@ -56,7 +58,7 @@ pub(super) enum Watched {
 }
 
 impl Watched {
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::Attribute,
         Self::Cast,
         Self::Class,
@@ -67,6 +69,7 @@ impl Watched {
         Self::Enum,
         Self::ExpressionIndex,
         Self::Extension,
+        Self::ForeignTable,
         Self::Inheritance,
         Self::Language,
         Self::Member,
@@ -97,6 +100,7 @@ impl Watched {
                 "(indexprs is not null or indpred is not null) and indrelid >= 16384",
             ),
             Self::Extension => ("pg_extension", "oid", "true"),
+            Self::ForeignTable => ("pg_foreign_table", "ftrelid", "true"),
             Self::Inheritance => ("pg_inherits", "inhrelid", "true"),
             Self::Language => ("pg_language", "oid", "true"),
             Self::Member => ("pg_depend", "objid", "refclassid = 'pg_catalog.pg_extension'::regclass"),
@@ -208,7 +212,12 @@ pub(super) fn relations(scope: Scope) -> String {
     format!(
         "select c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.reltype,
             case when c.relkind = 'p' then (select p.partattrs::int2[] from pg_catalog.pg_partitioned_table p
-                where p.partrelid = c.oid) end
+                where p.partrelid = c.oid) end,
+            case when c.relkind = 'f' then (select f.ftoptions from pg_catalog.pg_foreign_table f
+                where f.ftrelid = c.oid) end,
+            case when c.relkind = 'f' then (select array_agg(a.attnum || '=' || substr(o.one, 13))
+                from pg_catalog.pg_attribute a cross join unnest(a.attfdwoptions) o (one)
+                where a.attrelid = c.oid and starts_with(o.one, 'column_name=')) end
         from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
         where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S'){} order by c.oid",
         scope.and("c.oid = any ($1)")

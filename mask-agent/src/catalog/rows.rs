@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use mask_core::catalog::{
-    Called, Cast, Column, Constraint, ConstraintKind, FIRST_USER_OID, Operand, Operator, Relation,
+    Called, Cast, Column, Constraint, ConstraintKind, FIRST_USER_OID, Foreign, Operand, Operator, Relation,
     RelationKind, Routine, RoutineKind, Symbols, TypeShape, Volatility,
 };
 use tokio_postgres::{Row, types::FromSqlOwned};
@@ -35,7 +35,25 @@ pub(super) fn relation(row: &Row, columns: &mut Columns, symbols: &mut Symbols) 
     let mut relation = Relation::new(oid, "", row.try_get(2)?, relation_kind(row.try_get(3)?), columns);
     relation.schema = symbols.of(row.try_get(1)?);
     relation.partition_key = row.try_get::<_, Option<_>>(5)?.unwrap_or_default();
+    let (options, columns): (Vec<String>, Vec<String>) = (list(row, 6)?, list(row, 7)?);
+    if !(options.is_empty() && columns.is_empty()) {
+        relation.foreign = Some(Box::new(foreign(&options, &columns, symbols)));
+    }
     Ok((relation, row.try_get(4)?))
+}
+
+/// Names on another server, by the options of `postgres_fdw` and those of others that say the same.
+fn foreign(options: &[String], columns: &[String], symbols: &mut Symbols) -> Foreign {
+    let mut option = |names: [&str; 2]| {
+        let mut pairs = options.iter().filter_map(|option| option.split_once('='));
+        pairs.find(|(name, _)| names.contains(name)).map(|(_, value)| symbols.of(value))
+    };
+    let (schema, name) = (option(["schema_name", "schema"]), option(["table_name", "table"]));
+    let columns = columns.iter().filter_map(|column| {
+        let (number, name) = column.split_once('=')?;
+        Some((number.parse().ok()?, symbols.of(name)))
+    });
+    Foreign { schema, name, columns: columns.collect() }
 }
 
 fn relation_kind(relkind: &str) -> RelationKind {

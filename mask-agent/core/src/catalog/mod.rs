@@ -4,6 +4,7 @@
 //! unknown, and unknown is never shown.
 
 mod change;
+mod foreign;
 mod shards;
 mod symbol;
 
@@ -17,6 +18,7 @@ use serde::Serialize;
 use self::shards::Shards;
 pub use self::{
     change::Change,
+    foreign::Foreign,
     symbol::{Symbol, Symbols},
 };
 
@@ -128,6 +130,9 @@ pub struct Relation {
     /// The query of a view or materialized view, as `pg_get_viewdef` writes it with an empty search path; none for
     /// views of the server, and where somebody's DDL holds a table it reads.
     pub definition: Option<String>,
+    /// What a foreign table and its columns are called where their rows are.
+    #[cfg_attr(test, serde(default))]
+    pub foreign: Option<Box<Foreign>>,
 }
 
 impl Column {
@@ -166,6 +171,7 @@ impl Relation {
             columns,
             constraints: Vec::new(),
             definition: None,
+            foreign: None,
         }
     }
 }

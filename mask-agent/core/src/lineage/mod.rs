@@ -505,6 +505,9 @@ mod renamed_tests;
 mod search_tests;
 
 #[cfg(test)]
+mod system_tests;
+
+#[cfg(test)]
 mod tell_tests;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use pg_query::{
 use super::{
     Channel, ColumnId, Effect, Env, Holds, Keeps, LineageError, Made, Masked, Origins, Output, Outputs,
     Predicate, Refusal, Statement, Untraceable, Write, WriteTarget,
-    abroad::abroad,
+    abroad::{self, abroad},
     asked::{computed, predicates, sorts_blanked},
     copy::{copy_in, copy_out},
     databases,
@@ -359,7 +359,8 @@ impl<'a> Reader<'a> {
     ) -> Result<Returned<'a>, LineageError> {
         self.needs_literals = true;
         self.tracer.givens.keeps_text = true;
-        self.statement.refusal = self.moves_filled(kind, classes);
+        let foreign = || abroad::refusal(kind, self.tracer.env);
+        self.statement.refusal = self.moves_filled(kind, classes).or_else(foreign);
         self.made_by(kind);
         self.tracer.checked_by(kind);
         self.follow(kind, classes);

@@ -260,26 +260,61 @@ impl Patterns<'_> {
 }
 
 fn classify_user(patterns: &mut Patterns<'_>, relation: &Relation, labels: &mut Labels) {
-    let policy = patterns.policy;
-    let table = format!("{}.{}", relation.schema, relation.name).to_lowercase();
-    let allow = policy.allow.iter().find(|allow| matches(&allow.table, &table));
+    let own = Table::new(patterns.policy, &relation.schema, &relation.name);
+    let foreign = relation.foreign.as_deref().map(|foreign| {
+        let schema = foreign.schema.as_ref().unwrap_or(&relation.schema);
+        (Table::new(patterns.policy, schema, foreign.name.as_ref().unwrap_or(&relation.name)), foreign)
+    });
     for column in &relation.columns {
+        let mut said = own.says(patterns, &column.name);
+        if let (Said::Nothing, Some((table, foreign))) = (&said, &foreign) {
+            let other = foreign.columns.iter().find(|(number, _)| *number == column.number);
+            said = table.says(patterns, other.map_or(&column.name, |(_, name)| name));
+        }
+        match said {
+            Said::Masked(rule) => add(labels, column, rule.clone()),
+            Said::Allowed | Said::Nothing => {}
+        }
+    }
+}
+
+/// What a policy says of a column by its names.
+enum Said<'a> {
+    /// Its table has an allow list, which names it.
+    Allowed,
+    Masked(&'a ColumnRule),
+    Nothing,
+}
+
+/// A table as a policy names it.
+struct Table<'a> {
+    name: String,
+    allow: Option<&'a AllowList>,
+}
+
+impl<'a> Table<'a> {
+    fn new(policy: &'a Policy, schema: &str, name: &str) -> Self {
+        let name = format!("{schema}.{name}").to_lowercase();
+        let allow = policy.allow.iter().find(|allow| matches(&allow.table, &name));
+        Self { name, allow }
+    }
+
+    fn says(&self, patterns: &mut Patterns<'a>, column: &Symbol) -> Said<'a> {
+        let policy = patterns.policy;
         let is_allowed = |allow: &AllowList| {
-            let name = column.name.to_lowercase();
+            let name = column.to_lowercase();
             allow.columns.iter().any(|pattern| matches(pattern, &name))
         };
-        if allow.is_some_and(is_allowed) {
-            continue;
+        if self.allow.is_some_and(is_allowed) {
+            return Said::Allowed;
         }
-        let fitting = patterns.of(&column.name);
+        let fitting = patterns.of(column);
         let pattern = fitting
             .iter()
             .filter_map(|index| policy.patterns.get(*index))
-            .find(|pattern| pattern.table.as_ref().is_none_or(|pattern| matches(pattern, &table)));
-        let rule = pattern.map(|pattern| &pattern.rule).or_else(|| allow.map(|_| &policy.unlisted));
-        if let Some(rule) = rule {
-            add(labels, column, rule.clone());
-        }
+            .find(|pattern| pattern.table.as_ref().is_none_or(|pattern| matches(pattern, &self.name)));
+        let rule = pattern.map(|pattern| &pattern.rule).or_else(|| self.allow.map(|_| &policy.unlisted));
+        rule.map_or(Said::Nothing, Said::Masked)
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    catalog::{Change, Constraint, Contents, RelationKind},
+    catalog::{Change, Constraint, Contents, Foreign, RelationKind},
     policy::Snapshot,
 };
 
@@ -270,4 +270,42 @@ fn what_is_classified_after_a_change_is_as_if_it_were_classified_anew() {
         let masked = |classes: &Classification| classes.names.iter().cloned().collect::<BTreeSet<_>>();
         assert_eq!(masked(&snapshot.classes), masked(&anew));
     }
+}
+
+#[test]
+fn a_foreign_column_is_masked_for_what_it_is_called_on_its_server_too() {
+    let policy = Policy::parse(
+        "test.yaml",
+        "version: 1
+name: test
+classification:
+  columns:
+    - {name: email, tag: email}
+    - {name: name, table: public.customers, tag: name}
+  allow:
+    - {table: public.staff, columns: [id]}
+    - {table: far.shown, columns: [a]}
+",
+    )
+    .unwrap();
+    let masked = |name: &str, other: (Option<&str>, Option<&str>), columns: &[(i16, &str)]| {
+        let columns = columns.iter().map(|(number, name)| (*number, Symbol::from(*name))).collect();
+        let (schema, table) = (other.0.map(Symbol::from), other.1.map(Symbol::from));
+        let foreign = Some(Box::new(Foreign { schema, name: table, columns }));
+        let table = Relation {
+            kind: RelationKind::Foreign,
+            foreign,
+            ..relation(1, name, &[], &["id", "a", "name", "email"])
+        };
+        let classes = classes(&policy, vec![table]);
+        (1..5).filter(|number| classes.column(1, *number).is_some()).collect::<Vec<i16>>()
+    };
+    assert_eq!(masked("far.one", (None, None), &[]), [4]);
+    assert_eq!(masked("far.one", (None, None), &[(2, "Email"), (4, "b")]), [2, 4]);
+    assert_eq!(masked("far.one", (Some("public"), Some("customers")), &[]), [3, 4]);
+    assert_eq!(masked("far.one", (Some("public"), Some("customers")), &[(1, "name"), (3, "b")]), [1, 4]);
+    assert_eq!(masked("public.one", (None, Some("staff")), &[]), [2, 3, 4]);
+    assert_eq!(masked("far.customers", (Some("public"), None), &[]), [3, 4]);
+    // What an operator allows by the name it has here is shown.
+    assert_eq!(masked("far.shown", (None, None), &[(1, "email"), (2, "email")]), [1, 3, 4]);
 }

@@ -1,0 +1,88 @@
+//! What is refused of the server's own relations, and of those of other servers.
+
+use super::{fixture::statements_along, *};
+
+/// What is said of each statement of a string: the code of its refusal, or that it is sent.
+fn ruled(sql: &str) -> String {
+    let said = |statement: &Statement| match &statement.refusal {
+        Some(refusal) => format!("refuse {}", refusal.code),
+        None => "sent".to_owned(),
+    };
+    match statements_along(Some(&["public"]), sql) {
+        Ok(statements) => statements.iter().map(said).collect::<Vec<_>>().join("; "),
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+#[track_caller]
+fn check(sql: &str, expected: &str) {
+    assert_eq!(ruled(sql), expected, "{sql}");
+}
+
+#[test]
+fn catalogs_are_not_written_to() {
+    const REFUSED: &str = "refuse catalog-write";
+    for write in [
+        "update pg_class set relname = 'x' where relname = 'customers'",
+        "insert into pg_catalog.pg_class (relname) values ('x')",
+        "delete from pg_class where relname = 'customers'",
+        "merge into pg_class c using orders o on c.oid = o.id when matched then delete",
+        "with w as (delete from pg_class returning oid) select oid from w",
+        "prepare p as delete from pg_class",
+        "explain analyze delete from pg_class",
+        "copy pg_class from stdin",
+        "do $$ begin delete from pg_class; end $$",
+        "insert into pg_database (datconnlimit) values (5)",
+        "update pg_database set datconnlimit = 5, oid = 6",
+        "update pg_database set datconnlimit = (select salary from customers where id = 1)",
+        "update pg_database d set datconnlimit = 5 from customers c where c.salary > d.oid",
+    ] {
+        check(write, REFUSED);
+    }
+    check("create view v as select * from pg_class; delete from v", "sent; refuse catalog-write");
+    check(
+        "create view v as select oid::text as x from pg_class; delete from v",
+        "sent; refuse catalog-write",
+    );
+    check(
+        "create function g() returns int language sql as 'delete from pg_class; select 1'",
+        "refuse hidden-flow",
+    );
+    check(
+        "create view v as select id from orders where id in (select oid from pg_class); delete from v",
+        "sent; sent",
+    );
+    check("update pg_database set datconnlimit = 5 where oid = 1", "sent");
+    check("update orders set note = c.relname from pg_class c where c.oid = id", "sent");
+    check("select relname from pg_class for update", "sent");
+}
+
+#[test]
+fn what_foreign_tables_show_is_an_operators_to_say() {
+    for definition in [
+        "create foreign data wrapper w handler postgres_fdw_handler",
+        "alter foreign data wrapper w options (add a 'b')",
+        "create server s foreign data wrapper postgres_fdw options (host '127.0.0.1')",
+        "alter server s options (set dbname 'shop')",
+        "create user mapping for public server s options (user 'postgres')",
+        "alter user mapping for public server s options (set user 'postgres')",
+        "create foreign table ft (x text options (column_name 'email')) server s",
+        "create foreign table fp partition of orders default server s",
+        "import foreign schema public from server s into public",
+        "alter foreign table remote options (add table_name 'customers')",
+        "alter table remote alter note options (add column_name 'email')",
+        "alter foreign table remote add email text",
+        "alter foreign table remote rename note to email",
+        "alter table remote rename to customers",
+        "alter foreign table remote set schema archive",
+    ] {
+        check(definition, "refuse hidden-flow");
+    }
+    check("alter foreign table remote owner to clerk", "sent");
+    check(
+        "drop foreign table remote; drop server s; drop user mapping for public server s",
+        "sent; sent; sent",
+    );
+    check("alter table orders rename to o", "sent");
+    check("select note from remote", "sent");
+}
