@@ -23,9 +23,6 @@ use crate::{
 const DECISIONS_MAX: usize = 256;
 /// Longer statements are analysed each time they come.
 const DECISION_SQL_BYTES_MAX: usize = 16 << 10;
-/// How long a snapshot is believed when a statement names what is not in it, and may have been made just now. Who names
-/// nothing that is there asks as often as this; where nothing has changed that is one query.
-const STRANGER_SNAPSHOT_AGE_MAX: Duration = Duration::from_millis(20);
 /// How old a snapshot grows before a new statement asks for a newer one.
 const SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(5);
 /// How old a snapshot may be at all: where none newer can be had, statements wait for it or fail.
@@ -107,11 +104,14 @@ impl PostgresSession {
                 snapshot.catalog.named(schema, name).next().is_none()
             });
         let is_stranger = stranger || self.overlay.is_empty() && names_unknown(&analysed);
-        if is_stranger && out.now.saturating_sub(self.snapshot_at) > STRANGER_SNAPSHOT_AGE_MAX {
+        // It may have been made just now, by anybody: only what was read since can say that it was not. Where nothing has
+        // changed, that is one query, and the answer is kept.
+        if is_stranger && self.snapshot_of < *self.stranger_since.get_or_insert(out.now) {
             self.waiting = true;
             self.ask_snapshot(Freshness::Fresh, out);
             return None;
         }
+        self.stranger_since = None;
         let analysed = Arc::new(analysed);
         if self.decisions.len() >= DECISIONS_MAX {
             self.decisions.clear();

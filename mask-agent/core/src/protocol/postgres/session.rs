@@ -88,11 +88,12 @@ pub struct PostgresSession {
     pub(super) pid: Option<u32>,
     pub(super) login: Option<Login>,
     pub(super) snapshot: Option<Arc<Snapshot>>,
-    pub(super) snapshot_at: Duration,
     /// The moment it is of.
     pub(super) snapshot_of: Duration,
     /// Nothing more from the client until the snapshot that was asked for is here.
     pub(super) waiting: bool,
+    /// Since when a statement waits that names what no snapshot knows.
+    pub(super) stranger_since: Option<Duration>,
     /// A description waits for it.
     pub(super) awaited: bool,
     /// The last description that told of unknown columns.
@@ -172,9 +173,9 @@ impl PostgresSession {
             pid: None,
             login: None,
             snapshot: None,
-            snapshot_at: Duration::ZERO,
             snapshot_of: Duration::ZERO,
             waiting: false,
+            stranger_since: None,
             awaited: false,
             strangers: None,
             asked_at: None,
@@ -295,7 +296,7 @@ impl PostgresSession {
         out.wants.push(Want::LoadCatalog { freshness });
     }
 
-    fn take_snapshot(&mut self, snapshot: Arc<Snapshot>, now: Duration) {
+    fn take_snapshot(&mut self, snapshot: Arc<Snapshot>) {
         let same = self.snapshot.as_ref().is_some_and(|held| Arc::ptr_eq(held, &snapshot));
         if self.snapshot.is_none() && !self.starts_with_path {
             self.path = snapshot.catalog.search_path().map(<[String]>::to_vec);
@@ -307,7 +308,6 @@ impl PostgresSession {
             self.outputs.clear();
             self.strangers = None;
         }
-        self.snapshot_at = now;
         self.waiting = false;
     }
 }
@@ -323,7 +323,7 @@ impl Session for PostgresSession {
             }
             Input::Snapshot(snapshot, age) => {
                 self.snapshot_of = out.now.saturating_sub(age);
-                self.take_snapshot(snapshot, out.now);
+                self.take_snapshot(snapshot);
                 Ok(0)
             }
             Input::Connected(binding) => {
