@@ -10,6 +10,7 @@ use pg_query::{
 use super::{
     ADDED, ColumnId, Made, Origins,
     facts::Name,
+    routed,
     scope::{Item, Level},
     statement::Reader,
     trace::{Put, Target},
@@ -22,6 +23,10 @@ impl<'a> Reader<'a> {
         let relation = create.relation.clone().unwrap_or_default();
         let name = relation.relname.clone();
         self.child(&name, &create.inh_relations);
+        if let Some(spec) = &create.partspec {
+            let (relation, key) = (name.clone(), routed::key(spec));
+            self.statement.made.push(Made::Partitioned { relation, key });
+        }
         let mut columns = Vec::new();
         let mut generated = Vec::new();
         let mut is_known = create.of_typename.is_none();

@@ -173,6 +173,10 @@ fn relations() -> Vec<Relation> {
         view(20_024, "labels", &[("secret_label", TEXT)], " SELECT orders.note FROM public.orders;"),
         relation(20_030, "pg_temp_3.batch", &[("id", INT4), ("value", TEXT), ("email", TEXT)]),
         relation(1_259, "pg_catalog.pg_class", &[("oid", 26), ("relname", 19)]),
+        Relation {
+            partition_key: vec![2],
+            ..relation(20_051, "routed", &[("id", INT4), ("label", TEXT), ("note", TEXT)])
+        },
         relation(1_262, "pg_catalog.pg_database", &[("oid", 26), ("datconnlimit", INT4)]),
         view(12_001, "pg_catalog.pg_stats", &[("tablename", 19), ("most_common_vals", 2277)], ""),
         view(12_002, "pg_catalog.pg_settings", &[("name", TEXT), ("setting", TEXT)], ""),

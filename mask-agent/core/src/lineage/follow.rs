@@ -12,7 +12,7 @@ use pg_query::{
 use super::{
     Channel, ColumnId, Env, Made, Masked, Origins, Overlay, Write,
     facts::{Carried, Name},
-    names,
+    names, routed,
     routine::{self, is_followed},
     scope::Level,
     statement::{Reader, writes},
@@ -61,7 +61,12 @@ impl Reader<'_> {
         self.followed.writes = writes(&tracer, false, classes);
         self.followed.channels = tracer.channels();
         self.statement.meets_rules |= tracer.facts.meets_rules;
-        if tracer.facts.sets_lexer || tracer.facts.dangerous.is_some() || tracer.facts.rewrites.is_some() {
+        let is_masked = |column: ColumnId| classes.is_masked(column.relation, column.number);
+        if tracer.facts.sets_lexer
+            || tracer.facts.dangerous.is_some()
+            || tracer.facts.rewrites.is_some()
+            || routed::refusal(&tracer, is_masked).is_some()
+        {
             self.followed.is = Followed::No;
         }
         if matches!(kind, NodeEnum::CreateFunctionStmt(_) | NodeEnum::CreateTrigStmt(_)) {

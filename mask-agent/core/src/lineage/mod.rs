@@ -74,6 +74,8 @@ mod parse;
 mod plpgsql;
 /// Rules, and views that are written through.
 mod rewrite;
+/// Partitions.
+mod routed;
 /// Bodies of functions a statement makes.
 mod routine;
 /// Row-level security.

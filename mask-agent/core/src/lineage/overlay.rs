@@ -80,6 +80,13 @@ pub enum Made {
         /// The function it is.
         function: Called,
     },
+    /// A table whose rows lie where their keys say.
+    Partitioned {
+        /// Its name.
+        relation: String,
+        /// Names of its key's columns; `*` for any.
+        key: Vec<String>,
+    },
     /// Another name for anything but a relation, such as a function.
     Renamed,
     /// A relation with these columns, which hold what others held.
@@ -156,6 +163,8 @@ pub struct Overlay {
     parents: Vec<(String, String)>,
     /// Columns that foreign keys fill.
     passed: Vec<Passed>,
+    /// Columns that relations are partitioned by.
+    keys: HashMap<String, Vec<String>>,
     /// What each reads, and how much was put there before.
     views: HashMap<String, Vec<(String, usize)>>,
     generated: HashSet<(String, String)>,
@@ -234,6 +243,7 @@ impl Overlay {
                     self.generated.insert((relation.clone(), name.clone()));
                 }
                 self.passes_renamed((relation, Some(from)), (relation, name));
+                self.keys_renamed(relation, from, name);
             }
             Made::Dropped(Some(name)) => *size += usize::from(self.dropped.insert(name.clone())),
             Made::Dropped(None) => self.is_any_dropped = true,
@@ -248,6 +258,11 @@ impl Overlay {
             Made::Moved { from, name, relations } => self.moves(from, name, relations),
             Made::Operator { name, function } => {
                 add(&mut self.operators, (name.clone(), function.clone()), size);
+            }
+            Made::Partitioned { relation, key } => {
+                for column in key {
+                    add(self.keys.entry(relation.clone()).or_default(), column.clone(), size);
+                }
             }
             Made::Passed(passed) => add(&mut self.passed, passed.clone(), size),
             Made::Renamed => (self.is_all, self.has_renamed) = (true, true),
@@ -282,6 +297,7 @@ impl Overlay {
         also(&mut self.relations, from, name, size);
         also(&mut self.views, from, name, size);
         also(&mut self.queries, from, name, size);
+        also(&mut self.keys, from, name, size);
         let generated: Vec<_> =
             self.generated.iter().filter(|(relation, _)| relation == from).cloned().collect();
         self.generated.extend(generated.into_iter().map(|(_, column)| (name.to_owned(), column)));

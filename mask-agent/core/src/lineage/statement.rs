@@ -19,6 +19,7 @@ use super::{
     given::{self, Shows},
     guesses::sum_lists,
     names::strings,
+    routed,
     scope::Columns,
     system,
     trace::{Put, Query, Target, Tracer},
@@ -465,6 +466,8 @@ impl<'a> Reader<'a> {
         statement.made.extend(tracer.env.overlay.filled(&statement.writes));
         statement.channels.extend(followed.channels);
         statement.abroad = abroad(tracer.env, &statement.writes, &sensitive);
+        let refusal = routed::refusal(&tracer, sensitive);
+        statement.refusal = statement.refusal.take().or(refusal);
         if let Some(rewrite) = &tracer.facts.rewrites {
             let tells = |origins: &Origins| origins.untraceable.is_some() || origins.all().any(sensitive);
             let refusal = system::refusal(rewrite, &statement, tracer.env.catalog, tells);

@@ -10,49 +10,97 @@ use crate::{
 /// Any column.
 const ANY: &str = "*";
 
+/// How a value comes to be in a relation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Put,
+    /// It lies in a child, of which others show nothing.
+    Shown,
+}
+
+/// Whether a write says what another one does; the same relation is written with its schema or without.
+fn is_as((known, way): &(Write, Way), (found, found_way): &(Write, Way)) -> bool {
+    let is_same = match (&known.target, &found.target) {
+        (
+            WriteTarget::New { relation, column, .. },
+            WriteTarget::New { relation: of, column: named, schema },
+        ) => (relation, column) == (of, named) && (schema.is_empty() || known.target == found.target),
+        (known, found) => known == found,
+    };
+    is_same
+        && (known.holds, &known.origins) == (found.holds, &found.origins)
+        && (way == found_way || *way == Way::Put)
+}
+
+/// What a target is called.
+fn names<'a>(target: &'a WriteTarget, catalog: &'a Catalog) -> Option<(&'a str, &'a str)> {
+    match target {
+        WriteTarget::New { relation, column, .. } => Some((relation, column)),
+        WriteTarget::Column(column) => {
+            let known = catalog.relation(column.relation)?;
+            let named = known.columns.iter().find(|known| known.number == column.number);
+            Some((&known.name, named.map_or(ANY, |known| &*known.name)))
+        }
+    }
+}
+
 impl Overlay {
     /// What is written besides, because of what is written.
     pub(in crate::lineage) fn passed_on(&self, writes: &[Write], catalog: &Catalog) -> Vec<Write> {
-        let mut passed: Vec<Write> = Vec::new();
-        let mut open: Vec<Write> = writes.to_vec();
-        while !open.is_empty() {
-            let mut next: Vec<Write> = Vec::new();
-            for write in &open {
-                for target in self.reached(&write.target, catalog) {
-                    let found = Write { target, origins: write.origins.clone(), holds: write.holds };
-                    if !writes.contains(&found) && !passed.contains(&found) && !next.contains(&found) {
-                        next.push(found);
-                    }
+        let mut all: Vec<(Write, Way)> = writes.iter().map(|write| (write.clone(), Way::Put)).collect();
+        let mut at = 0;
+        while let Some((write, way)) = all.get(at).cloned() {
+            let mut reached = self.reached(&write.target, catalog);
+            if way == Way::Put {
+                reached.extend(self.behind(&write.target, catalog).map(|target| (target, Way::Put)));
+            }
+            for (target, way) in reached {
+                let found = (Write { target, ..write.clone() }, way);
+                if !all.iter().any(|known| is_as(known, &found)) {
+                    all.push(found);
                 }
             }
-            passed.extend(next.iter().cloned());
-            open = next;
+            at += 1;
+        }
+        let mut passed: Vec<Write> = Vec::new();
+        for (write, _) in all.into_iter().skip(writes.len()) {
+            if !writes.contains(&write) && !passed.contains(&write) {
+                passed.push(write);
+            }
         }
         passed
     }
 
-    /// Where else that is which is put somewhere.
-    fn reached(&self, target: &WriteTarget, catalog: &Catalog) -> Vec<WriteTarget> {
-        let mut reached = Vec::new();
-        let (relation, column) = match target {
-            WriteTarget::New { relation, column, .. } => (relation.as_str(), column.as_str()),
-            WriteTarget::Column(column) => {
-                let Some(known) = catalog.relation(column.relation) else { return reached };
-                if column.number == 0 {
-                    // Which rows are there.
-                    let cascades = catalog.cascades(known.oid).iter();
-                    reached.extend(
-                        cascades.map(|oid| WriteTarget::Column(ColumnId { relation: *oid, number: 0 })),
-                    );
-                }
-                let named = known.columns.iter().find(|known| known.number == column.number);
-                (&*known.name, named.map_or(ANY, |known| &*known.name))
+    /// Where that lies which is put into a relation: in its partitions, and what is changed in any child; behind a view
+    /// in a table, under whatever name.
+    fn behind(&self, target: &WriteTarget, catalog: &Catalog) -> impl Iterator<Item = WriteTarget> {
+        let mut behind = Vec::new();
+        if let Some((relation, column)) = names(target, catalog) {
+            for child in self.children(relation) {
+                self.places(child, column, catalog, &mut behind);
             }
-        };
+            for (read, _) in self.reads(relation).into_iter().filter(|(read, _)| self.is_made(read)) {
+                let (schema, relation) = (String::new(), read.to_owned());
+                behind.push(WriteTarget::New { schema, relation, column: ANY.to_owned() });
+            }
+        }
+        behind.into_iter()
+    }
+
+    /// Where else that is which is put somewhere.
+    fn reached(&self, target: &WriteTarget, catalog: &Catalog) -> Vec<(WriteTarget, Way)> {
+        let Some((relation, column)) = names(target, catalog) else { return Vec::new() };
+        let mut shown = Vec::new();
+        let mut reached = Vec::new();
+        if let WriteTarget::Column(ColumnId { relation, number: 0 }) = target {
+            // Which rows are there.
+            let cascades = catalog.cascades(*relation).iter();
+            reached.extend(cascades.map(|oid| WriteTarget::Column(ColumnId { relation: *oid, number: 0 })));
+        }
         // A parent of what the catalog knows was noted to show just that.
         let is_new = matches!(target, WriteTarget::New { .. });
         for (_, parent) in self.parents.iter().filter(|(child, _)| is_new && child == relation) {
-            self.places(parent, column, catalog, &mut reached);
+            self.places(parent, column, catalog, &mut shown);
         }
         let is_any = |name: &str| name == ANY || column == ANY;
         for Passed { from, to } in &self.passed {
@@ -61,7 +109,8 @@ impl Overlay {
                 self.places(&to.0, column, catalog, &mut reached);
             }
         }
-        reached
+        let shown = shown.into_iter().map(|target| (target, Way::Shown));
+        shown.chain(reached.into_iter().map(|target| (target, Way::Put))).collect()
     }
 
     /// The columns this name may be, of those this transaction has made and of those the catalog knows.
@@ -103,5 +152,31 @@ impl Overlay {
             let passed = Passed { from: renamed(&passed.from), to: renamed(&passed.to) };
             add(&mut self.passed, passed, &mut self.size);
         }
+    }
+
+    /// Columns that a relation of this transaction is partitioned by.
+    pub(in crate::lineage) fn keys(&self, relation: &str) -> impl Iterator<Item = &str> {
+        self.keys.get(relation).into_iter().flatten().map(String::as_str)
+    }
+
+    /// A column of a key is one by its new name.
+    pub(super) fn keys_renamed(&mut self, relation: &str, from: &str, name: &str) {
+        if let Some(key) = self.keys.get_mut(relation).filter(|key| key.iter().any(|column| column == from)) {
+            add(key, name.to_owned(), &mut self.size);
+        }
+    }
+
+    /// These relations and those of this transaction in which rows that are put there may lie.
+    pub(in crate::lineage) fn with_behind(&self, names: Vec<String>) -> Vec<String> {
+        let mut all = names;
+        let mut at = 0;
+        while let Some(name) = all.get(at) {
+            let reads = self.reads(name).into_iter().map(|(read, _)| read);
+            let behind = self.children(name).chain(reads).map(ToOwned::to_owned);
+            let more: Vec<String> = behind.filter(|name| !all.contains(name)).collect();
+            all.extend(more);
+            at += 1;
+        }
+        all
     }
 }
