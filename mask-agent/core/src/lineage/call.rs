@@ -316,6 +316,9 @@ impl<'a> Tracer<'a> {
         if let [name, value, ..] = arguments {
             let name = literal(name);
             let value = literal(value);
+            let is_role = |name: &String| matches!(&*name.to_lowercase(), "role" | "session_authorization");
+            self.facts.sets_role |= name.as_ref().is_none_or(is_role)
+                && value.as_ref().is_none_or(|role| !role.eq_ignore_ascii_case("none"));
             self.facts.sets_lexer |= match name {
                 Some(name) => setting::is_unsafe(&name, value.as_deref()),
                 None => setting::is_unsafe_unnamed(value.as_deref()),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pg_query::{
     NodeEnum,
-    protobuf::{self, ObjectType},
+    protobuf::{self, ObjectType, VariableSetKind},
 };
 
 use prost::Message;
@@ -23,6 +23,10 @@ impl Reader<'_> {
     pub(super) fn sets_path(&mut self, set: &protobuf::VariableSetStmt) {
         // `"$user"` in the path is another schema for another role.
         let role = matches!(&*set.name, "role" | "session_authorization");
+        let is_given =
+            |value: &protobuf::Node| literal(value).is_none_or(|role| !role.eq_ignore_ascii_case("none"));
+        self.statement.sets_role |=
+            role && set.kind() == VariableSetKind::VarSetValue && set.args.iter().any(is_given);
         if role || set.name.is_empty() {
             self.statement.sets_path = Some(None);
             return;

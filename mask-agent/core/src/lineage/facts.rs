@@ -55,6 +55,8 @@ pub(super) struct Facts {
     pub(super) defines: bool,
     /// It changes a setting by function, such as the search path.
     pub(super) sets: bool,
+    /// It takes another role by function.
+    pub(super) sets_role: bool,
     /// It changes how statements and values are read.
     pub(super) sets_lexer: bool,
     /// Another literal in the place of one would mean something else, as of a number of a column or a length.

@@ -380,6 +380,8 @@ pub struct Statement {
     pub made: Vec<Made>,
     /// The value of `search_path` it sets for the session; an inner none is one nobody knows.
     pub sets_path: Option<Option<Vec<String>>>,
+    /// It takes another role than the login's own.
+    pub sets_role: bool,
     /// Code it runs may read the text of the statement.
     pub reads_statement: bool,
     /// It calls code that cannot be read, and may do anything.

@@ -22,7 +22,7 @@ rules:
   opaque: refuse
   writes: refuse
   predicates: {pattern: refuse, range: refuse, function: refuse, ordering: refuse}
-statements: {definitions: refuse, procedures: refuse}
+statements: {definitions: refuse, plans: refuse, procedures: refuse, roles: refuse}
 ";
 
 /// The database of the attack corpus as `mask-agent catalog --json` prints it, with less of the server's own.

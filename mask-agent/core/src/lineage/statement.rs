@@ -100,6 +100,7 @@ impl Statement {
             positions: Vec::new(),
             made: Vec::new(),
             sets_path: None,
+            sets_role: false,
             reads_statement: false,
             is_opaque: false,
             may_quote: false,
@@ -507,6 +508,7 @@ fn finish_facts(statement: &mut Statement, tracer: &Tracer<'_>) {
     statement.touched.dedup();
     statement.definitions = facts.definitions;
     statement.is_opaque |= facts.calls_opaque_code;
+    statement.sets_role |= facts.sets_role;
     statement.may_quote |= facts.calls_opaque_code || facts.meets_user_code || facts.changes_unknown;
     statement.calls_user_code = facts.calls_user_code || facts.meets_user_code;
     statement.meets_rules |= facts.meets_rules;

@@ -96,7 +96,7 @@ pub fn denials(
         statement.refusal.clone().map(Denial::always),
         judge.by_channel(statement),
         judge.by_use(&used, rules),
-        by_kind(statement, rules),
+        by_kind(statement, &used, rules),
         judge.by_rows(rows, rules),
         judge.by_write(statement, taints, rules),
     ];
@@ -115,7 +115,7 @@ impl Judge<'_> {
     ) -> Option<Denial> {
         self.by_channel(statement)
             .or_else(|| self.by_use(used, rules))
-            .or_else(|| by_kind(statement, rules))
+            .or_else(|| by_kind(statement, used, rules))
             .or_else(|| self.by_rows(rows, rules))
             .or_else(|| self.by_write(statement, taints, rules))
     }
@@ -228,7 +228,7 @@ impl Judge<'_> {
     }
 }
 
-fn by_kind(statement: &Statement, rules: &Rules) -> Option<Denial> {
+fn by_kind(statement: &Statement, used: &[(ColumnId, Usage)], rules: &Rules) -> Option<Denial> {
     let procedure = matches!(statement.command, "DoStmt" | "CallStmt");
     if procedure
         && (rules.procedures == Admission::Refuse || statement.is_opaque && statement.command == "DoStmt")
@@ -250,6 +250,26 @@ fn by_kind(statement: &Statement, rules: &Rules) -> Option<Denial> {
             hint: "Keep values in columns.",
         };
         return Some(Denial::by("statements.large_objects", Vec::new(), refusal));
+    }
+    if statement.command == "ExplainStmt" && !used.is_empty() && rules.plans == Admission::Refuse {
+        let refusal = Refusal {
+            code: "plan",
+            message: "a plan tells how many rows have a value of a masked column, so it is refused"
+                .to_owned(),
+            hint: "Explain the statement without its conditions on masked columns.",
+        };
+        let mut columns: Vec<ColumnId> = used.iter().map(|(column, _)| *column).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        return Some(Denial::by("statements.plans", columns, refusal));
+    }
+    if statement.sets_role && rules.roles == Admission::Refuse {
+        let refusal = Refusal {
+            code: "role",
+            message: "changing the role is refused".to_owned(),
+            hint: "Log in as the role that is meant.",
+        };
+        return Some(Denial::by("statements.roles", Vec::new(), refusal));
     }
     let defines = (statement.effect == Effect::Catalog || statement.command == "IndexStmt") && !procedure;
     if defines && rules.definitions == Admission::Refuse {

@@ -67,8 +67,12 @@ pub struct Rules {
     pub definitions: Admission,
     /// Reading and writing large objects.
     pub large_objects: Admission,
+    /// EXPLAIN of what uses masked columns.
+    pub plans: Admission,
     /// DO and CALL.
     pub procedures: Admission,
+    /// SET ROLE and SET SESSION AUTHORIZATION.
+    pub roles: Admission,
     /// How many different budgeted uses of one column pass in one window.
     pub budget: u32,
     /// The window.
@@ -94,7 +98,9 @@ impl Default for Rules {
             opaque: Derived::Redact,
             definitions: Admission::Allow,
             large_objects: Admission::Allow,
+            plans: Admission::Allow,
             procedures: Admission::Allow,
+            roles: Admission::Allow,
             budget: BUDGET,
             window: WINDOW,
             notices: false,
@@ -151,8 +157,13 @@ pub(super) struct RawStatements {
     /// Reading large objects, and the function call message, which is for large objects only: `allow` (default) or
     /// `refuse`.
     large_objects: Option<Admission>,
+    /// EXPLAIN of a statement that compares, sorts or groups masked columns, for estimates tell how many rows have a
+    /// value: `allow` (default) or `refuse`.
+    plans: Option<Admission>,
     /// DO and CALL: `allow` (default) or `refuse`.
     procedures: Option<Admission>,
+    /// SET ROLE and SET SESSION AUTHORIZATION but back to the login's own: `allow` (default) or `refuse`.
+    roles: Option<Admission>,
 }
 
 /// How much is too much.
@@ -196,7 +207,9 @@ impl RawRules {
         }
         rules.definitions = statements.definitions.unwrap_or(rules.definitions);
         rules.large_objects = statements.large_objects.unwrap_or(rules.large_objects);
+        rules.plans = statements.plans.unwrap_or(rules.plans);
         rules.procedures = statements.procedures.unwrap_or(rules.procedures);
+        rules.roles = statements.roles.unwrap_or(rules.roles);
         rules.budget = limits.predicates.unwrap_or(rules.budget);
         if let Some(minutes) = limits.window_minutes {
             rules.window = Duration::from_mins(u64::from(minutes.max(1)));

@@ -47,7 +47,7 @@ rules:
   opaque: refuse
   writes: refuse
   predicates: {pattern: refuse, range: refuse, function: refuse, ordering: refuse}
-statements: {definitions: refuse, procedures: refuse}
+statements: {definitions: refuse, plans: refuse, procedures: refuse, roles: refuse}
 ";
 
 fn taints(sql: &str) -> Vec<Taint> {
@@ -414,6 +414,13 @@ fn a_denial_tells_its_rule_the_columns_and_what_is_allowed() {
         ("create table t (a int)", r#"{"code":"definition","rule":"statements.definitions"}"#),
         ("do $$ begin perform 1; end $$", r#"{"code":"procedure","rule":"statements.procedures"}"#),
         (
+            "explain select id from customers where email = 'a'",
+            r#"{"code":"plan","columns":["public.customers.email"],"rule":"statements.plans"}"#,
+        ),
+        ("set role postgres", r#"{"code":"role","rule":"statements.roles"}"#),
+        ("set session authorization 'a'", r#"{"code":"role","rule":"statements.roles"}"#),
+        ("select set_config('Role', 'a', true)", r#"{"code":"role","rule":"statements.roles"}"#),
+        (
             "select pg_notify('a', customers::text) from customers",
             r#"{"code":"side-channel","columns":["public.customers.email","public.customers.ssn","public.customers.salary"],"rule":"builtin:side-channel"}"#,
         ),
@@ -492,6 +499,17 @@ fn all_that_a_policy_has_against_a_statement_is_told() {
         "definition, write-from-sensitive"
     );
     assert_eq!(all(STRICT, "select id from customers where email = 'a'"), "");
+    for benign in [
+        "explain select email from customers where id = 1",
+        "set role none",
+        "reset role",
+        "reset session authorization",
+        "set application_name = 'role'",
+        "select set_config('role', 'none', false)",
+        "select set_config('app.role', 'a', false)",
+    ] {
+        assert_eq!(all(STRICT, benign), "", "{benign}");
+    }
 }
 
 #[test]

@@ -115,7 +115,9 @@ fn statements() -> Value {
         "properties": {
             "definitions": admission("CREATE, ALTER, DROP and their like."),
             "large_objects": admission("Reading large objects, and the function call message."),
-            "procedures": admission("DO and CALL.")
+            "plans": admission("EXPLAIN of a statement that compares, sorts or groups masked columns."),
+            "procedures": admission("DO and CALL."),
+            "roles": admission("SET ROLE and SET SESSION AUTHORIZATION.")
         }
     })
 }
