@@ -440,6 +440,82 @@ fn a_list_is_as_many_questions_as_it_has_guesses() -> Result<()> {
 }
 
 #[test]
+fn a_search_in_disguise_ends_as_any_does() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let setup = "create collation sloppy (provider = icu, locale = 'und-u-ka-shifted-ks-level1', deterministic = false);
+        create collation folding (provider = icu, locale = 'und-u-ks-level2', deterministic = false)";
+    let ones = |count: u32| vec!["id / id"; count as usize + 1].join(" + ");
+    for (form, column) in [
+        ("select id from customers order by coalesce(salary, {n})", "salary"),
+        ("select id from customers order by salary > {ones}", "salary"),
+        ("select count(*) from customers group by sign(salary - ({ones}))", "salary"),
+        (
+            "select count(*) over (order by salary range between {n} preceding and current row) from customers",
+            "salary",
+        ),
+        (
+            "select count(*) from (select generate_series(1, {n}) intersect all select salary from customers) s",
+            "salary",
+        ),
+        (
+            "with recursive t (v) as (select salary from customers union select generate_series(1, {n})) \
+             select count(*) from t",
+            "salary",
+        ),
+        ("select count(*) from customers where email collate sloppy = 'guess{n}'", "email"),
+        ("select count(*) from customers group by email collate sloppy, {n} + id", "email"),
+    ] {
+        let asking = Asking::start(THREE)?;
+        asking.postgres.setup(setup)?;
+        let mut psql = asking.agent.open_psql(&asking.postgres.dsn())?;
+        let mut ask = |sql: &str| -> Result<bool> { Ok(!psql.ask(&format!("{sql};"))?.is_empty()) };
+        let of = |n: u32| form.replace("{n}", &n.to_string()).replace("{ones}", &ones(n));
+        // What is decided of a blank is decided of nothing else.
+        assert!(ask("select id from customers order by coalesce(salary, 0)")?);
+        let told = (1..7).map(|n| ask(&of(n))).collect::<Result<Vec<_>>>()?;
+        assert_eq!(told, [true, true, true, false, false, false], "{form}");
+        let plain = if column == "email" { "city" } else { "id" };
+        for n in 1..7 {
+            let sql = of(n).replace(column, plain);
+            assert!(ask(&sql)?, "{sql}");
+        }
+        for n in 1..7 {
+            let sql = format!("select count(*) from customers where email collate folding = 'guess{n}'");
+            assert!(ask(&sql)?, "{sql}");
+        }
+        psql.finish()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_column_with_a_collation_of_the_clients_is_compared_by_it() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let asking = Asking::start(THREE)?;
+    let mut psql = asking.agent.open_psql(&asking.postgres.dsn())?;
+    psql.ask(
+        "create collation sloppy (provider = icu, locale = 'und-u-ka-shifted-ks-level1', deterministic = false);",
+    )?;
+    psql.ask(
+        "create collation folding (provider = icu, locale = 'und-u-ks-level2', deterministic = false);",
+    )?;
+    psql.ask("create table own (id int, email text collate sloppy, city text collate sloppy);")?;
+    psql.ask("create table folded (id int, email text collate folding);")?;
+    for n in 1..7 {
+        let mut ask = |sql: &str| -> Result<bool> { Ok(!psql.ask(&format!("{sql};"))?.is_empty()) };
+        assert_eq!(ask(&format!("select count(*) from own where email = 'guess{n}'"))?, n < 4, "{n}");
+        assert!(ask(&format!("select count(*) from own where city = 'guess{n}'"))?);
+        assert!(ask(&format!("select count(*) from folded where email = 'guess{n}'"))?);
+    }
+    psql.finish()?;
+    Ok(())
+}
+
+#[test]
 fn a_record_says_what_explain_says_of_masked_columns_and_no_more() -> Result<()> {
     if !have_root() {
         return Ok(());

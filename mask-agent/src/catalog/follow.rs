@@ -50,7 +50,10 @@ pub(super) async fn follow(
     let earlier = &known.mark.counts;
     mark.counts = seen.counts;
     let is_same = !Watched::ALL.iter().any(|watched| seen.has_changed(*watched, earlier));
-    if is_same && known.is_complete() && mark.search_path() == known.catalog.search_path() {
+    let is_same = is_same
+        && mark.search_path() == known.catalog.search_path()
+        && mark.loose_collations() == known.catalog.loose_collations();
+    if is_same && known.is_complete() {
         reader.run(COMMIT).await?;
         return Ok(Some(Known { mark, ..known.clone() }));
     }
@@ -63,6 +66,7 @@ pub(super) async fn follow(
     let old = &*known.catalog;
     let mut draft = Draft::new(known, &changed, answers)?;
     draft.change.search_path = mark.search_path().map(<[String]>::to_vec);
+    draft.change.loose_collations = mark.loose_collations().clone();
     let Draft { mut change, facts, bodies } = draft;
     let routines = change.routines.as_deref_mut().unwrap_or_default();
     let is_wanted = |oid| bodies.contains(&oid);

@@ -38,6 +38,8 @@ pub(super) struct Mark {
     identity: Option<Identity>,
     recovering: bool,
     search_path: Option<Vec<String>>,
+    /// As in `Contents::loose_collations`.
+    loose_collations: HashSet<String>,
     /// What a new session of the role begins with: one that is open does not see that it has changed.
     settings: String,
     /// Whether a session that does nothing takes nobody's place.
@@ -58,21 +60,23 @@ pub(super) struct Opening {
 impl Opening {
     /// Makes the connection ready, and reads what has to be read before that.
     pub(super) async fn read(reader: &Reader, known: Option<&Mark>) -> Result<Self> {
-        let (facts, place, schemas) = tokio::try_join!(
+        let names = queries::names();
+        let (facts, place, names) = tokio::try_join!(
             biased;
             reader.run(queries::OPENING),
             reader.ask(queries::PLACE, &[]),
-            reader.ask(queries::SCHEMAS, &[]),
+            reader.ask(&names, &[]),
         )?;
         let facts = facts.into_iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         });
         let facts = facts.context("the server gave no row")?;
-        let [place, schemas] = [place.first(), schemas.first()];
+        let [place, names] = [place.first(), names.first()];
         let place = place.context("the server does not say where this is")?;
-        let schemas: HashSet<String> =
-            rows::list(schemas.context("the server gave no row")?, 0)?.into_iter().collect();
+        let names = names.context("the server gave no row")?;
+        let schemas: HashSet<String> = rows::list(names, 0)?.into_iter().collect();
+        let loose_collations = rows::list(names, 1)?.into_iter().collect();
         let fact = |name: &str| facts.try_get(name)?.with_context(|| format!("the server gave no {name}"));
         let search_path = split(fact("search_path")?).map(|path| {
             let role = facts.try_get("role").ok().flatten().unwrap_or_default();
@@ -87,6 +91,7 @@ impl Opening {
             identity: None,
             recovering: fact("recovering")? != "false",
             search_path,
+            loose_collations,
             settings: place.try_get(1)?,
             has_room: place.try_get(2)?,
             counts: Counts::default(),
@@ -113,6 +118,10 @@ impl Mark {
 
     pub(super) fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
+    }
+
+    pub(super) fn loose_collations(&self) -> &HashSet<String> {
+        &self.loose_collations
     }
 
     pub(super) fn settings(&self) -> &str {

@@ -166,9 +166,21 @@ pub(super) const PLACE: &str = "
     from pg_catalog.pg_database d join pg_catalog.pg_roles r on r.rolname = session_user
     where d.datname = current_database()";
 
-/// Schemas that the role may use.
-pub(super) const SCHEMAS: &str = "
-    select array_agg(n.nspname::text) from pg_catalog.pg_namespace n where has_schema_privilege(n.oid, 'usage')";
+/// Collations of users by which more is equal than what differs in case, accents or leading zeros. Where a version keeps
+/// the locale and the rules differs.
+const LOOSE_COLLATIONS: &str = r"
+    from pg_catalog.pg_collation l, lateral (select to_jsonb(l)) j (own)
+    where l.oid >= 16384 and not l.collisdeterministic and (j.own->>'collicurules' is not null
+        or coalesce(j.own->>'colllocale', j.own->>'colliculocale', j.own->>'collcollate', '') !~
+            '^(\w{2,8}(-\w{2,8})*(-u(-ks-level[1-4]|-kc(-true|-false)?|-kf-\w+|-kn(-true|-false)?)+)?|\w*@colStrength=\w+)$')";
+
+/// Schemas that the role may use, and names of collations by which different strings are equal.
+pub(super) fn names() -> String {
+    format!(
+        "select array_agg(n.nspname::text), (select array_agg(l.collname::text) {LOOSE_COLLATIONS})
+        from pg_catalog.pg_namespace n where has_schema_privilege(n.oid, 'usage')"
+    )
+}
 
 /// For each of what is watched: how many rows there are, and what those are about that the transaction of this number,
 /// as text, or one after it wrote.
@@ -238,7 +250,9 @@ pub(super) fn columns(scope: Scope) -> String {
         r"select string_agg(int8send(a.attrelid::int8 << 16 | a.attnum), ''),
             string_agg(int8send(a.atttypid::int8 << 32 | (a.atttypmod::int8 + 1)), ''),
             string_agg(textsend(a.attname::text), '\x00'),
-            array_agg(a.attrelid::int8 << 16 | a.attnum) filter (where a.attgenerated <> '')
+            array_agg(a.attrelid::int8 << 16 | a.attnum) filter (where a.attgenerated <> ''),
+            array_agg(a.attrelid::int8 << 16 | a.attnum) filter (where a.attcollation >= 16384
+                and a.attcollation in (select l.oid {LOOSE_COLLATIONS}))
         from pg_catalog.pg_attribute a where a.attnum > 0 and not a.attisdropped{}",
         scope.and("a.attrelid = any ($1)")
     )

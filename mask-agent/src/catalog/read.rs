@@ -186,8 +186,12 @@ async fn everything(reader: &Reader, major: u16, mut mark: Mark) -> Result<Known
     wanted.extend(rows::firsts::<u32>(&relations)?);
     let mut symbols = Symbols::default();
     let mut columns = rows::columns(&columns, &wanted, &mut symbols)?;
-    let mut contents =
-        Contents { major, search_path: mark.search_path().map(<[String]>::to_vec), ..Contents::default() };
+    let mut contents = Contents {
+        major,
+        search_path: mark.search_path().map(<[String]>::to_vec),
+        loose_collations: mark.loose_collations().clone(),
+        ..Contents::default()
+    };
     rows::add_types(&mut contents.types, &mut contents.type_names, &types, &columns)?;
     rows::add_arrays(&mut contents.types, &arrays)?;
     contents.user_names = rows::firsts(&user_names)?;

@@ -72,7 +72,11 @@ pub(super) fn columns(rows: &[Row], wanted: &HashSet<u32>, symbols: &mut Symbols
     let packed =
         |column| Ok::<&[u8], anyhow::Error>(row.try_get::<_, Option<_>>(column)?.unwrap_or_default());
     let (places, types, names) = (packed(0)?, packed(1)?, std::str::from_utf8(packed(2)?)?);
-    let generated: HashSet<u64> = list::<i64>(row, 3)?.into_iter().map(i64::cast_unsigned).collect();
+    let places_in = |column| {
+        let places = list::<i64>(row, column)?.into_iter().map(i64::cast_unsigned);
+        Ok::<HashSet<u64>, anyhow::Error>(places.collect())
+    };
+    let (generated, loose) = (places_in(3)?, places_in(4)?);
     let (places, types) = (places.as_chunks::<8>().0, types.as_chunks::<8>().0);
     ensure!(places.len() == types.len(), "the server gave columns without a type");
     let mut names = names.split('\0');
@@ -94,6 +98,7 @@ pub(super) fn columns(rows: &[Row], wanted: &HashSet<u32>, symbols: &mut Symbols
                 type_modifier: (kind as u32).wrapping_sub(1).cast_signed(),
                 generated: generated.contains(&place).then(Box::default),
                 default: None,
+                is_loose: loose.contains(&place),
             });
         }
     }

@@ -32,6 +32,8 @@ pub struct Change {
     pub casts: Option<HashMap<u32, Vec<Cast>>>,
     /// As in [`super::Contents::search_path`].
     pub search_path: Option<Vec<String>>,
+    /// As in [`super::Contents::loose_collations`].
+    pub loose_collations: HashSet<String>,
 }
 
 impl Catalog {
@@ -60,6 +62,7 @@ impl Catalog {
             next.casts = casts;
         }
         next.search_path = change.search_path;
+        next.loose_collations = change.loose_collations;
         next
     }
 

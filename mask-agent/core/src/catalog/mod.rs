@@ -5,6 +5,7 @@
 
 mod change;
 mod foreign;
+mod collation;
 mod shards;
 mod symbol;
 
@@ -62,6 +63,9 @@ pub struct Column {
     pub generated: Option<Box<str>>,
     /// Its default in the same form, where the relation has code of users.
     pub default: Option<Box<str>>,
+    /// Whether values that are not alike may be equal in it, by a collation as in [`Contents::loose_collations`].
+    #[cfg_attr(test, serde(default))]
+    pub is_loose: bool,
 }
 
 /// What a constraint or an index holds rows to.
@@ -138,7 +142,7 @@ pub struct Relation {
 impl Column {
     /// A column without modifier or expression.
     pub fn new(number: i16, name: &str, type_oid: u32) -> Self {
-        Self { number, name: name.into(), type_oid, type_modifier: -1, generated: None, default: None }
+        Self { number, name: name.into(), type_oid, type_modifier: -1, ..Self::default() }
     }
 }
 
@@ -340,6 +344,9 @@ pub struct Contents {
     /// `search_path` as a new session of this role has it: `"$user"` resolved, schemas that are not there or may not
     /// be used left out, as the server does; none where it is unknown.
     pub search_path: Option<Vec<String>>,
+    /// Names of collations as in [`Catalog::loose_collations`].
+    #[cfg_attr(test, serde(default))]
+    pub loose_collations: HashSet<String>,
 }
 
 /// Functions, in order of their OIDs.
@@ -392,6 +399,7 @@ pub struct Catalog {
     types: Shards<u32, TypeShape>,
     type_names: HashMap<String, Vec<u32>>,
     search_path: Option<Vec<String>>,
+    loose_collations: HashSet<String>,
 }
 
 impl Catalog {
@@ -407,6 +415,7 @@ impl Catalog {
             types: shapes,
             type_names,
             search_path,
+            loose_collations,
         } = contents;
         let mut by_name: Shards<Symbol, Vec<u32>> = Shards::default();
         let mut heirs: Shards<u32, Vec<u32>> = Shards::default();
@@ -438,6 +447,7 @@ impl Catalog {
             types,
             type_names,
             search_path,
+            loose_collations,
         }
     }
 
@@ -455,6 +465,7 @@ impl Catalog {
             types: self.types.iter().map(|(oid, shape)| (*oid, shape.clone())).collect(),
             type_names: self.type_names.clone(),
             search_path: self.search_path.clone(),
+            loose_collations: self.loose_collations.clone(),
         }
     }
 

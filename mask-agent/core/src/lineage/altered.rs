@@ -13,7 +13,7 @@ use super::{
     routed,
     scope::{Item, Level},
     statement::Reader,
-    trace::{Put, Target},
+    trace::{Put, Target, Tracer},
 };
 use crate::catalog::Relation;
 
@@ -56,6 +56,7 @@ impl<'a> Reader<'a> {
         for element in &create.table_elts {
             match element.node.as_ref() {
                 Some(NodeEnum::ColumnDef(column)) => {
+                    self.collated(&relation, column);
                     if is_generated(column) {
                         generated.push(column.colname.clone());
                     }
@@ -75,6 +76,13 @@ impl<'a> Reader<'a> {
             self.statement.made.push(Made::Generated { relation: name.clone(), column });
         }
         self.statement.made.push(Made::Relation { name, columns });
+    }
+
+    /// Different values may be equal in a column, by its collation.
+    fn collated(&mut self, relation: &RangeVar, column: &protobuf::ColumnDef) {
+        if column.coll_clause.as_deref().is_some_and(|collate| self.tracer.loosens(collate)) {
+            self.statement.made.push(Made::Loose(relation.relname.clone()));
+        }
     }
 
     /// Columns of a relation as another one takes them over, and which of them are made of others; `None` where they are
@@ -191,6 +199,9 @@ impl<'a> Reader<'a> {
         missing_ok: bool,
     ) -> bool {
         let def = command.def.as_deref().and_then(|def| def.node.as_ref());
+        if let Some(NodeEnum::ColumnDef(column)) = def {
+            self.collated(relation, column);
+        }
         match (command.subtype(), def) {
             (AlterTableType::AtAddColumn, Some(NodeEnum::ColumnDef(column))) => {
                 !(command.missing_ok || missing_ok) && self.column_added(relation, column)
@@ -329,4 +340,13 @@ fn keeps_values(command: AlterTableType) -> bool {
             | AtSetUnLogged
             | AtValidateConstraint
     )
+}
+
+/// Relations that a statement makes of columns in which different values may be equal: theirs have the same collation.
+pub(super) fn loosened(tracer: &Tracer<'_>, made: &[Made]) -> Vec<Made> {
+    let names = made.iter().filter_map(|made| match made {
+        Made::Relation { name, .. } | Made::Shows { name, .. } | Made::Unknown(name) => Some(name),
+        _ => None,
+    });
+    names.filter(|_| tracer.graph.has_loose()).map(|name| Made::Loose(name.clone())).collect()
 }

@@ -32,6 +32,9 @@ impl<'a> Tracer<'a> {
     pub(super) fn probes(&mut self, item: &Item<'a>, written: &[String], rows: Probed) {
         let mut probe = |relation: u32, number: i16, usage: Usage| {
             let column = ColumnId { relation, number };
+            let known = self.env.catalog.relation(relation).into_iter().flat_map(|known| &known.columns);
+            let is_loose = known.into_iter().any(|known| known.number == number && known.is_loose);
+            let usage = if is_loose && usage == Usage::Equality { Usage::Function } else { usage };
             self.facts.probes.push(Predicate { column, usage, guesses: Guesses::ONE, asked: Asked::Said });
         };
         for relation in item.relations.iter().filter_map(|oid| self.env.catalog.relation(*oid)) {

@@ -17,19 +17,6 @@ use super::{
     trace::Tracer,
 };
 
-/// `FRAMEOPTION_RANGE` of the server.
-const FRAME_BY_RANGE: i32 = 0x2;
-/// `FRAMEOPTION_GROUPS` of the server.
-const FRAME_BY_GROUPS: i32 = 0x8;
-
-/// Frames of windows whose order is another's.
-#[derive(Debug, Default)]
-pub(super) struct Frames {
-    /// What windows with a name order by.
-    keys: Vec<NodeId>,
-    offsets: Vec<NodeId>,
-}
-
 impl<'a> Tracer<'a> {
     /// What an expression's value is made of.
     pub(super) fn expression(&mut self, node: &Node) -> NodeId {
@@ -68,10 +55,19 @@ impl<'a> Tracer<'a> {
             NodeEnum::SubLink(link) => self.sub_link(link).0,
             NodeEnum::AIndirection(indirection) => self.indirection(indirection),
             // A collation sorts values and changes none.
-            NodeEnum::CollateClause(collate) => match collate.arg.as_deref() {
-                Some(argument) => self.expression(argument),
-                None => self.graph.made(Vec::new()),
-            },
+            NodeEnum::CollateClause(collate) => {
+                let nodes = self.optional(collate.arg.as_deref());
+                match *nodes {
+                    [node] if !self.loosens(collate) => node,
+                    _ => {
+                        let value = self.graph.copy(nodes);
+                        self.graph.loosen(value);
+                        // A condition is told of it, and not only of the columns in it.
+                        self.refs.push(value);
+                        value
+                    }
+                }
+            }
             NodeEnum::CaseExpr(case) => self.case(case),
             NodeEnum::NullTest(test) => {
                 let nodes = self.optional(test.arg.as_deref());
@@ -188,6 +184,12 @@ impl<'a> Tracer<'a> {
 
     pub(super) fn all(&mut self, nodes: &[Node]) -> Vec<NodeId> {
         nodes.iter().map(|node| self.expression(node)).collect()
+    }
+
+    /// Whether different values may be equal by a collation: one of these, or one that this transaction has made.
+    pub(super) fn loosens(&self, collate: &protobuf::CollateClause) -> bool {
+        let (_, name) = qualified(&collate.collname);
+        self.env.catalog.loose_collations().contains(&name) || self.env.overlay.has_any()
     }
 
     fn case(&mut self, case: &protobuf::CaseExpr) -> NodeId {
@@ -526,39 +528,6 @@ impl<'a> Tracer<'a> {
     /// Whether none of these is a name that was not found.
     fn is_known(&self, nodes: &[NodeId]) -> bool {
         nodes.iter().all(|node| self.graph.origins(*node).untraceable != Some(Untraceable::UnknownColumn))
-    }
-
-    /// PARTITION BY, ORDER BY and the frame of a window.
-    pub(super) fn window(&mut self, window: &protobuf::WindowDef) {
-        for part in &window.partition_clause {
-            self.group(part, &Columns::default(), &[]);
-        }
-        let before = self.graph.meetings.len();
-        self.order(&window.order_clause);
-        let ordered = self.graph.meetings[before..].iter().filter(|meeting| meeting.usage == Usage::Ordering);
-        let keys: Vec<NodeId> = ordered.flat_map(|meeting| meeting.nodes.iter().copied()).collect();
-        let mut offsets = Vec::new();
-        for offset in [&window.start_offset, &window.end_offset].into_iter().filter_map(Option::as_deref) {
-            offsets.extend(self.row_count(offset));
-        }
-        // `range between 5 preceding and current row` compares keys of rows that are 5 apart.
-        let by_value = window.frame_options & (FRAME_BY_RANGE | FRAME_BY_GROUPS) != 0 && !offsets.is_empty();
-        if by_value && window.refname.is_empty() {
-            self.meet([&*keys, &*offsets].concat(), Usage::Range, false);
-        } else if by_value {
-            self.frames.offsets.extend(offsets);
-        }
-        if !window.name.is_empty() {
-            self.frames.keys.extend(keys);
-        }
-    }
-
-    /// Once all windows of a query are known, meets what those order by that are named with the frames of others.
-    pub(super) fn meet_frames(&mut self, outer: Frames) {
-        let Frames { keys, offsets } = std::mem::replace(&mut self.frames, outer);
-        if !offsets.is_empty() {
-            self.meet([keys, offsets].concat(), Usage::Range, false);
-        }
     }
 }
 

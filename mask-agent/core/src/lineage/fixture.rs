@@ -51,6 +51,14 @@ fn view(oid: u32, name: &str, columns: &[(&str, u32)], definition: &str) -> Rela
     Relation { kind: RelationKind::View, definition, ..relation(oid, name, columns) }
 }
 
+/// A table of which a column has a collation by which different values are equal.
+fn collated() -> Relation {
+    let mut collated = relation(20_032, "collated", &[("id", INT4), ("email", TEXT), ("ssn", TEXT)]);
+    collated.columns[1].is_loose = true;
+    collated.constraints = vec![Constraint { kind: ConstraintKind::Unique, columns: vec![2] }];
+    collated
+}
+
 /// A table of which a column is filled by a function.
 fn defaulted() -> Relation {
     let mut defaulted = relation(20_015, "defaulted", &[("id", INT4), ("filled", TEXT)]);
@@ -108,6 +116,7 @@ fn relations() -> Vec<Relation> {
             &[("id", INT4), ("customer_id", INT4), ("note", TEXT), ("amount", NUMERIC), ("email_sent", INT4)],
         ),
         relation(20_003, "numbers", &[("i", INT4)]),
+        collated(),
         Relation { has_user_code: true, ..relation(20_004, "triggered", &[("id", INT4), ("note", TEXT)]) },
         people,
         Relation { rules: vec![String::new()], ..relation(20_006, "ruled", &[("id", INT4), ("note", TEXT)]) },
@@ -390,7 +399,8 @@ pub(crate) fn catalog() -> Catalog {
         ("bpchar".to_owned(), vec![40_001]),
         ("date".to_owned(), vec![1082]),
     ]);
-    Catalog::new(Contents { major: 17, types, type_names, ..contents })
+    let loose_collations = ["sloppy".to_owned()].into();
+    Catalog::new(Contents { major: 17, types, type_names, loose_collations, ..contents })
 }
 
 pub(crate) fn classes(catalog: &Catalog) -> Classification {

@@ -53,6 +53,8 @@ struct Node {
     is_folded: bool,
     /// Each of `from` as it is, beside the others or in place of them.
     is_beside: bool,
+    /// Values that are not alike may be equal to it, by its collation.
+    is_loose: bool,
     pace: Pace,
     /// What a column of a relation holds that this transaction has made.
     pub(super) holds: Option<Holds>,
@@ -200,6 +202,8 @@ pub(super) struct Graph {
     has_pace: bool,
     /// Whether this transaction has filled any of the columns.
     has_holds: bool,
+    /// Whether the collation of any value is one by which different values are equal.
+    has_loose: bool,
     /// Room for the marks of the next walk.
     seen: RefCell<Seen>,
 }

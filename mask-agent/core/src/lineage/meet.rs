@@ -25,6 +25,9 @@ impl Tracer<'_> {
             self.facts.named.extend_from_slice(&nodes);
             let rows = self.levels.last().map(|level| level.rows);
             let pairs = rows.map(|rows| self.graph.pairs(rows));
+            // By such a collation any part of a value may be what is compared.
+            let is_loose = usage == Usage::Equality && nodes.iter().any(|node| self.graph.is_loose(*node));
+            let (usage, is_plain) = if is_loose { (Usage::Function, false) } else { (usage, is_plain) };
             let meeting = Meeting {
                 nodes,
                 usage,

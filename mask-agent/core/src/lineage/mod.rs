@@ -100,6 +100,8 @@ mod trace;
 mod tree;
 /// Statements that are no query.
 mod utility;
+/// Windows.
+mod window;
 
 use std::borrow::Cow;
 

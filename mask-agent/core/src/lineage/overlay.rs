@@ -48,6 +48,8 @@ pub enum Made {
         /// What it is in each relation that has it.
         columns: Vec<ColumnId>,
     },
+    /// A relation with columns in which different values may be equal, by their collation.
+    Loose(String),
     /// A foreign table, or one that passes on what it is given to one.
     Foreign(String),
     /// A function.
@@ -156,6 +158,7 @@ pub struct Overlay {
     relations: HashMap<String, Vec<Vec<(String, Origins)>>>,
     unknown: HashSet<String>,
     foreign: HashSet<String>,
+    loose: HashSet<String>,
     functions: HashMap<String, Vec<Option<Arc<Routine>>>>,
     operators: Vec<(String, Called)>,
     triggers: Vec<Trigger>,
@@ -255,6 +258,7 @@ impl Overlay {
             Made::Generated { relation, column } => {
                 *size += usize::from(self.generated.insert((relation.clone(), column.clone())));
             }
+            Made::Loose(name) => *size += usize::from(self.loose.insert(name.clone())),
             Made::Moved { from, name, relations } => self.moves(from, name, relations),
             Made::Operator { name, function } => {
                 add(&mut self.operators, (name.clone(), function.clone()), size);
@@ -298,6 +302,9 @@ impl Overlay {
         also(&mut self.views, from, name, size);
         also(&mut self.queries, from, name, size);
         also(&mut self.keys, from, name, size);
+        if self.loose.contains(from) {
+            *size += usize::from(self.loose.insert(name.to_owned()));
+        }
         let generated: Vec<_> =
             self.generated.iter().filter(|(relation, _)| relation == from).cloned().collect();
         self.generated.extend(generated.into_iter().map(|(_, column)| (name.to_owned(), column)));
@@ -349,6 +356,10 @@ impl Overlay {
     }
 
     /// Whether nothing is known of a relation of this name.
+    pub(super) fn is_loose(&self, name: &str) -> bool {
+        self.loose.contains(name)
+    }
+
     pub(super) fn is_unknown(&self, name: &str) -> bool {
         self.unknown.contains(name)
     }

@@ -181,6 +181,9 @@ impl<'a> Tracer<'a> {
                 columns = self.merge(lists);
             }
         }
+        if overlay.is_loose(name) {
+            columns.nodes().into_iter().for_each(|node| self.graph.loosen(node));
+        }
         let relations = candidates.iter().map(|relation| relation.oid).collect();
         wholes.extend(columns.open);
         let whole = self.graph.made(wholes);
@@ -247,6 +250,9 @@ impl<'a> Tracer<'a> {
                 }
                 None => self.graph.base(entry, column(known.number), known.type_oid),
             };
+            if known.is_loose {
+                self.graph.loosen(node);
+            }
             columns.list.push((Cow::Borrowed(&*known.name), node));
         }
         self.generated(relation, &columns, entry);

@@ -1,6 +1,9 @@
 //! Blind searches that do not look like one.
 
-use super::fixture::{self, check_uses, statements};
+use super::{
+    Made,
+    fixture::{self, check, check_uses, statements},
+};
 
 #[test]
 fn a_list_that_is_joined_by_name_is_told_as_what_its_rows_are() {
@@ -258,4 +261,90 @@ fn a_frame_that_is_bounded_by_values_compares_them() {
         "select sum(salary) over (order by id range 5 preceding), rank() over (order by salary) from customers",
         "customers.salary ordering",
     );
+}
+
+#[test]
+fn equality_by_a_collation_that_makes_different_values_equal_is_no_equality() {
+    for (sql, uses) in [
+        ("select 1 from customers where ssn collate sloppy = 'a'", "customers.ssn function"),
+        ("select 1 from customers where ssn = 'a' collate public.sloppy", "customers.ssn function"),
+        ("select 1 from customers where (ssn, id) = ('a' collate sloppy, 1)", "customers.ssn function"),
+        ("select 1 from customers where ssn collate sloppy in ('a', 'b')", "customers.ssn function x2"),
+        ("select 1 from customers where ssn collate sloppy = any ($1)", "customers.ssn function x$1"),
+        ("select 1 from customers where lower(ssn) collate sloppy <> $1", "customers.ssn function"),
+        (
+            "select 1 from customers where ssn collate sloppy in (select ssn from customers)",
+            "customers.ssn function",
+        ),
+        ("select count(*) from customers group by ssn collate sloppy", "customers.ssn function"),
+        (
+            "select id from customers order by email, ssn collate sloppy",
+            "customers.email ordering; customers.ssn function",
+        ),
+        ("select distinct ssn collate sloppy from customers", "customers.ssn function"),
+        (
+            "select 1 from (select ssn collate sloppy as s from customers) c where s = 'a'",
+            "customers.ssn function",
+        ),
+        ("select 1 from collated where email = 'a'", "collated.email function"),
+        ("select 1 from collated c join collated d using (email)", "collated.email function"),
+        ("select 1 from collated c join orders o on c.email = o.note", "collated.email row-count"),
+        ("select email from collated group by email", "collated.email function"),
+        ("insert into collated (email) values ('a')", "collated.email function"),
+        (
+            "insert into collated (email) values ('a') on conflict (email) do nothing",
+            "collated.email function",
+        ),
+    ] {
+        check_uses(sql, uses);
+    }
+    for (sql, uses) in [
+        ("select 1 from customers where ssn collate \"C\" = 'a'", "customers.ssn equality"),
+        ("select id from customers order by ssn collate \"de-x-icu\"", "customers.ssn ordering"),
+        ("select 1 from customers where city collate sloppy = 'a'", ""),
+        ("select 1 from collated where ssn = 'a'", "collated.ssn equality"),
+    ] {
+        check_uses(sql, uses);
+    }
+    check("select ssn collate sloppy as s, email from collated", "s = collated.ssn; email = collated.email");
+}
+
+#[test]
+fn a_table_made_just_now_takes_its_collations_along() {
+    let last = |make: &str| {
+        let sql = format!("{make}; select 1 from t where email <> 'a'");
+        let uses = fixture::each(&sql, Some(&["public"]), fixture::uses);
+        uses.rsplit(" | ").next().unwrap_or_default().to_owned()
+    };
+    for make in [
+        "create table t as select email collate sloppy as email from customers",
+        "create table t (email) as select * from (select email collate sloppy from customers) c",
+        "select email collate sloppy as email into t from customers",
+        "create view t as select email collate sloppy as email from customers",
+        "create table s as select email collate sloppy as email from customers; alter table s rename to t",
+        "create table t as select email from customers; alter table t alter email type text collate sloppy",
+    ] {
+        assert_eq!(last(make), "customers.email function", "{make}");
+    }
+    assert_eq!(last("create table t as select email from collated"), "collated.email function");
+    for make in [
+        "create table t as select email collate \"C\" as email from customers",
+        "create table t as select email, city collate \"C\" from customers",
+    ] {
+        assert_eq!(last(make), "customers.email equality", "{make}");
+    }
+    let made =
+        |sql: &str| statements(sql).unwrap().iter().flat_map(|one| one.made.clone()).collect::<Vec<_>>();
+    for sql in [
+        "create table t (email text collate sloppy)",
+        "create table t (like collated)",
+        "create table t () inherits (collated)",
+        "alter table t add email text collate sloppy",
+        "create table t as select * from collated where false",
+    ] {
+        assert!(made(sql).contains(&Made::Loose("t".into())), "{sql}");
+    }
+    for sql in ["create table t (email text collate \"C\")", "create table t (like customers)"] {
+        assert!(!made(sql).contains(&Made::Loose("t".into())), "{sql}");
+    }
 }

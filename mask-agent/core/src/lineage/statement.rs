@@ -9,6 +9,7 @@ use super::{
     Channel, ColumnId, Effect, Env, Holds, Keeps, LineageError, Made, Masked, Origins, Output, Outputs,
     Predicate, Refusal, Statement, Untraceable, Write, WriteTarget,
     abroad::{self, abroad},
+    altered::loosened,
     asked::{computed, predicates, sorts_blanked},
     copy::{copy_in, copy_out},
     databases,
@@ -436,6 +437,7 @@ impl<'a> Reader<'a> {
             .iter()
             .map(|carried| Channel { by: carried.by.clone(), origins: graph.origins(carried.value) })
             .collect();
+        statement.made.extend(loosened(&tracer, &statement.made));
         for made in &mut statement.made {
             let (Made::Relation { name, columns } | Made::Shows { name, columns, .. }) = made else {
                 continue;

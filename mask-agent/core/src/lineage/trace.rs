@@ -15,13 +15,13 @@ use super::{
     ColumnId, Env, Untraceable,
     body::Variables,
     common::Common,
-    expr::Frames,
     facts::{Facts, Name},
     given::Givens,
     graph::{Graph, NodeId, Usage},
     names::{output_name, strings, text},
     parse,
     scope::{Columns, Item, Level},
+    window::Frames,
 };
 
 /// What a query returns.

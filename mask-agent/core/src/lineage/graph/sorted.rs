@@ -35,6 +35,7 @@ impl Graph {
                 computed |= is_masked && (self.has_constant(id) || !self.is_ordinary(id, is_sensitive));
             }
         });
+        computed |= masked && self.is_loose(id);
         match (masked, others, computed) {
             (true, true, _) => Among::Others,
             (true, false, true) => Among::Computed,
@@ -73,5 +74,27 @@ impl Graph {
             open.extend(node.from.iter().map(|from| (*from, steps)));
         }
         true
+    }
+
+    /// Notes that a value has a collation by which different values are equal.
+    pub(in crate::lineage) fn loosen(&mut self, id: NodeId) {
+        self.at(id).is_loose = true;
+        self.has_loose = true;
+    }
+
+    /// Whether values that are not alike may be equal to this one.
+    pub(in crate::lineage) fn is_loose(&self, id: NodeId) -> bool {
+        self.has_loose
+            && self
+                .walk(id, |_, node, open| {
+                    open.extend_from_slice(&node.from);
+                    if node.is_loose { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                })
+                .is_break()
+    }
+
+    /// Whether there is such a value.
+    pub(in crate::lineage) fn has_loose(&self) -> bool {
+        self.has_loose
     }
 }
