@@ -114,6 +114,7 @@ pub use graph::{Asked, Origins, Usage};
 pub use guesses::{GUESSES_MAX, Guesses};
 pub use holds::Holds;
 pub use overlay::{Made, Overlay, Trigger, ViewQuery};
+pub use scope::SYSTEM_COLUMNS;
 pub use spelling::{Doubt, doubtful};
 pub use template::{constants, differ_in_constants, template};
 

@@ -88,8 +88,8 @@ pub(super) struct Level<'a> {
     pub(super) rows: NodeId,
 }
 
-/// Columns every table has.
-const SYSTEM_COLUMNS: [(&str, i16); 6] =
+/// Columns every table has, and their numbers.
+pub const SYSTEM_COLUMNS: [(&str, i16); 6] =
     [("ctid", -1), ("xmin", -2), ("cmin", -3), ("xmax", -4), ("cmax", -5), ("tableoid", -6)];
 
 /// Views that stand in for each other, and queries that name others behind them: deeper is a loop, or nothing

@@ -8,7 +8,7 @@ use std::{
 use super::{AllowList, Policy, Taint, ruling::TAINTED};
 use crate::{
     catalog::{Catalog, Column, ConstraintKind, Relation, Symbol},
-    lineage::{ColumnId, Holds, Masked},
+    lineage::{ColumnId, Holds, Masked, SYSTEM_COLUMNS},
     masking::{ColumnRule, MaskKind},
 };
 
@@ -190,6 +190,14 @@ pub(super) fn classify(own: &Arc<ByRelation>, catalog: &Catalog, taints: &[Taint
     classes
 }
 
+/// The column that stands for all of a relation's by which a row shows that it was touched.
+pub(super) const PLACE: &str = "ctid";
+
+/// The server's own columns of a row that are others once it is changed or locked.
+fn places() -> impl Iterator<Item = (&'static str, i16)> {
+    SYSTEM_COLUMNS.into_iter().filter(|(name, _)| *name != "tableoid")
+}
+
 /// A column that was given masked values holds them in whatever form they were put.
 fn classify_tainted(taint: &Taint, catalog: &Catalog, classes: &mut Classification) {
     for relation in catalog.named(None, &taint.relation) {
@@ -198,6 +206,14 @@ fn classify_tainted(taint: &Taint, catalog: &Catalog, classes: &mut Classificati
             "pg_temp" => relation.schema.starts_with("pg_temp"),
             schema => relation.schema == schema,
         };
+        if fits && matches!(&*taint.column, "*" | PLACE) {
+            for (name, number) in places() {
+                let mask = Arc::new(MaskKind::Redact { placeholder: None });
+                // Whether a row was touched is all they tell, in whatever way they are asked.
+                classes.note(relation.oid, number, Holds::Mixed);
+                classes.insert(relation.oid, number, &name.into(), ColumnRule { rule: TAINTED.into(), mask });
+            }
+        }
         for column in relation.columns.iter().filter(|_| fits) {
             if taint.column == "*" || column.name == taint.column {
                 let mask = Arc::new(MaskKind::Redact { placeholder: None });
@@ -363,9 +379,16 @@ fn holds_over_inheritance(catalog: &Catalog, classes: &mut Classification) -> bo
     let mut is_new = false;
     for ((oid, number), holds) in known {
         let Some(relation) = catalog.relation(oid) else { continue };
-        let Some(column) = relation.columns.iter().find(|column| column.number == number) else { continue };
         let relatives = relation.parents.iter().chain(catalog.heirs(oid));
-        for relative in relatives.filter_map(|relative| catalog.relation(*relative)) {
+        let relatives = relatives.filter_map(|relative| catalog.relation(*relative));
+        if number < 0 {
+            for relative in relatives {
+                is_new |= classes.note(relative.oid, number, holds);
+            }
+            continue;
+        }
+        let Some(column) = relation.columns.iter().find(|column| column.number == number) else { continue };
+        for relative in relatives {
             for twin in relative.columns.iter().filter(|twin| twin.name == column.name) {
                 is_new |= classes.note(relative.oid, twin.number, holds);
             }
@@ -380,6 +403,12 @@ fn over_inheritance(catalog: &Catalog, classes: &Classification) -> Vec<Found> {
     for child in catalog.relations() {
         for parent in child.parents.iter().filter_map(|oid| catalog.relation(*oid)) {
             for (from, to) in [(parent, child), (child, parent)] {
+                for (name, number) in places() {
+                    let Some(rule) = classes.column(from.oid, number) else { continue };
+                    if classes.column(to.oid, number).is_none() {
+                        found.push((to.oid, number, name.into(), rule.clone()));
+                    }
+                }
                 for column in &from.columns {
                     let Some(rule) = classes.column(from.oid, column.number) else { continue };
                     let twin = to.columns.iter().find(|twin| twin.name == column.name);

@@ -309,3 +309,23 @@ classification:
     // What an operator allows by the name it has here is shown.
     assert_eq!(masked("far.shown", (None, None), &[(1, "email"), (2, "email")]), [1, 3, 4]);
 }
+
+#[test]
+fn a_row_that_was_touched_shows_it_by_no_column_of_the_servers() {
+    let touched = |column: &str| {
+        let all = [relation(1, "seen", &[], &["a"]), relation(2, "heir", &[1], &["a"])];
+        let catalog = Catalog::new(Contents { relations: all.to_vec(), ..Contents::default() });
+        let (schema, relation) = ("public".to_owned(), "seen".to_owned());
+        let taint = Taint { schema, relation, column: column.to_owned(), holds: Holds::Copies };
+        let classes = Policy::zero_config().classify(&catalog, &[taint]);
+        let is_masked = |relation, number| number != 0 && classes.column(relation, number).is_some();
+        let masked = |relation| (-6..2).filter(|number| is_masked(relation, *number)).collect::<Vec<i16>>();
+        assert_eq!(classes.holds(2, -4), classes.holds(1, -4));
+        (masked(1), masked(2), classes.holds(1, -4))
+    };
+    let places = vec![-5, -4, -3, -2, -1];
+    assert_eq!(touched("ctid"), (places.clone(), places.clone(), Some(Holds::Mixed)));
+    let all = [&places[..], &[1]].concat();
+    assert_eq!(touched("*"), (all.clone(), all, Some(Holds::Mixed)));
+    assert_eq!(touched("a"), (vec![1], vec![1], None));
+}

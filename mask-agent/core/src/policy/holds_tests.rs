@@ -52,7 +52,8 @@ fn a_column_holds_what_was_made_of_masked_ones() {
     }
     // Which rows were changed tells, and so does every column of them.
     let touched = holds("update orders set amount = 5 from customers where orders.note = email");
-    assert_eq!(touched.len(), 6);
+    assert_eq!(touched.len(), 7);
+    assert!(touched.contains(&("orders.ctid".to_owned(), Holds::Copies)));
     assert!(touched.contains(&("orders.amount".to_owned(), Holds::Mixed)));
     assert!(touched.contains(&("orders.id".to_owned(), Holds::Copies)));
     for sql in [

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use super::{
     Classification,
+    classify::PLACE,
     denial::Denial,
     given::{CopyIn, GivenRuling},
     rules::{Budgeted, Rules},
 };
 use crate::{
-    catalog::Catalog,
+    catalog::{Catalog, RelationKind},
     lineage::{
-        self, ColumnId, CopyOut, Executes, Holds, Keeps, Masked as _, Origins, Output, Outputs, Statement,
-        Usage, Write, WriteTarget,
+        self, ColumnId, CopyOut, Executes, Holds, Keeps, Masked as _, Origins, Output, Outputs,
+        SYSTEM_COLUMNS, Statement, Usage, Write, WriteTarget,
     },
     masking::{CellRule, ColumnRule},
 };
@@ -292,11 +293,17 @@ impl Judge<'_> {
         // Temporary schemas are numbered anew for each session.
         let temporary = relation.schema.starts_with("pg_temp");
         let schema = if temporary { "pg_temp" } else { &*relation.schema };
+        let is_touched = target.number == 0
+            && relation.kind == RelationKind::Table
+            && self.classes.column(relation.oid, SYSTEM_COLUMNS[0].1).is_none();
+        let place = is_touched.then_some(PLACE).into_iter();
         columns
+            .map(|column| &*column.name)
+            .chain(place)
             .map(|column| Taint {
                 schema: schema.to_owned(),
                 relation: relation.name.to_string(),
-                column: column.name.to_string(),
+                column: column.to_owned(),
                 holds,
             })
             .collect()
@@ -309,7 +316,9 @@ pub fn column_name(catalog: &Catalog, column: ColumnId) -> String {
     let name = match column.number {
         0 => "*",
         number => {
-            relation.columns.iter().find(|known| known.number == number).map_or("?", |column| &*column.name)
+            let system = SYSTEM_COLUMNS.iter().find(|(_, known)| *known == number);
+            let known = relation.columns.iter().find(|known| known.number == number);
+            known.map(|column| &*column.name).or(system.map(|(name, _)| *name)).unwrap_or("?")
         }
     };
     format!("{}.{}.{name}", relation.schema, relation.name)
