@@ -390,6 +390,26 @@ fn a_list_is_as_many_questions_as_it_has_guesses() -> Result<()> {
     }
     let asking = Asking::start(EQUALITY)?;
     assert!(!asking.allows("select 1 from customers where salary in (1, 2, 3, 4)")?);
+    // A network of the client's own overlaps an address or does not.
+    // So does a copy, which is the first question.
+    for (column, expected) in [("salary", 2), ("pay", 6)] {
+        let asking = Asking::start(THREE)?;
+        asking.postgres.setup("create extension btree_gist")?;
+        for sql in [
+            "create table equals (n int, v int, exclude using gist (v with =))".to_owned(),
+            format!("insert into equals select 0, {column} from customers"),
+            "create table spread (n int, v int, exclude using gist (v with <>))".to_owned(),
+            format!("insert into spread select 0, {column} from customers"),
+        ] {
+            assert!(asking.allows(&sql)?, "{sql}");
+        }
+        let mut allowed = 0;
+        for n in 10..16 {
+            allowed += u32::from(asking.allows(&format!("insert into spread values ({n}, {n})"))?);
+            assert!(asking.allows(&format!("insert into equals values ({n}, {n})"))?);
+        }
+        assert_eq!(allowed, expected, "{column}");
+    }
     assert!(asking.allows("select 1 from customers where salary in (1, 2)")?);
     assert!(!asking.allows("select 1 from customers where salary = any (array[3, 4])")?);
     assert!(asking.allows("select 1 from customers where salary = 5")?);

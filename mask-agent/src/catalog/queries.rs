@@ -268,13 +268,17 @@ const CONSTRAINTS: &str = "contype in ('c', 'f') and conrelid > 0";
 const UNIQUE_INDEXES: &str = "(indisunique or indisexclusion) and indrelid >= 16384";
 
 /// What a write may fail by, named by its relations' OIDs. An index on an expression has column 0, and one with a
-/// condition gets it.
+/// condition gets it. Where it excludes by another operator than the server's `=`, it is an `x`.
 pub(super) fn constraints(scope: Scope) -> String {
     format!(
         "select k.conrelid, k.contype::text, k.conkey, k.confrelid, k.confkey,
             k.confupdtype in ('c', 'n', 'd') or k.confdeltype in ('c', 'n', 'd')
         from pg_catalog.pg_constraint k where {CONSTRAINTS}{}
-        union all select i.indrelid, 'u', case when i.indpred is null then i.indkey::int2[]
+        union all select i.indrelid, case when i.indisexclusion and exists (select
+                from pg_catalog.pg_constraint x, pg_catalog.unnest(x.conexclop) e (operator)
+                join pg_catalog.pg_operator o on o.oid = e.operator
+                where x.conindid = i.indexrelid and x.conrelid = i.indrelid
+                    and (o.oid >= 16384 or o.oprname <> '=')) then 'x' else 'u' end, case when i.indpred is null then i.indkey::int2[]
             else i.indkey::int2[] || 0::int2 end, 0::oid, null, false
         from pg_catalog.pg_index i where {UNIQUE_INDEXES}{}
         order by 1, 2, 3, 4, 5, 6",

@@ -223,6 +223,7 @@ pub(super) fn constraints(rows: &[Row]) -> Result<HashMap<u32, Vec<Constraint>>>
                 columns: list(row, 4)?,
                 cascades: row.try_get(5)?,
             },
+            "x" => ConstraintKind::Excluding,
             _ => ConstraintKind::Unique,
         };
         let constraint = Constraint { kind, columns: list(row, 2)? };

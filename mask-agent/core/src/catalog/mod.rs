@@ -85,6 +85,8 @@ pub enum ConstraintKind {
         #[cfg_attr(test, serde(default))]
         cascades: bool,
     },
+    /// No two rows that some operator finds akin, as those whose ranges overlap.
+    Excluding,
     /// No two rows alike: unique, primary key, exclusion.
     Unique,
 }

@@ -111,8 +111,17 @@ impl<'a> Tracer<'a> {
             ConstrType::ConstrExclusion => {
                 for pair in &constraint.exclusions {
                     if let Some(NodeEnum::List(pair)) = pair.node.as_ref() {
-                        let keys = pair.items.iter().filter_map(element);
-                        keys.for_each(|key| self.indexed(item, key, true));
+                        let by = pair.items.iter().find_map(|operator| match operator.node.as_ref()? {
+                            NodeEnum::List(names) => Some(strings(&names.items)),
+                            _ => None,
+                        });
+                        let is_equal = by.is_some_and(|names| names.last().is_some_and(|name| name == "="));
+                        for key in pair.items.iter().filter_map(element) {
+                            self.indexed(item, key, true);
+                            if !is_equal {
+                                self.meet(item.columns.named(&key.name), Usage::Range, false);
+                            }
+                        }
                     }
                 }
                 self.condition(constraint.where_clause.as_deref());

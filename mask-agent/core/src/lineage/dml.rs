@@ -57,6 +57,12 @@ impl<'a> Tracer<'a> {
                             probe(*relation, *number, Usage::Equality);
                         }
                     }
+                    // A range of the client's own lies about one value or another.
+                    ConstraintKind::Excluding => {
+                        for number in &constraint.columns {
+                            probe(relation.oid, *number, Usage::Range);
+                        }
+                    }
                     ConstraintKind::Unique => {
                         for number in &constraint.columns {
                             probe(relation.oid, *number, Usage::Equality);
