@@ -295,6 +295,42 @@ fn statements_sent_ahead_do_not_fail_beyond_the_budget() -> Result<()> {
     let by_zero = told("ERROR", "22012");
     let expected = [by_zero.clone(), by_zero.clone(), by_zero, told("FATAL", "42501"), None, None];
     assert_eq!(answers.iter().map(state).collect::<Vec<_>>(), expected);
+#[test]
+fn what_is_stored_in_part_is_made_of_a_value_and_no_copy() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    for (column, expected) in [("salary", [true, true, true, false, false, false]), ("pay", [true; 6])] {
+        for (table, value, found) in [
+            ("create table part (v numeric(3,-3))", column.to_owned(), "v = {}000"),
+            ("create table part (v \"char\")", format!("{column}::text"), "v = '{}'"),
+        ] {
+            let asking = Asking::start(THREE)?;
+            assert!(asking.allows(table)?);
+            assert!(asking.allows(&format!("insert into part select {value} from customers"))?);
+            let ask = |n: u32| {
+                asking.allows(&format!(
+                    "select count(*) from part where {}",
+                    found.replace("{}", &n.to_string())
+                ))
+            };
+            let told: Vec<bool> = (0..6).map(ask).collect::<Result<_>>()?;
+            // A cast is something made of it anyway.
+            assert_eq!(told, expected, "{table} of {column}");
+        }
+    }
+    // As it is, or cut down afterwards.
+    let asking = Asking::start(THREE)?;
+    for sql in ["create table whole (v bigint)", "insert into whole select salary from customers"] {
+        assert!(asking.allows(sql)?, "{sql}");
+    }
+    let ask = |n: u32| asking.allows(&format!("select count(*) from whole where v = {n}"));
+    assert_eq!((0..6).map(ask).collect::<Result<Vec<_>>>()?, [true; 6]);
+    assert!(asking.allows("update whole set v = v / 10000")?);
+    assert_eq!((10..16).map(ask).collect::<Result<Vec<_>>>()?, [true, true, true, false, false, false]);
+    Ok(())
+}
+
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use pg_query::{
 use super::{
     ADDED, ColumnId, Made, Origins,
     facts::Name,
+    narrow::{is_narrow_column, is_narrow_known},
     routed,
     scope::{Item, Level},
     statement::Reader,
@@ -61,6 +62,7 @@ impl<'a> Reader<'a> {
                         generated.push(column.colname.clone());
                     }
                     self.keys_of_column(&relation, column);
+                    self.is_narrow(column);
                     columns.push((column.colname.clone(), Origins::constant()));
                 }
                 Some(NodeEnum::Constraint(constraint)) => self.key_of_table(&relation, constraint),
@@ -95,12 +97,22 @@ impl<'a> Reader<'a> {
         if item.columns.open.is_some() || filled || self.tracer.env.overlay.is_unknown(&other.relname) {
             return None;
         }
+        let narrow = known.iter().flat_map(|known| &known.columns).filter(|column| is_narrow_known(column));
+        let narrow: Vec<Made> = narrow.map(|column| Made::Narrow(column.name.to_string())).collect();
+        self.statement.made.extend(narrow);
         let is_generated = |name: &str| {
             let mut columns = known.iter().flat_map(|known| &known.columns);
             columns.any(|column| column.name == *name && column.generated.is_some())
                 || self.tracer.env.overlay.is_generated(&other.relname, name)
         };
         Some(item.names().into_iter().map(|name| (name.clone(), is_generated(&name))).collect())
+    }
+
+    /// Notes that a column keeps only a part of what is put into it.
+    fn is_narrow(&mut self, column: &protobuf::ColumnDef) {
+        if is_narrow_column(column) {
+            self.statement.made.push(Made::Narrow(column.colname.clone()));
+        }
     }
 
     /// What a view reads may be filled after it is made.
@@ -227,6 +239,7 @@ impl<'a> Reader<'a> {
     fn column_added(&mut self, relation: &RangeVar, column: &protobuf::ColumnDef) -> bool {
         let item = self.tracer.relation_item(&relation.schemaname, &relation.relname);
         let (of, name) = (relation.relname.clone(), column.colname.clone());
+        self.is_narrow(column);
         let children: Vec<String> = self.tracer.env.overlay.children(&of).map(ToOwned::to_owned).collect();
         self.statement.made.extend(children.into_iter().map(Made::Unknown));
         if is_generated(column) {
@@ -253,6 +266,20 @@ impl<'a> Reader<'a> {
     fn type_altered(&mut self, relation: &RangeVar, name: &str, column: &protobuf::ColumnDef) -> bool {
         let item = self.tracer.relation_item(&relation.schemaname, &relation.relname);
         let own = item.columns.named(name);
+        if is_narrow_column(column) {
+            self.statement.made.push(Made::Narrow(name.to_owned()));
+            let catalog = self.tracer.env.catalog;
+            let value = self.tracer.graph.made(own.clone());
+            for known in item.relations.iter().filter_map(|oid| catalog.relation(*oid)) {
+                let named = known.columns.iter().find(|column| column.name == *name);
+                self.tracer.puts.extend(named.map(|column| Put {
+                    target: Target::Column(ColumnId { relation: known.oid, number: column.number }),
+                    value,
+                    given: value,
+                    is_touch: false,
+                }));
+            }
+        }
         let Some(using) = column.raw_default.as_deref() else { return !own.is_empty() };
         let value = self.value_over(&item, using);
         self.holds(relation, name, value);

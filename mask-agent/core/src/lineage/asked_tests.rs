@@ -218,3 +218,16 @@ fn what_was_stored_beside_guesses_is_compared_with_them_as_rows_of_another_relat
         "- | m ~ customers.salary ?OpaqueFunction",
     );
 }
+
+#[test]
+fn what_a_functions_result_has_no_room_for_is_computed() {
+    for (returns, expected) in [("\"char\"", "function"), ("text", "equality"), ("varchar", "equality")] {
+        check_uses(
+            &format!(
+                "create function first(text) returns {returns} language sql as 'select $1'; \
+                 select id from customers where first(ssn) = '8'"
+            ),
+            &format!(" | customers.ssn {expected}"),
+        );
+    }
+}

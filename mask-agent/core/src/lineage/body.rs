@@ -126,7 +126,10 @@ impl<'a> Tracer<'a> {
             _ => None,
         };
         self.calling.pop();
-        let Some(query) = query else { return self.opaque(routine, arguments, Untraceable::OpaqueFunction) };
+        let Some(mut query) = query else {
+            return self.opaque(routine, arguments, Untraceable::OpaqueFunction);
+        };
+        self.cut(routine, &mut query.columns);
         let columns = query.columns.nodes();
         let node = match *columns {
             [node] if query.columns.open.is_none() => node,
@@ -243,7 +246,7 @@ impl<'a> Tracer<'a> {
     }
 
     /// The relation whose row type a function returns.
-    fn row_type(&self, routine: &Routine) -> Option<&'a Relation> {
+    pub(super) fn row_type(&self, routine: &Routine) -> Option<&'a Relation> {
         let created = created(routine.definition.as_deref()?)?;
         let names = strings(&created.return_type.as_ref()?.names);
         let [schema, name] = &*names else { return None };

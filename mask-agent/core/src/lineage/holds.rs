@@ -56,7 +56,7 @@ impl Tracer<'_> {
         }
         let before = values().filter_map(|column| classes.holds(column.relation, column.number)).max();
         let before = before.max(self.graph.holds(put.given));
-        let own = if self.graph.is_folded(put.given) {
+        let own = if self.graph.is_folded(put.given) && self.keeps_whole(&put.target, origins) {
             // The relation that is inserted into is one of them.
             let is_one = self.graph.entries() <= usize::from(is_insert) + 1;
             if is_one && !self.multiplies && !self.computes_beside(put) {

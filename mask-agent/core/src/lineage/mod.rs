@@ -64,6 +64,8 @@ mod meet;
 mod names;
 /// Nodes of the serialised parse tree.
 mod node;
+/// Types that keep only a part.
+mod narrow;
 /// Operators of users.
 mod operator;
 /// Definitions that are not committed yet.

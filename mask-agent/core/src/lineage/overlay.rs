@@ -75,6 +75,8 @@ pub enum Made {
         /// The relations of the catalog it may be.
         relations: Vec<u32>,
     },
+    /// A column of this name keeps only a part of what is put into it.
+    Narrow(String),
     /// An operator.
     Operator {
         /// Its name, without schema.
@@ -171,6 +173,8 @@ pub struct Overlay {
     /// What each reads, and how much was put there before.
     views: HashMap<String, Vec<(String, usize)>>,
     generated: HashSet<(String, String)>,
+    /// Columns, of whatever relation, that keep only a part of what is put into them.
+    narrow: HashSet<String>,
     /// Names of relations before and after.
     moved: Vec<(String, String)>,
     /// What names mean besides, by OID.
@@ -270,6 +274,7 @@ impl Overlay {
             }
             Made::Passed(passed) => add(&mut self.passed, passed.clone(), size),
             Made::Renamed => (self.is_all, self.has_renamed) = (true, true),
+            Made::Narrow(column) => *size += usize::from(self.narrow.insert(column.clone())),
             Made::Relation { name, columns } => {
                 add(self.relations.entry(name.clone()).or_default(), columns.clone(), size);
             }
@@ -467,6 +472,17 @@ impl Overlay {
     pub(super) fn next_oid(&self) -> u32 {
         let known = self.functions.values().map(Vec::len).sum::<usize>();
         u32::MAX - u32::try_from(known).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a column of this name may keep only a part of what is put into it.
+    pub(super) fn is_narrow(&self, column: &str) -> bool {
+        let may_be_renamed = !self.renamed.is_empty() || column == "*";
+        self.narrow.contains(column) || self.has_any_narrow() && may_be_renamed
+    }
+
+    /// Whether any column may.
+    pub(super) fn has_any_narrow(&self) -> bool {
+        !self.narrow.is_empty()
     }
 
     pub(super) fn has_relation(&self, name: &str) -> bool {

@@ -77,6 +77,7 @@ pub(super) fn writes(tracer: &Tracer<'_>, is_insert: bool, classes: &dyn Masked)
     };
     tracer.puts.iter().filter_map(write).collect()
 }
+            origins.is_identity &= holds < Holds::Derived;
 
 impl Statement {
     fn new(command: &'static str) -> Self {

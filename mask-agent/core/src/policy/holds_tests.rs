@@ -36,6 +36,16 @@ fn a_column_holds_what_was_made_of_masked_ones() {
             Holds::Mixed,
         ),
         ("create table t as select salary - generate_series(1, 9) as x from customers", "t.x", Holds::Mixed),
+        // Of types that keep a part.
+        (
+            "create table k (s numeric(2,-6)); insert into k select salary from customers",
+            "k.s",
+            Holds::Derived,
+        ),
+        ("create table k (s numeric); insert into k select salary from customers", "k.s", Holds::Copies),
+        ("create table k (s \"char\"); insert into k select ssn from customers", "k.s", Holds::Derived),
+        ("create table k (s varchar(11)); insert into k select ssn from customers", "k.s", Holds::Copies),
+        ("insert into orders (id) select salary from customers", "orders.id", Holds::Derived),
         // Into a column that is masked already.
         (
             "insert into customers (id, email) select id + 1, email from customers",

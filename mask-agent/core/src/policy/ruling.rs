@@ -277,8 +277,9 @@ impl Judge<'_> {
         let values = write.origins.columns.iter().chain(&write.origins.views);
         let is_own =
             write.origins.all().filter(|origin| self.is_masked(*origin)).all(|origin| origin == column);
-        // `set salary = salary * 1.1` leaves a salary, and what is there already may say whether a row is added.
-        let is_ordinary = before < Some(Holds::Paired)
+        // `set salary = salary * 1.1` leaves a salary, and what is there already may say whether a row is added. A copy is
+        // its maker's to cut down.
+        let is_ordinary = before.is_none()
             && is_own
             && (write.holds == Holds::Derived || !values.copied().any(|value| self.is_masked(value)));
         write.holds > Holds::Copies && before < Some(write.holds) && !is_ordinary
