@@ -1,6 +1,9 @@
 //! Which uses of a column are the same question, and which are another one.
 
-use super::fixture::{check, check_uses, name, statements_along, uses};
+use super::{
+    Lasts, SetTo, Setting,
+    fixture::{check, check_uses, name, statements_along, uses},
+};
 
 #[test]
 fn a_column_in_another_case_or_without_blanks_is_compared_as_it_is() {
@@ -79,6 +82,11 @@ fn a_question_about_what_changes_by_itself_is_another_one_each_time() {
     ] {
         asks(&format!("salary > {value}"), "range anew");
     }
+    asks("salary > extract(epoch from 'now'::timestamptz) % 1000", "range anew");
+    asks("salary > extract(epoch from timestamp ' Today 10:00') % 1000", "range anew");
+    asks("salary > extract(epoch from '2020-01-01'::timestamptz) % 1000", "range");
+    asks("salary > 'orders'::regclass::oid::int", "range anew");
+    asks("salary > 'nowhere'::text::int", "range");
     asks("salary > (select count(*) from generate_series(1, current_setting('my.n')::int))", "function anew");
     asks("salary > (select current_setting('my.n')::int)", "function anew");
     asks("now() + salary * interval '1 us' > '2030-01-01'", "function anew");
@@ -100,6 +108,9 @@ fn a_comparison_with_the_time_is_the_same_question_a_moment_later() {
         "now() - make_interval(years => $1)",
         "date_trunc('month', localtimestamp) + interval '1 month'",
         "(now() at time zone 'UTC')::date",
+        "'today'",
+        "date 'yesterday'",
+        "'now'::timestamptz - interval '18 years'",
         "cast(clock_timestamp() as date)",
     ] {
         asks(&format!("birth_date < {value}"), "born.birth_date range");
@@ -119,6 +130,91 @@ fn a_comparison_with_the_time_is_the_same_question_a_moment_later() {
     asks("extract(epoch from birth_date - now()) > 18", "born.birth_date function anew");
     asks("now() > birth_date::timestamptz", "born.birth_date function");
     asks("now() > (birth_date || ' 10:00')::timestamptz", "born.birth_date function anew");
+}
+
+#[test]
+fn a_setting_that_may_change_what_words_mean_is_known_by_its_value() {
+    let sets = |sql: &str| statements_along(None, sql).unwrap().remove(0).settings;
+    let set = |name: &str, to: SetTo, lasts: Lasts| Setting::Set { name: name.to_owned(), to, lasts };
+    let value = |value: &str| SetTo::Value(value.to_owned());
+    for (sql, expected) in [
+        ("set TimeZone = 'UTC'", vec![set("timezone", value("UTC"), Lasts::Session)]),
+        ("set local time zone 'UTC'", vec![set("timezone", value("UTC"), Lasts::Transaction)]),
+        ("set role a", vec![set("role", value("a"), Lasts::Session)]),
+        ("reset role", vec![set("role", SetTo::Default, Lasts::Session)]),
+        ("set search_path = a, b", vec![set("search_path", value("a\0b"), Lasts::Session)]),
+        (
+            "set datestyle = 'ISO, DMY'",
+            vec![
+                set("datestyle: style", value("iso"), Lasts::Session),
+                set("datestyle: order", value("dmy"), Lasts::Session),
+            ],
+        ),
+        ("set datestyle = 'German'", vec![Setting::Anything]),
+        ("set time zone interval '1' hour to minute", vec![Setting::Anything]),
+        ("set timezone from current", vec![Setting::Anything]),
+        (
+            "select set_config('TimeZone', $1, true), set_config('my.user', $2, true)",
+            vec![set("timezone", SetTo::Parameter(1), Lasts::Transaction)],
+        ),
+        ("select set_config('timezone', i::text, true) from numbers", vec![Setting::Anything]),
+        ("select case when now() > 'now' then set_config('role', 'a', true) end", vec![Setting::Anything]),
+        ("select set_config('timezone.a'::varchar(8), 'UTC', true)", vec![Setting::Anything]),
+        ("do $$ begin perform set_config('role', 'a', true); end $$", vec![Setting::Anything]),
+        ("discard all", vec![Setting::Discarded]),
+        ("reset all", vec![Setting::Reset]),
+        ("rollback to a", vec![Setting::TakenBack]),
+    ] {
+        assert_eq!(sets(sql), expected, "{sql}");
+    }
+    for sql in [
+        "set application_name = 'a'",
+        "set local statement_timeout = 5",
+        "set my.tenant = 'a'",
+        "set session characteristics as transaction read only",
+        "begin",
+        "savepoint a",
+        "discard temp",
+        "select set_config('my.user', city, true) from customers",
+        "select current_setting('timezone')",
+    ] {
+        assert_eq!(sets(sql), [], "{sql}");
+    }
+}
+
+#[test]
+fn definitions_by_which_other_words_are_read_are_known_from_those_that_are_named() {
+    let redefines = |sql: &str| statements_along(None, sql).unwrap().remove(0).redefines;
+    for sql in [
+        "create domain d as varchar(3)",
+        "drop domain d",
+        "alter type e add value 'a'",
+        "alter type c alter attribute a type int2",
+        "create aggregate most(int) (sfunc = int4larger, stype = int)",
+        "alter role app set timezone = 'UTC'",
+        "alter function f() set timezone = 'UTC'",
+        "create function f() returns int language sql set timezone = 'UTC' as 'select 1'",
+        "alter text search dictionary d (stopwords = 'a')",
+        "create extension citext",
+        "alter table orders alter note type varchar(5)",
+        "alter schema a rename to b",
+    ] {
+        assert!(redefines(sql), "{sql}");
+    }
+    for sql in [
+        "create temp table t as select 1",
+        "create table t (a int)",
+        "drop table t",
+        "create view v as select 1 as a",
+        "create or replace function f() returns int language sql as 'select 1'",
+        "alter table orders add column a int",
+        "alter table orders rename to others",
+        "create index on orders (note)",
+        "grant select on orders to public",
+        "select 1",
+    ] {
+        assert!(!redefines(sql), "{sql}");
+    }
 }
 
 #[test]

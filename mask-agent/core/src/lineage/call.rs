@@ -14,6 +14,7 @@ use super::{
     facts::Carried,
     functions, given,
     graph::{NodeId, Pace, Usage},
+    meaning,
     names::{literal, qualified},
     scope::{Columns, Item},
     setting,
@@ -267,6 +268,7 @@ impl<'a> Tracer<'a> {
     }
 
     fn by_class(&mut self, name: &str, class: Class, arguments: &[NodeId]) -> NodeId {
+        self.facts.reaches |= !matches!(class, Class::Flows | Class::Constant);
         match class {
             Class::Flows => self.graph.made(arguments.to_vec()),
             Class::Metadata => {
@@ -313,6 +315,8 @@ impl<'a> Tracer<'a> {
     /// `set_config` is SET by another name.
     fn set_config(&mut self, arguments: &[Node]) {
         self.facts.sets = true;
+        let named = arguments.first().and_then(meaning::constant);
+        self.facts.sets_meaning |= named.is_none_or(|name| !setting::cannot_mean(&name));
         if let [name, value, ..] = arguments {
             let name = literal(name);
             let value = literal(value);

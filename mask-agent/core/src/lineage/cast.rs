@@ -63,6 +63,10 @@ impl Tracer<'_> {
         match types[..] {
             [DATE] => self.graph.set_pace(value, Pace::Day),
             [TIME | TIMETZ | TIMESTAMP | TIMESTAMPTZ] => self.graph.set_pace(value, Pace::Steady),
+            // What has this name now, and the columns of a row of it.
+            _ if is_registry(&name) || self.is_row_type(&types, &name) => {
+                self.graph.set_pace(value, Pace::Anew);
+            }
             _ => {}
         }
         value
@@ -102,6 +106,12 @@ impl Tracer<'_> {
             functions.push(cast.function.clone());
         }
         if functions.is_empty() { Code::None } else { Code::Functions(functions) }
+    }
+
+    /// Whether a name means rows of a relation, whose columns may be others each time.
+    fn is_row_type(&self, types: &[u32], name: &str) -> bool {
+        let env = self.env;
+        types.is_empty() && (env.catalog.named(None, name).next().is_some() || env.overlay.has_relation(name))
     }
 
     /// The types that a name may mean.
@@ -183,6 +193,25 @@ const BUILT_IN_TYPES: [(&str, u32); 27] = [
     ("varchar", VARCHAR),
     ("xml", 142),
 ];
+
+/// Whether values of a type are OIDs of what has a name.
+fn is_registry(name: &str) -> bool {
+    matches!(
+        name,
+        "regclass"
+            | "regcollation"
+            | "regconfig"
+            | "regdatabase"
+            | "regdictionary"
+            | "regnamespace"
+            | "regoper"
+            | "regoperator"
+            | "regproc"
+            | "regprocedure"
+            | "regrole"
+            | "regtype"
+    )
+}
 
 /// Whether a type is for text of any length.
 pub(super) fn is_text(oid: u32) -> bool {

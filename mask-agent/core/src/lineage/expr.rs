@@ -9,7 +9,7 @@ use super::{
     Untraceable,
     cast::{DATE, INT4, TIME, TIMESTAMP, TIMESTAMPTZ, TIMETZ},
     functions,
-    graph::{NodeId, Pace, Usage},
+    graph::{NodeId, Pace, Usage, is_relative_time},
     guesses::Guesses,
     names::{literal, qualified, strings},
     operator::{UNKNOWN, by_column},
@@ -35,11 +35,16 @@ impl<'a> Tracer<'a> {
                 self.column(&names)
             }
             NodeEnum::AConst(constant) => {
-                let value = match constant.val {
+                let value = match &constant.val {
                     None | Some(protobuf::a_const::Val::Sval(_)) => self.graph.typed(UNKNOWN),
                     Some(protobuf::a_const::Val::Ival(_)) => self.graph.typed(INT4),
                     Some(_) => self.graph.made(Vec::new()),
                 };
+                if let Some(protobuf::a_const::Val::Sval(text)) = &constant.val
+                    && is_relative_time(text.sval.as_bytes())
+                {
+                    self.graph.set_pace(value, Pace::Clock);
+                }
                 self.give(value, node);
                 value
             }

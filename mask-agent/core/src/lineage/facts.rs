@@ -34,6 +34,8 @@ pub(super) struct Facts {
     pub(super) calls_user_code: bool,
     /// It calls code of users that cannot be read: another language, or SQL put together while running.
     pub(super) calls_opaque_code: bool,
+    /// It calls functions of the server's that do more than compute, and so may fail by what they find.
+    pub(super) reaches: bool,
     /// A function that reaches values nobody named, by name.
     pub(super) dangerous: Option<String>,
     /// It reads large objects.
@@ -57,6 +59,8 @@ pub(super) struct Facts {
     pub(super) sets: bool,
     /// It takes another role by function.
     pub(super) sets_role: bool,
+    /// One of these changes what the same words mean.
+    pub(super) sets_meaning: bool,
     /// It changes how statements and values are read.
     pub(super) sets_lexer: bool,
     /// Another literal in the place of one would mean something else, as of a number of a column or a length.

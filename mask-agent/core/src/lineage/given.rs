@@ -86,6 +86,8 @@ pub struct Executes {
     pub arguments: Vec<Option<Value>>,
     /// What becomes of its rows.
     pub shows: Shows,
+    /// Whether an argument may be another value each time.
+    pub gives_anew: bool,
 }
 
 /// What an EXECUTE is for.
@@ -241,10 +243,16 @@ impl Tracer<'_> {
     }
 
     /// A prepared statement that is named, and what it is given.
-    pub(super) fn executes(&self, execute: &protobuf::ExecuteStmt, shows: Shows) -> Executes {
+    pub(super) fn executes(
+        &self,
+        execute: &protobuf::ExecuteStmt,
+        given: &[NodeId],
+        shows: Shows,
+    ) -> Executes {
+        let gives_anew = self.graph.changes(given, false);
         let arguments = execute.params.iter().map(|node| plain(self.uncast(node, 0)));
         let arguments = arguments.map(|value| value.filter(|value| matches!(value, Value::Constant { .. })));
-        Executes { name: execute.name.clone(), arguments: arguments.collect(), shows }
+        Executes { name: execute.name.clone(), arguments: arguments.collect(), shows, gives_anew }
     }
 
     /// Values that may be this one as it is; `leaves` are all that there are.

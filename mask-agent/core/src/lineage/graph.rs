@@ -21,6 +21,7 @@ mod walk;
 
 use std::{cell::RefCell, ops::ControlFlow};
 
+pub(crate) use self::pace::is_relative_time;
 use self::walk::Seen;
 pub(super) use self::{pace::Pace, sorted::Among};
 use super::{ColumnId, Untraceable, guesses::Guesses, holds::Holds};

@@ -58,14 +58,16 @@ mod graph;
 mod guesses;
 /// What is stored that was made of masked columns.
 mod holds;
+/// What changes the meaning of words said later.
+mod meaning;
 /// Where values meet.
 mod meet;
 /// Names in the parse tree.
 mod names;
-/// Nodes of the serialised parse tree.
-mod node;
 /// Types that keep only a part.
 mod narrow;
+/// Nodes of the serialised parse tree.
+mod node;
 /// Operators of users.
 mod operator;
 /// Definitions that are not committed yet.
@@ -112,13 +114,20 @@ use crate::catalog::Catalog;
 pub use cascade::Passed;
 pub use databases::CopiedDatabase;
 pub use given::{Executes, Extent, Given, Place, Shows, Value, is_watched};
+pub(crate) use graph::is_relative_time;
 pub use graph::{Asked, Origins, Usage};
 pub use guesses::{GUESSES_MAX, Guesses};
 pub use holds::Holds;
+pub use meaning::{Lasts, SetTo, Setting};
 pub use overlay::{Made, Overlay, Trigger, ViewQuery};
 pub use scope::SYSTEM_COLUMNS;
 pub use spelling::{Doubt, doubtful};
 pub use template::{constants, differ_in_constants, template};
+
+/// Whether no value of a setting changes what a statement means.
+pub(crate) fn is_harmless_setting(name: &str) -> bool {
+    setting::cannot_mean(name)
+}
 
 /// Whether text in this encoding can be told apart byte by byte where it is ASCII.
 pub(crate) fn is_safe_encoding(name: &str) -> bool {
@@ -383,6 +392,10 @@ pub struct Statement {
     pub positions: Vec<String>,
     /// What it makes or changes by name.
     pub made: Vec<Made>,
+    /// Settings it changes by which the same words may mean something else.
+    pub settings: Vec<Setting>,
+    /// It changes definitions by which the same words may mean something else, though none of those words names them.
+    pub redefines: bool,
     /// The value of `search_path` it sets for the session; an inner none is one nobody knows.
     pub sets_path: Option<Option<Vec<String>>>,
     /// It takes another role than the login's own.
@@ -395,6 +408,8 @@ pub struct Statement {
     pub may_quote: bool,
     /// It calls code of users.
     pub calls_user_code: bool,
+    /// It calls functions of the server's that do more than compute, and so may fail by what they find.
+    pub reaches: bool,
     /// It writes where rules may do something else.
     pub meets_rules: bool,
     /// It reads large objects.

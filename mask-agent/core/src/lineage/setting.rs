@@ -25,6 +25,97 @@ pub(super) fn is_unsafe_unnamed(value: Option<&str>) -> bool {
     value.is_none_or(|value| value.split(',').any(|kind| !matches!(kind.trim(), "view" | "foreign-table")))
 }
 
+/// Beginnings of names of settings that decide how a statement is planned, logged or waited for, never what it means.
+const HARMLESS_BEGINNINGS: [&str; 17] = [
+    "commit_",
+    "cpu_",
+    "debug_",
+    "default_transaction_",
+    "enable_",
+    "geqo",
+    "idle_",
+    "io_",
+    "jit",
+    "log_",
+    "max_parallel_",
+    "min_parallel_",
+    "parallel_",
+    "tcp_",
+    "track_",
+    "transaction_",
+    "vacuum_",
+];
+
+/// The same, whole.
+const HARMLESS: [&str; 38] = [
+    "application_name",
+    "backend_flush_after",
+    "check_function_bodies",
+    "client_connection_check_interval",
+    "client_encoding",
+    "client_min_messages",
+    "constraint_exclusion",
+    "cursor_tuple_fraction",
+    "deadlock_timeout",
+    "default_statistics_target",
+    "default_table_access_method",
+    "default_tablespace",
+    "default_toast_compression",
+    "effective_cache_size",
+    "effective_io_concurrency",
+    "escape_string_warning",
+    "extension_control_path",
+    "force_parallel_mode",
+    "from_collapse_limit",
+    "gin_pending_list_limit",
+    "hash_mem_multiplier",
+    "join_collapse_limit",
+    "lock_timeout",
+    "logical_decoding_work_mem",
+    "maintenance_io_concurrency",
+    "maintenance_work_mem",
+    "plan_cache_mode",
+    "random_page_cost",
+    "restrict_nonsystem_relation_kind",
+    "row_security",
+    "seed",
+    "seq_page_cost",
+    "standard_conforming_strings",
+    "statement_timeout",
+    "synchronize_seqscans",
+    "synchronous_commit",
+    "temp_buffers",
+    "work_mem",
+];
+
+/// Extensions whose own settings change what their operators and functions return.
+const EXTENSIONS: [&str; 14] = [
+    "age",
+    "citus",
+    "diskann",
+    "hnsw",
+    "ivfflat",
+    "pg_bigm",
+    "pg_trgm",
+    "pgroonga",
+    "plpgsql",
+    "postgis",
+    "rum",
+    "smlar",
+    "timescaledb",
+    "zhparser",
+];
+
+/// Whether no value of a setting changes what a statement means. What programs keep under names of their own is only
+/// read by `current_setting`, whose value is another one each time anyway.
+pub(super) fn cannot_mean(name: &str) -> bool {
+    let name = name.to_lowercase();
+    match name.split_once('.') {
+        Some((extension, _)) => !EXTENSIONS.contains(&extension),
+        None => HARMLESS.contains(&&*name) || HARMLESS_BEGINNINGS.iter().any(|begin| name.starts_with(begin)),
+    }
+}
+
 /// The schemas of a `search_path` as the server writes it.
 pub(crate) fn schemas(path: &str) -> Vec<String> {
     let mut schemas = Vec::new();
@@ -62,7 +153,19 @@ fn quoted_name(text: &str) -> (String, &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_unsafe, is_unsafe_unnamed, schemas};
+    use super::{cannot_mean, is_unsafe, is_unsafe_unnamed, schemas};
+
+    #[test]
+    fn what_a_pool_sets_before_each_statement_changes_no_meaning() {
+        for name in ["Application_Name", "statement_timeout", "jit", "enable_seqscan", "app.tenant_id"] {
+            assert!(cannot_mean(name), "{name}");
+        }
+        for name in
+            ["TimeZone", "extra_float_digits", "lc_numeric", "role", "pg_trgm.similarity_threshold", ""]
+        {
+            assert!(!cannot_mean(name), "{name}");
+        }
+    }
 
     #[test]
     fn a_search_path_is_split_where_the_server_splits_it() {

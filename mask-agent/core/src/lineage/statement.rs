@@ -19,6 +19,7 @@ use super::{
     functions,
     given::{self, Shows},
     guesses::sum_lists,
+    meaning,
     names::strings,
     routed,
     scope::Columns,
@@ -45,6 +46,10 @@ pub(super) fn read(node: &Node, env: &Env<'_>, classes: &dyn Masked) -> Result<S
         reader.statement.copied = Some(copied);
     }
     let query = reader.query(node, classes)?;
+    if let Some(kind) = node.node.as_ref().filter(|_| reader.tracer.facts.sets_meaning) {
+        let set = reader.tracer.set_by_function(kind);
+        reader.statement.settings.extend(set);
+    }
     Ok(reader.finish(query, classes))
 }
 
@@ -72,12 +77,12 @@ pub(super) fn writes(tracer: &Tracer<'_>, is_insert: bool, classes: &dyn Masked)
             origins.mixes = tracer.multiplies || tracer.graph.mixes(put.given);
             holds = tracer.holds(put, &origins, is_insert, classes);
             origins.mixes |= holds == Holds::Mixed;
+            origins.is_identity &= holds < Holds::Derived;
         }
         Some(Write { target, origins, holds })
     };
     tracer.puts.iter().filter_map(write).collect()
 }
-            origins.is_identity &= holds < Holds::Derived;
 
 impl Statement {
     fn new(command: &'static str) -> Self {
@@ -101,12 +106,15 @@ impl Statement {
             channels: Vec::new(),
             positions: Vec::new(),
             made: Vec::new(),
+            settings: Vec::new(),
+            redefines: false,
             sets_path: None,
             sets_role: false,
             reads_statement: false,
             is_opaque: false,
             may_quote: false,
             calls_user_code: false,
+            reaches: false,
             meets_rules: false,
             reads_large_objects: false,
             refusal: None,
@@ -220,7 +228,8 @@ impl<'a> Reader<'a> {
         // The server keeps the query of a materialised view.
         self.tracer.givens.keeps_text |= create.objtype() == protobuf::ObjectType::ObjectMatview;
         if let Some(execute) = given::executed(create.query.as_deref()) {
-            self.statement.executes = Some(self.tracer.executes(execute, Shows::Rows));
+            let given = self.tracer.all(&execute.params);
+            self.statement.executes = Some(self.tracer.executes(execute, &given, Shows::Rows));
         }
         // What an EXECUTE returns is unknown here.
         let query = self.tracer.any_query(create.query.as_deref());
@@ -346,7 +355,7 @@ impl<'a> Reader<'a> {
     fn execute(&mut self, execute: &protobuf::ExecuteStmt) -> Returned<'a> {
         self.needs_literals = true;
         let arguments = self.tracer.all(&execute.params);
-        self.statement.executes = Some(self.tracer.executes(execute, Shows::Rows));
+        self.statement.executes = Some(self.tracer.executes(execute, &arguments, Shows::Rows));
         if self.tracer.facts.calls_user_code {
             // A function may hand a value to the statement, in which it is a constant.
             return Returned::Each(self.tracer.graph.made(arguments));
@@ -369,6 +378,8 @@ impl<'a> Reader<'a> {
         self.tracer.checked_by(kind);
         self.follow(kind, classes);
         self.judged(node, classes)?;
+        self.statement.settings = meaning::settings(kind);
+        self.statement.redefines = self.statement.effect == Effect::Catalog && meaning::redefines(kind);
         match kind {
             NodeEnum::VariableSetStmt(set) => self.sets_path(set),
             NodeEnum::TransactionStmt(end)
@@ -376,6 +387,7 @@ impl<'a> Reader<'a> {
             {
                 // It may bring definitions of a transaction that ended long ago.
                 self.statement.effect = Effect::Catalog;
+                self.statement.redefines = true;
             }
             NodeEnum::VariableShowStmt(_) => return Ok(Returned::Each(self.tracer.graph.made(Vec::new()))),
             NodeEnum::DiscardStmt(_) => self.statement.sets_path = Some(None),
@@ -514,12 +526,14 @@ fn finish_facts(statement: &mut Statement, tracer: &Tracer<'_>) {
     statement.sets_role |= facts.sets_role;
     statement.may_quote |= facts.calls_opaque_code || facts.meets_user_code || facts.changes_unknown;
     statement.calls_user_code = facts.calls_user_code || facts.meets_user_code;
+    statement.reaches = facts.reaches;
     statement.meets_rules |= facts.meets_rules;
     statement.reads_large_objects |= facts.reads_large_objects;
     statement.reads_statement =
         facts.reads_statement || facts.meets_rules || facts.calls_opaque_code || statement.calls_user_code;
     if facts.defines {
         statement.effect = Effect::Catalog;
+        statement.redefines = true;
     }
     if statement.effect == Effect::None && (facts.sets || statement.calls_user_code) {
         statement.effect = Effect::Settings;

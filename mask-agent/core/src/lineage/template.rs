@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use pg_query::protobuf::Token;
 
-use super::{STACK_BYTES, STACK_PER_BYTE};
+use super::{STACK_BYTES, STACK_PER_BYTE, is_relative_time};
 
 /// Stands for a run of digits short enough to be an integer of four bytes in every grammar rule.
 const INTEGER: u8 = 1;
@@ -115,7 +115,8 @@ fn parameter(text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
 
 fn string(text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
     let count = closing(text, b'\'')?;
-    if text[..count].contains(&b'\\') {
+    // Of two times, one may change by itself.
+    if text[..count].contains(&b'\\') || is_relative_time(&text[1..count - 1]) {
         return None;
     }
     out.push(STRING);
@@ -195,6 +196,8 @@ mod tests {
             "select e'\\''",
             "select U&'\\0041'",
             "select b'1'",
+            "select 'Now'",
+            "select ' today 10:00'",
             "select date'2020-01-01'",
             "select 'a\\'",
             "select $$a$$",

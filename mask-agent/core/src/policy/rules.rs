@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -283,9 +286,16 @@ impl Budgeted {
     }
 }
 
+/// Statements that did not fail which are told apart, for each column: what fails after them tells 14 bits at most.
+const SUCCESSES_MAX: usize = 1 << 14;
+
 /// What all connections of a login have asked of masked columns lately.
 #[derive(Debug, Default)]
-pub struct Budget(Mutex<HashMap<(ColumnId, Question), Window>>);
+pub struct Budget {
+    windows: Mutex<HashMap<(ColumnId, Question), Window>>,
+    redefinitions: AtomicU64,
+    unlike: AtomicU64,
+}
 
 /// What is counted, each by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -322,6 +332,21 @@ pub enum Charge {
 }
 
 impl Budget {
+    /// A number that no question has had.
+    pub fn unlike(&self) -> u64 {
+        self.unlike.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Counts a definition by which words may mean something else than before.
+    pub fn redefine(&self) {
+        self.redefinitions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many there have been.
+    pub fn redefinitions(&self) -> u64 {
+        self.redefinitions.load(Ordering::Relaxed)
+    }
+
     /// Takes what a predicate costs, for the same one once. `now` is on one clock for all.
     pub fn take(
         &self,
@@ -344,12 +369,25 @@ impl Budget {
         })
     }
 
-    /// Counts a statement that computed something of a column and failed.
-    pub fn fail(&self, column: ColumnId, rules: &Rules, now: Duration) -> Charge {
+    /// Counts a statement that computed something of a column and failed, after it had given so many rows: as many bits
+    /// as that may have told, because others before it have not failed.
+    pub fn fail(&self, column: ColumnId, rows: u64, rules: &Rules, now: Duration) -> Charge {
         self.within(column, Question::Failure, rules, now, |window| {
-            window.spent = window.spent.saturating_add(1);
+            let others = window.asked.len() as u64;
+            window.asked.clear();
+            let bits = (others + 1).ilog2() + (rows.saturating_add(1)).ilog2();
+            window.spent = window.spent.saturating_add(bits.max(1));
             if window.spent <= rules.budget { Charge::Granted } else { window.refuse() }
         })
+    }
+
+    /// Takes note of a statement that computed something of a column and did not fail.
+    pub fn succeeds(&self, column: ColumnId, question: [u8; 16], rules: &Rules, now: Duration) {
+        self.within(column, Question::Failure, rules, now, |window| {
+            if window.asked.len() < SUCCESSES_MAX {
+                window.asked.insert(question);
+            }
+        });
     }
 
     /// Whether another statement may compute something of a column.
@@ -359,15 +397,15 @@ impl Budget {
         })
     }
 
-    fn within(
+    fn within<T>(
         &self,
         column: ColumnId,
         question: Question,
         rules: &Rules,
         now: Duration,
-        charge: impl FnOnce(&mut Window) -> Charge,
-    ) -> Charge {
-        let mut columns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        charge: impl FnOnce(&mut Window) -> T,
+    ) -> T {
+        let mut columns = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Window { since: now, asked: HashSet::new(), spent: 0, is_told: false };
         let window = columns.entry((column, question)).or_insert_with(new);
         if now.saturating_sub(window.since) > rules.window {
@@ -404,18 +442,36 @@ mod tests {
         let budget = Budget::default();
         let at = Duration::from_secs;
         assert_eq!(budget.computes(COLUMN, &rules, at(0)), Charge::Granted);
-        assert_eq!(budget.fail(COLUMN, &rules, at(0)), Charge::Granted);
+        assert_eq!(budget.fail(COLUMN, 0, &rules, at(0)), Charge::Granted);
         assert_eq!(budget.computes(COLUMN, &rules, at(1)), Charge::Granted);
-        assert_eq!(budget.fail(COLUMN, &rules, at(1)), Charge::Granted);
+        assert_eq!(budget.fail(COLUMN, 0, &rules, at(1)), Charge::Granted);
         assert_eq!(
             [budget.computes(COLUMN, &rules, at(2)), budget.computes(COLUMN, &rules, at(3))],
             [Charge::Spent, Charge::Refused]
         );
-        assert_eq!(budget.fail(COLUMN, &rules, at(4)), Charge::Refused);
+        assert_eq!(budget.fail(COLUMN, 0, &rules, at(4)), Charge::Refused);
         assert_eq!(budget.take(COLUMN, [1; 16], 2, &rules, at(5)), Charge::Granted);
         let other = ColumnId { number: 2, ..COLUMN };
         assert_eq!(budget.computes(other, &rules, at(5)), Charge::Granted);
         assert_eq!(budget.computes(COLUMN, &rules, at(601)), Charge::Granted);
+    }
+
+    #[test]
+    fn a_failure_tells_the_more_the_more_has_not_failed_before_it() {
+        let rules = Rules { budget: 9, ..Rules::default() };
+        let budget = Budget::default();
+        let now = Duration::ZERO;
+        for question in (0..63).chain(0..63) {
+            budget.succeeds(COLUMN, [question; 16], &rules, now);
+        }
+        assert_eq!(budget.fail(COLUMN, 0, &rules, now), Charge::Granted);
+        // That took six, and these take one and two.
+        assert_eq!(budget.fail(COLUMN, 0, &rules, now), Charge::Granted);
+        assert_eq!(budget.fail(COLUMN, 3, &rules, now), Charge::Granted);
+        assert_ne!(budget.computes(COLUMN, &rules, now), Charge::Granted);
+        let other = ColumnId { number: 2, ..COLUMN };
+        budget.succeeds(other, [1; 16], &rules, now);
+        assert_eq!(budget.computes(other, &rules, now), Charge::Granted);
     }
 
     #[test]

@@ -20,6 +20,14 @@ pub(in crate::lineage) enum Pace {
     Steady,
 }
 
+/// Whether a text says a time by when it is read: `now`, `today 10:00`. Longer ones are no times.
+pub(crate) fn is_relative_time(text: &[u8]) -> bool {
+    const BYTES_MAX: usize = 64;
+    const WORDS: [&[u8]; 4] = [b"now", b"today", b"tomorrow", b"yesterday"];
+    let is_relative = |word: &[u8]| WORDS.iter().any(|known| word.eq_ignore_ascii_case(known));
+    text.len() <= BYTES_MAX && text.split(|byte| !byte.is_ascii_alphabetic()).any(is_relative)
+}
+
 impl Graph {
     pub(in crate::lineage) fn set_pace(&mut self, id: NodeId, pace: Pace) {
         self.at(id).pace = pace;

@@ -362,6 +362,7 @@ impl PostgresSession {
         out: &mut Outbox,
     ) -> Result<(), SessionError> {
         self.begin(out, None);
+        self.counts_success(kind == b's', out.now);
         out.client.pass(range);
         if matches!(self.queue.head(), Some(Reply::Execute { .. })) {
             self.queue.pop();
@@ -414,6 +415,7 @@ impl PostgresSession {
         let statement = self.head_statement().cloned();
         self.end_copy();
         self.keep();
+        self.has_run(out.now);
         match self.queue.head_mut() {
             Some(Reply::Execute { .. }) => {
                 self.queue.pop();
@@ -507,7 +509,7 @@ impl PostgresSession {
                 self.tainted = false;
                 self.undescribed.clear();
                 self.transaction_may_end();
-                self.unsettled = false;
+                self.settles_meaning(out.now);
             }
             if self.catalog_dirty {
                 self.catalog_dirty = false;
@@ -524,6 +526,7 @@ impl PostgresSession {
             out.client.pass(range);
             return Ok(());
         }
+        self.takes_back(out.now);
         if matches!(self.queue.head(), None | Some(Reply::Sync)) {
             // Nothing is owed: the server ends the connection (57P01 and its like), or COMMIT at Sync failed.
             if self.tainted && self.enforces() {

@@ -2,6 +2,8 @@
 //!
 //! A statement that was given a name asks when it is run, with what it is given then: by Bind, or by EXECUTE.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -9,11 +11,12 @@ use super::{
     frame::Fields,
     frontend::STATEMENTS_MAX,
     queue::{Analysed, Reply, Statement},
+    record::Current,
     session::PostgresSession,
 };
 use crate::{
     audit::{Alert, Event},
-    lineage::{Asked, ColumnId, Keeps, Usage},
+    lineage::{Asked, ColumnId, Keeps, Usage, is_relative_time},
     policy::{self, Budgeted, Charge, Denial, Snapshot, Use},
     session::Outbox,
 };
@@ -37,17 +40,19 @@ impl PostgresSession {
         for (index, use_) in analysed.budgeted.iter().chain(kept).enumerate() {
             let mut hash = Sha256::new();
             hash.update(use_.definitions.to_be_bytes());
+            hash.update(snapshot.budget.redefinitions().to_be_bytes());
+            hash.update(self.meaning.hash());
             if use_.asked != Asked::Standing {
                 hash.update(statement.sql.as_bytes());
                 hash.update([0]);
                 hash.update(parameters);
                 hash.update(index.to_be_bytes());
             }
-            if use_.asked == Asked::Anew || analysed.asks_by_data {
-                hash.update(out.now.as_nanos().to_be_bytes());
+            let is_anew = use_.asked == Asked::Anew || analysed.asks_by_data;
+            if is_anew || self.meaning.is_restless() || use_.asked == Asked::Said && gives_time(parameters) {
+                hash.update(snapshot.budget.unlike().to_be_bytes());
             }
-            let mut question = [0; 16];
-            question.copy_from_slice(&hash.finalize()[..16]);
+            let question = short(hash);
             let cost = use_.cost.of(|number| elements(parameters, number, &statement.sql));
             let charge = snapshot.budget.take(use_.counted, question, cost, &snapshot.rules, out.now);
             if charge == Charge::Spent {
@@ -86,27 +91,59 @@ impl PostgresSession {
         let snapshot = self.snapshot.as_ref().filter(|all| all.rules.of(Usage::Function) != Use::Allow);
         let Some(snapshot) = snapshot else { return false };
         let Some(statement) = self.head_statement() else { return false };
-        // Code of users is run when a statement is planned, and gives its errors what SQLSTATE it likes.
-        let runs_code = statement.analysed.calls_user_code || statement.analysed.command == "DoStmt";
+        let source = self.source().map(|source| source.analysed);
+        let all = [Some(&statement.analysed), source.as_ref()];
+        let all = || all.into_iter().flatten();
+        // Code of users is run when a statement is planned, and gives its errors what SQLSTATE it likes. So do functions
+        // of the server's that are called where a value decides: `currval`, `nextval` in a transaction that only reads.
+        let runs_code = all().any(|one| one.calls_user_code || one.reaches || one.command == "DoStmt");
         let runs = matches!(self.queue.head(), Some(Reply::Execute { .. } | Reply::Simple { .. }));
         let tells_nothing = || sqlstate(body).is_some_and(|state| tells_nothing(&state));
         if is_about_text(b'E', body) || !runs_code && (!runs || tells_nothing()) {
             return false;
         }
-        let source = self.source();
-        let source = source.iter().flat_map(|source| &source.analysed.computes);
-        let mut columns: Vec<ColumnId> = statement.analysed.computes.iter().chain(source).copied().collect();
+        let mut columns: Vec<ColumnId> = all().flat_map(|one| &one.computes).copied().collect();
         columns.sort_unstable();
         columns.dedup();
+        // Each row that came has not failed.
+        let rows = self.current.as_ref().map_or(0, Current::rows);
         let mut is_over = false;
         for column in columns {
-            let charge = snapshot.budget.fail(column, &snapshot.rules, out.now);
+            let charge = snapshot.budget.fail(column, rows, &snapshot.rules, out.now);
             if charge == Charge::Spent {
                 out.events.push(self.alert(snapshot, Alert::ErrorBudget, column));
             }
             is_over |= charge != Charge::Granted;
         }
         is_over && self.enforces()
+    }
+
+    /// Takes note of what the statement at the head of the queue has computed without failing: which one fails after it
+    /// tells the more.
+    pub(super) fn counts_success(&self, is_part: bool, now: Duration) {
+        let snapshot = self.snapshot.as_ref().filter(|all| all.rules.of(Usage::Function) != Use::Allow);
+        let (Some(snapshot), Some(statement)) = (snapshot, self.head_statement()) else { return };
+        let analysed = &statement.analysed;
+        let names = matches!(analysed.command, "ExecuteStmt" | "ExplainStmt" | "FetchStmt");
+        let source = names.then(|| self.source()).flatten().map(|source| source.analysed);
+        let computes = analysed.computes.iter().chain(source.iter().flat_map(|source| &source.computes));
+        let mut computes = computes.peekable();
+        if computes.peek().is_none() {
+            return;
+        }
+        let mut hash = Sha256::new();
+        hash.update(statement.sql.as_bytes());
+        hash.update([0]);
+        hash.update(statement.parameters);
+        hash.update(snapshot.budget.redefinitions().to_be_bytes());
+        hash.update(self.meaning.hash());
+        if is_part || analysed.command == "FetchStmt" {
+            hash.update(snapshot.budget.unlike().to_be_bytes());
+        }
+        let question = short(hash);
+        for column in computes {
+            snapshot.budget.succeeds(*column, question, &snapshot.rules, now);
+        }
     }
 
     fn alert(&self, snapshot: &Snapshot, alert: Alert, column: ColumnId) -> Event {
@@ -149,6 +186,30 @@ impl PostgresSession {
     }
 }
 
+fn short(hash: Sha256) -> [u8; 16] {
+    let mut short = [0; 16];
+    short.copy_from_slice(&hash.finalize()[..16]);
+    short
+}
+
+/// Whether a parameter says a time by when it is read, which a statement may compute with. A binary one does not, but may
+/// look as if it did.
+fn gives_time(parameters: &[u8]) -> bool {
+    let given = || -> Option<bool> {
+        let mut fields = Fields::new(parameters);
+        let formats = usize::try_from(fields.int16()?).ok()?;
+        fields.bytes(formats * 2)?;
+        for _ in 0..fields.int16()?.cast_unsigned() {
+            let length = fields.int32()?;
+            if length != -1 && is_relative_time(fields.bytes(usize::try_from(length).ok()?)?) {
+                return Some(true);
+            }
+        }
+        Some(false)
+    };
+    !parameters.is_empty() && given().unwrap_or(true)
+}
+
 /// SQLSTATEs that no value decides on: of connections, transactions, locks, operators and privileges.
 fn tells_nothing(state: &str) -> bool {
     ["08", "25", "40", "42501", "55", "57P"].iter().any(|known| state.starts_with(known))
@@ -170,7 +231,7 @@ fn elements(parameters: &[u8], number: u16, sql: &str) -> u32 {
 }
 
 /// A parameter's format and value; an outer none where there is none of this number.
-fn parameter(parameters: &[u8], number: u16) -> Option<(i16, Option<&[u8]>)> {
+pub(super) fn parameter(parameters: &[u8], number: u16) -> Option<(i16, Option<&[u8]>)> {
     let mut fields = Fields::new(parameters);
     let formats = usize::try_from(fields.int16()?).ok()?;
     let formats: Vec<i16> = (0..formats).map(|_| fields.int16()).collect::<Option<_>>()?;

@@ -128,6 +128,7 @@ impl PostgresSession {
         };
         self.minor = startup.minor;
         self.starts_with_path = startup.has_path;
+        self.meaning.start(&startup.settings);
         self.login = Some(Login { user, database, password: None });
         self.phase = Phase::LoggingIn(Asked::Nothing);
         Ok(())
@@ -193,7 +194,7 @@ impl PostgresSession {
         let sql = fields.string().filter(|_| fields.is_empty());
         let sql = sql.ok_or(SessionError::Client("malformed Query"))?;
         let Some(analysed) = self.analysed(sql, out) else { return Ok(false) };
-        let mut statement = Statement { sql: self.encodings.text(sql).into(), turned: None, analysed };
+        let mut statement = Statement::new(self.encodings.text(sql).into(), analysed);
         // A simple query ends the unnamed statement and portal.
         self.forget(b"");
         self.undescribed.remove(&b""[..]);
@@ -236,6 +237,8 @@ impl PostgresSession {
             self.sends(&other.analysed);
         }
         self.sends(&statement.analysed);
+        self.runs_setting(&statement.analysed, &others, out.now);
+        self.meaning.sends(&statement.analysed, out.now, self.standing());
         let epoch = self.epoch;
         if let [part] = &*statement.analysed.parts
             && let Some(Keeps::Prepared(name)) = &part.keeps
@@ -257,6 +260,7 @@ impl PostgresSession {
             self.take_path(None);
         }
         self.keep_uses(analysed);
+        self.redefines(analysed);
         if self.enforces() {
             for made in &analysed.made {
                 self.overlay.learn(made);
@@ -277,7 +281,7 @@ impl PostgresSession {
         let types = usize::try_from(types).map_err(|_| malformed())?;
         let types = fields.bytes(types * 4).filter(|_| fields.is_empty()).ok_or_else(malformed)?;
         let Some(analysed) = self.analysed(sql, out) else { return Ok(false) };
-        let mut statement = Statement { sql: self.encodings.text(sql).into(), turned: None, analysed };
+        let mut statement = Statement::new(self.encodings.text(sql).into(), analysed);
         if let Some(fault) = self.refusal(&statement.analysed) {
             self.forget(name);
             self.refuse_parse(fault, statement, sql, &body[body.len() - types.len() - 2..], out);
@@ -349,7 +353,10 @@ impl PostgresSession {
                 }
             }
         }
-        let statement = self.sent.get(name).map(|sent| sent.statement.clone());
+        let mut statement = self.sent.get(name).map(|sent| sent.statement.clone());
+        if let Some(statement) = &mut statement {
+            statement.is_given(parameters);
+        }
         let turned = match self.turn_parameters(name, parameters) {
             Turning::Nothing => None,
             Turning::Turned(turned) => Some(turned),
@@ -397,6 +404,10 @@ impl PostgresSession {
                 self.transaction_may_end();
             }
             self.sends(&statement.analysed);
+            self.runs_setting(&statement.analysed, &others, out.now);
+            self.meaning.binds(portal, &statement.analysed, parameters, out.now);
+        } else {
+            self.runs_setting(&Analysed::nothing(), &others, out.now);
         }
         match turned {
             Some(turned) => {
@@ -475,6 +486,7 @@ impl PostgresSession {
             }
         }
         out.server.0.input(range);
+        self.meaning.runs(portal, self.standing());
         self.queue.push(Reply::Execute { portal: portal.to_vec() });
         Ok(true)
     }

@@ -62,7 +62,7 @@ impl PostgresSession {
         let sql: Arc<str> =
             name.map_or_else(|| format!("function {oid}"), |name| format!("{name}(…)")).into();
         let analysed = Arc::new(Analysed { command: COMMAND, ..Analysed::nothing() });
-        let statement = Statement { sql, turned: None, analysed };
+        let statement = Statement::new(sql, analysed);
         self.queue.push(Reply::Simple { statement, part: 0, epoch: self.epoch });
         out.server.0.input(range);
         Ok(())

@@ -29,6 +29,8 @@ mod frontend;
 mod large_objects;
 /// Login: whatever the server asks for, the client is asked for a clear-text password.
 mod login;
+/// What the session has changed of what words mean.
+mod meaning;
 /// Which statements a message runs besides the one it was sent with.
 mod names;
 /// `RowDescription` to a plan for its rows.

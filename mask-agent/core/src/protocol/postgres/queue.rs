@@ -6,10 +6,11 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 
 use super::{edit::Edit, error::Fault, outputs::Shape};
 use crate::{
-    lineage::{ColumnId, CopiedDatabase, Made},
+    lineage::{ColumnId, CopiedDatabase, Made, Setting},
     policy::{Budgeted, FilledColumn, Ruled, Taint},
 };
 
@@ -40,6 +41,10 @@ pub(super) struct Analysed {
     pub(super) positions: Vec<String>,
     /// Definitions it changes, which the snapshot does not know yet.
     pub(super) made: Vec<Made>,
+    /// Settings it changes by which words may mean something else, and which statement of the string does.
+    pub(super) settings: Vec<(usize, Setting)>,
+    /// It changes definitions by which words may mean something else that do not name them.
+    pub(super) redefines: bool,
     /// The search path it leaves; an inner none is one nobody knows.
     #[expect(clippy::option_option, reason = "it sets none, an unknown one, or this")]
     pub(super) sets_path: Option<Option<Vec<String>>>,
@@ -51,6 +56,8 @@ pub(super) struct Analysed {
     pub(super) changes_settings: bool,
     /// It calls code of users, whose bodies may be others by the time a portal is run.
     pub(super) calls_user_code: bool,
+    /// It calls functions of the server's that do more than compute.
+    pub(super) reaches: bool,
     /// It was ruled on after it had been sent: only columns that the server names are shown.
     pub(super) is_anew: bool,
     pub(super) refusal: Option<Fault>,
@@ -77,11 +84,14 @@ impl Analysed {
             constant_columns: Vec::new(),
             positions: Vec::new(),
             made: Vec::new(),
+            settings: Vec::new(),
+            redefines: false,
             sets_path: None,
             changes_catalog: false,
             needs_database: false,
             changes_settings: false,
             calls_user_code: false,
+            reaches: false,
             is_anew: false,
             refusal: None,
             may_be_wrong: false,
@@ -107,7 +117,22 @@ pub(super) struct Statement {
     pub(super) sql: Arc<str>,
     /// How the text differs that the server was told.
     pub(super) turned: Option<Arc<[Edit]>>,
+    /// A hash of the parameters it was given, where it computes something of masked columns.
+    pub(super) parameters: [u8; 16],
     pub(super) analysed: Arc<Analysed>,
+}
+
+impl Statement {
+    pub(super) fn new(sql: Arc<str>, analysed: Arc<Analysed>) -> Self {
+        Self { sql, turned: None, parameters: [0; 16], analysed }
+    }
+
+    /// It is run with these parameters.
+    pub(super) fn is_given(&mut self, parameters: &[u8]) {
+        if !self.analysed.computes.is_empty() {
+            self.parameters.copy_from_slice(&Sha256::digest(parameters)[..16]);
+        }
+    }
 }
 
 /// A prepared statement the server has.

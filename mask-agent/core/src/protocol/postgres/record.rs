@@ -49,6 +49,11 @@ impl Current {
         self.bytes += bytes as u64;
     }
 
+    /// How many rows have come.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
     pub(super) fn count_masked(&mut self, cells: u64) {
         self.cells_masked += cells;
     }

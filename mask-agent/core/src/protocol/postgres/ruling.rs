@@ -271,14 +271,19 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
         analysed.changes_settings |= matches!(statement.effect, Effect::Settings);
         analysed.withholds |= ruled.withholds;
         analysed.calls_user_code |= statement.calls_user_code;
+        analysed.reaches |= statement.reaches;
         analysed.budgeted.extend_from_slice(&ruled.budgeted);
         analysed.computes.extend_from_slice(&ruled.computes);
         analysed.executes.extend(ruled.executes.iter().map(|executes| executes.name.clone()));
         analysed.asks_by_data |= statement.command == "CopyStmt" && ruled.copy.is_none();
+        analysed.asks_by_data |= ruled.executes.as_ref().is_some_and(|executes| executes.gives_anew);
         analysed.taints.extend_from_slice(&ruled.taints);
         analysed.constant_columns.extend_from_slice(&ruled.given.constant_columns);
         analysed.copied.extend(statement.copied);
         analysed.made.extend(statement.made);
+        let settings = statement.settings.into_iter();
+        analysed.settings.extend(settings.map(|setting| (analysed.parts.len(), setting)));
+        analysed.redefines |= statement.redefines;
         analysed.positions.extend(statement.positions);
         if statement.sets_path.is_some() {
             analysed.sets_path = statement.sets_path;

@@ -17,6 +17,7 @@ use super::{
     encryption::{ClientTls, Encryption},
     error::{Fault, OVERLOADED, SHUTDOWN, UNRECORDED},
     frontend::QUEUE_MAX,
+    meaning::Meaning,
     outputs::{Outputs, Shape},
     queue::{Analysed, Portal, Prepared, Queue, Statement},
     record::Current,
@@ -107,6 +108,10 @@ pub struct PostgresSession {
     pub(super) path: Option<Vec<String>>,
     /// The search path a statement has set, once nothing can take it back.
     pub(super) next_path: Option<Vec<String>>,
+    /// What the settings of the session make of words.
+    pub(super) meaning: Meaning,
+    /// Definitions were changed by which words mean something else, and may still be taken back.
+    pub(super) redefined: bool,
     /// The client asked for settings at start-up that may hold a search path.
     pub(super) starts_with_path: bool,
     /// Definitions the current transaction has changed.
@@ -183,6 +188,8 @@ impl PostgresSession {
             epoch: 0,
             path: None,
             next_path: None,
+            meaning: Meaning::default(),
+            redefined: false,
             starts_with_path: false,
             overlay: Overlay::default(),
             remembered: HashSet::new(),

@@ -26,6 +26,8 @@ pub(super) struct Startup {
     /// It may set a search path.
     pub(super) has_path: bool,
     pub(super) client_encoding: Option<Vec<u8>>,
+    /// The settings it asks for, each with its value.
+    pub(super) settings: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// The packet that starts here and its length, once it is complete.
@@ -67,6 +69,7 @@ fn startup(minor: u16, mut fields: Fields<'_>) -> Result<Startup, &'static str> 
         replication: false,
         has_path: false,
         client_encoding: None,
+        settings: Vec::new(),
     };
     loop {
         let key = fields.string().ok_or("start-up packet has no terminator")?;
@@ -74,6 +77,9 @@ fn startup(minor: u16, mut fields: Fields<'_>) -> Result<Startup, &'static str> 
             break;
         }
         let value = fields.string().ok_or("start-up parameter has no value")?;
+        if !matches!(key, b"user" | b"database" | b"replication") {
+            startup.settings.push((key.to_vec(), value.to_vec()));
+        }
         match key {
             b"user" => startup.user = value.to_vec(),
             b"database" => startup.database = value.to_vec(),
