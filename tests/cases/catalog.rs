@@ -485,3 +485,32 @@ fn ddl_in_the_sessions_own_transaction_does_not_make_the_agent_wait_for_it() -> 
     assert!(begun.elapsed() < Duration::from_secs(5), "it waited {:?}", begun.elapsed());
     Ok(())
 }
+
+/// A connection that nobody used for a while showed what an operator had put into a view meanwhile.
+#[test]
+fn the_first_statement_after_a_pause_is_ruled_on_by_what_is_there() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    postgres.setup(SCHEMA)?;
+    postgres.setup("create view listed as select id, label as said from parts")?;
+    let agent = Agent::start_with(postgres.port, Some(POLICY))?;
+    let mut sessions = [agent.open_psql(&postgres.dsn())?, agent.open_psql(&postgres.dsn())?];
+    let [simple, prepared] = &mut sessions;
+    prepared.ask("prepare p as select said from listed where id = 1;")?;
+    let query = "select said from listed where id = 1;";
+    assert_eq!(simple.ask(query)?, "bolt\n");
+    assert_eq!(prepared.ask("execute p;")?, "bolt\n");
+    // As long as a snapshot is believed: what is asked of it now is ruled on by what is there.
+    let pause = Duration::from_secs(6);
+    std::thread::sleep(pause);
+    postgres.setup("create or replace view listed as select id, email as said from customers")?;
+    for (session, query) in [(simple, query), (prepared, "execute p;")] {
+        let begun = Instant::now();
+        let answer = session.ask(query)?;
+        assert!(!answer.is_empty() && !answer.contains("canary"), "{query}: {answer}");
+        assert!(begun.elapsed() < Duration::from_secs(1), "{query}: it waited {:?}", begun.elapsed());
+    }
+    Ok(())
+}

@@ -54,6 +54,8 @@ pub enum Input<'a> {
     Shutdown,
     /// The snapshot could not be loaded: unknown means refuse.
     SnapshotFailed,
+    /// Nobody could say in time whether the snapshot is still what the server has.
+    Unchecked,
     /// What happens cannot be recorded, so nothing may happen.
     Unrecorded,
 }
@@ -125,6 +127,8 @@ pub enum DialFault {
 pub enum Freshness {
     /// A shared one within the refresh interval.
     Cached,
+    /// One loaded after this moment, if that is soon done; the statement that needs it waits.
+    Checked,
     /// One loaded after this moment.
     Fresh,
 }

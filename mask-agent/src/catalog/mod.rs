@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// How long a shared snapshot serves new connections and statements.
-const REFRESH: Duration = Duration::from_secs(5);
+const REFRESH: Duration = Duration::from_secs(3);
 /// For a reading on a connection that was kept, whose other end may be gone without a word.
 const KEPT_DEADLINE: Duration = Duration::from_secs(5);
 /// The whole of loading; a catalog of 20,000 tables takes a second on a busy machine.

@@ -16,19 +16,22 @@ use std::{
 
 use mask_core::{
     protocol::postgres::PostgresSession,
-    session::{CancelKey, DialFault, Freshness, Handshake, Input, Outbox, Session, SessionError, Want},
+    session::{
+        CancelKey, DialFault, Freshness, Handshake, Input, Login, Outbox, Session, SessionError, Want,
+    },
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::watch,
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 
 use self::side::Side;
 use crate::{
     audit::Subject,
-    catalog::{Presence, Withdrawal},
+    catalog::{Presence, Taken, Withdrawal},
     intercept::Caller,
     server::{self, Cancels, DRAIN_DEADLINE, Shared},
     tls::Stream,
@@ -36,6 +39,8 @@ use crate::{
 
 /// A cancelled server answers by closing at once.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a statement waits to learn whether the snapshot still says what the server has.
+const CHECK_DEADLINE: Duration = Duration::from_secs(2);
 /// For the last bytes to a client whose connection ends.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -419,6 +424,18 @@ impl Connection<'_> {
         }
     }
 
+    /// Loads a snapshot that comes as news, whether or not anybody waits for it.
+    fn load_beside(&self, to: std::net::SocketAddr, login: Login) -> JoinHandle<Option<Taken>> {
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            let loaded = shared.catalogs.load(to, &login, Instant::now()).await;
+            // The session asks again, and refuses once what it has is too old.
+            loaded
+                .inspect_err(|error| tracing::warn!(%error, %to, "the catalog could not be loaded again"))
+                .ok()
+        })
+    }
+
     /// Gives the session a snapshot; one that may be late comes as news later, and nobody waits for it.
     async fn load_catalog(&mut self, freshness: Freshness) -> Result<bool, Ending> {
         let Some(login) = self.session.login().cloned() else { return Ok(false) };
@@ -432,15 +449,18 @@ impl Connection<'_> {
             self.inject(recent.input())?;
             return Ok(true);
         }
-        if freshness == Freshness::Cached && self.session.is_ready() {
-            let shared = self.shared.clone();
-            tokio::spawn(async move {
-                // The session asks again, and refuses once what it has is too old.
-                if let Err(error) = shared.catalogs.load(to, &login, Instant::now()).await {
-                    tracing::warn!(%error, %to, "the catalog could not be loaded again");
-                }
-            });
-            return Ok(false);
+        if freshness != Freshness::Fresh && self.session.is_ready() {
+            let loading = self.load_beside(to, login);
+            if freshness == Freshness::Cached {
+                return Ok(false);
+            }
+            // The statement goes on without it, and who asks next may find it loaded.
+            let input = match timeout(CHECK_DEADLINE, loading).await {
+                Ok(Ok(Some(taken))) => taken.input(),
+                Ok(_) | Err(_) => Input::Unchecked,
+            };
+            self.inject(input)?;
+            return Ok(true);
         }
         // As large as its queries are many, and every connection would have room for it all its life.
         let input = match Box::pin(self.shared.catalogs.load(to, &login, Instant::now())).await {

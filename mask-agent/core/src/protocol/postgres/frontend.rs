@@ -334,6 +334,10 @@ impl PostgresSession {
         let Some((portal, name, formats, parameters)) = bind_fields(body) else {
             return Err(SessionError::Client("malformed Bind"));
         };
+        // What it was ruled on may be another view by now.
+        if !self.is_current(out) {
+            return Ok(false);
+        }
         self.undescribed.remove(portal);
         if self.portals.len().max(self.undescribed.len()) >= PORTALS_MAX && !self.portals.contains_key(portal)
         {

@@ -23,8 +23,12 @@ use crate::{
 const DECISIONS_MAX: usize = 256;
 /// Longer statements are analysed each time they come.
 const DECISION_SQL_BYTES_MAX: usize = 16 << 10;
-/// How old a snapshot grows before a new statement asks for a newer one.
+/// How old a snapshot grows before a new statement asks for a newer one beside it.
+const SNAPSHOT_AGE_ASKED: Duration = Duration::from_secs(3);
+/// How old a snapshot grows before a new statement waits until it was compared with the server.
 const SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(5);
+/// How long statements do without, once that could not be done.
+const UNCHECKED_MAX: Duration = Duration::from_secs(5);
 /// How old a snapshot may be at all: where none newer can be had, statements wait for it or fail.
 const SNAPSHOT_AGE_LIMIT: Duration = Duration::from_mins(1);
 
@@ -57,14 +61,8 @@ impl PostgresSession {
         if !self.lexer_is_safe {
             return Some(Arc::new(unsafe_lexer()));
         }
-        let age = out.now.saturating_sub(self.snapshot_of);
-        if age > SNAPSHOT_AGE_MAX {
-            if age > SNAPSHOT_AGE_LIMIT {
-                self.waiting = true;
-                self.ask_snapshot(Freshness::Fresh, out);
-                return None;
-            }
-            self.ask_snapshot(Freshness::Cached, out);
+        if !self.is_current(out) {
+            return None;
         }
         let mut key = std::mem::take(&mut self.decision_key);
         let known = self.decision(sql, &mut key);
@@ -74,6 +72,26 @@ impl PostgresSession {
             out.wants.push(Want::Withdraw);
         }
         analysed
+    }
+
+    /// Whether the snapshot may be ruled by; false while a newer one is awaited.
+    pub(super) fn is_current(&mut self, out: &mut Outbox) -> bool {
+        let age = out.now.saturating_sub(self.snapshot_of);
+        let Some(freshness) = self.freshness(age, out.now) else { return true };
+        self.ask_snapshot(freshness, out);
+        self.waiting |= freshness != Freshness::Cached;
+        freshness == Freshness::Cached
+    }
+
+    /// What a snapshot of this age is to be replaced by before a statement is ruled on by it, or beside that.
+    fn freshness(&self, age: Duration, now: Duration) -> Option<Freshness> {
+        let is_unchecked = self.unchecked_at.is_some_and(|at| now.saturating_sub(at) < UNCHECKED_MAX);
+        match age {
+            _ if age > SNAPSHOT_AGE_LIMIT => Some(Freshness::Fresh),
+            _ if age > SNAPSHOT_AGE_MAX && !is_unchecked => Some(Freshness::Checked),
+            _ if age > SNAPSHOT_AGE_ASKED => Some(Freshness::Cached),
+            _ => None,
+        }
     }
 
     /// Looks a statement up, first with its literals left out; `key` ends as its exact text.

@@ -91,6 +91,8 @@ pub struct PostgresSession {
     pub(super) snapshot: Option<Arc<Snapshot>>,
     /// The moment it is of.
     pub(super) snapshot_of: Duration,
+    /// When it could not be learnt whether the snapshot still holds.
+    pub(super) unchecked_at: Option<Duration>,
     /// Nothing more from the client until the snapshot that was asked for is here.
     pub(super) waiting: bool,
     /// Since when a statement waits that names what no snapshot knows.
@@ -179,6 +181,7 @@ impl PostgresSession {
             login: None,
             snapshot: None,
             snapshot_of: Duration::ZERO,
+            unchecked_at: None,
             waiting: false,
             stranger_since: None,
             awaited: false,
@@ -329,8 +332,13 @@ impl Session for PostgresSession {
                 Ok(consumed)
             }
             Input::Snapshot(snapshot, age) => {
-                self.snapshot_of = out.now.saturating_sub(age);
+                self.snapshot_of = self.snapshot_of.max(out.now.saturating_sub(age));
                 self.take_snapshot(snapshot);
+                Ok(0)
+            }
+            Input::Unchecked => {
+                self.unchecked_at = Some(out.now);
+                self.waiting = false;
                 Ok(0)
             }
             Input::Connected(binding) => {
