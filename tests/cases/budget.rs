@@ -526,31 +526,6 @@ fn a_search_in_disguise_ends_as_any_does() -> Result<()> {
 }
 
 #[test]
-fn a_column_with_a_collation_of_the_clients_is_compared_by_it() -> Result<()> {
-    if !have_root() {
-        return Ok(());
-    }
-    let asking = Asking::start(THREE)?;
-    let mut psql = asking.agent.open_psql(&asking.postgres.dsn())?;
-    psql.ask(
-        "create collation sloppy (provider = icu, locale = 'und-u-ka-shifted-ks-level1', deterministic = false);",
-    )?;
-    psql.ask(
-        "create collation folding (provider = icu, locale = 'und-u-ks-level2', deterministic = false);",
-    )?;
-    psql.ask("create table own (id int, email text collate sloppy, city text collate sloppy);")?;
-    psql.ask("create table folded (id int, email text collate folding);")?;
-    for n in 1..7 {
-        let mut ask = |sql: &str| -> Result<bool> { Ok(!psql.ask(&format!("{sql};"))?.is_empty()) };
-        assert_eq!(ask(&format!("select count(*) from own where email = 'guess{n}'"))?, n < 4, "{n}");
-        assert!(ask(&format!("select count(*) from own where city = 'guess{n}'"))?);
-        assert!(ask(&format!("select count(*) from folded where email = 'guess{n}'"))?);
-    }
-    psql.finish()?;
-    Ok(())
-}
-
-#[test]
 fn a_record_says_what_explain_says_of_masked_columns_and_no_more() -> Result<()> {
     if !have_root() {
         return Ok(());

@@ -26,6 +26,8 @@ mod cast;
 mod caught;
 /// What definitions check of stored rows.
 mod checked;
+/// Kinds of statements.
+mod command;
 /// Queries behind WITH.
 mod common;
 /// COPY.

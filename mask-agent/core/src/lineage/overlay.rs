@@ -2,6 +2,8 @@
 
 /// What is put into one relation and is in another by that.
 mod passed;
+/// Queries of views.
+mod view_query;
 
 use std::{
     borrow::Cow,
@@ -9,8 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use pg_query::protobuf::Node;
-
+pub use self::view_query::ViewQuery;
 use super::{
     ColumnId, Holds, Origins, Untraceable, Write, WriteTarget,
     cascade::Passed,
@@ -121,27 +122,6 @@ pub enum Made {
         columns: Vec<(String, Origins)>,
     },
 }
-
-/// What a view shows, to be read anew wherever it is named: what it reads may be filled or replaced later.
-#[derive(Debug)]
-pub struct ViewQuery {
-    pub(super) query: Node,
-    /// How long it is, as bytes of a definition.
-    pub(super) bytes: usize,
-    /// Names of its columns, where they are given.
-    pub(super) names: Vec<String>,
-    /// Where its names are looked up.
-    pub(super) path: Option<Vec<String>>,
-}
-
-/// Each stands in a statement of its own.
-impl PartialEq for ViewQuery {
-    fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self, other)
-    }
-}
-
-impl Eq for ViewQuery {}
 
 /// A trigger no snapshot knows yet.
 #[derive(Clone, Debug, PartialEq, Eq)]

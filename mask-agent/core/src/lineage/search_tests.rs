@@ -58,7 +58,7 @@ fn rows_that_another_query_has_as_well_or_not_are_a_list() {
             check_uses(&sql, "customers.salary equality; customers.salary range");
         }
         let half =
-            format!("select left(email, 4) from customers {operation} select left(ssn, 4) from customers",);
+            format!("select left(email, 4) from customers {operation} select left(ssn, 4) from customers");
         check_uses(
             &half,
             "customers.email equality; customers.email function; customers.ssn equality; customers.ssn function",
@@ -72,7 +72,7 @@ fn rows_that_another_query_has_as_well_or_not_are_a_list() {
     }
     check_uses("select count(*) from (select email from customers union all select 'a') s", "");
     let both = |union: &str| {
-        format!("with recursive t(v) as (select salary from customers {union} {list}) select count(*) from t",)
+        format!("with recursive t(v) as (select salary from customers {union} {list}) select count(*) from t")
     };
     check_uses(&both("union"), "customers.salary range");
     check_uses(&both("union all"), "");

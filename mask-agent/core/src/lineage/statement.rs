@@ -11,6 +11,7 @@ use super::{
     abroad::{self, abroad},
     altered::loosened,
     asked::{computed, predicates, sorts_blanked},
+    command::command,
     copy::{copy_in, copy_out},
     databases,
     dml::Probed,
@@ -598,29 +599,4 @@ fn into_clause(select: &protobuf::SelectStmt) -> Option<&protobuf::IntoClause> {
         select = left;
     }
     select.into_clause.as_deref()
-}
-
-/// The grammar's name for a statement.
-fn command(node: &Node) -> &'static str {
-    let Some(node) = node.node.as_ref() else { return "" };
-    match node {
-        NodeEnum::SelectStmt(_) => "SelectStmt",
-        NodeEnum::InsertStmt(_) => "InsertStmt",
-        NodeEnum::UpdateStmt(_) => "UpdateStmt",
-        NodeEnum::DeleteStmt(_) => "DeleteStmt",
-        NodeEnum::MergeStmt(_) => "MergeStmt",
-        NodeEnum::CreateTableAsStmt(_) => "CreateTableAsStmt",
-        NodeEnum::TransactionStmt(_) => "TransactionStmt",
-        NodeEnum::VariableSetStmt(_) => "VariableSetStmt",
-        NodeEnum::VariableShowStmt(_) => "VariableShowStmt",
-        NodeEnum::CopyStmt(_) => "CopyStmt",
-        NodeEnum::ExplainStmt(_) => "ExplainStmt",
-        NodeEnum::DeclareCursorStmt(_) => "DeclareCursorStmt",
-        NodeEnum::FetchStmt(_) => "FetchStmt",
-        NodeEnum::PrepareStmt(_) => "PrepareStmt",
-        NodeEnum::ExecuteStmt(_) => "ExecuteStmt",
-        NodeEnum::CallStmt(_) => "CallStmt",
-        NodeEnum::DoStmt(_) => "DoStmt",
-        _ => "other",
-    }
 }

@@ -1,0 +1,24 @@
+//! Queries of views this transaction has made.
+
+use pg_query::protobuf::Node;
+
+/// What a view shows, to be read anew wherever it is named: what it reads may be filled or replaced later.
+#[derive(Debug)]
+pub struct ViewQuery {
+    pub(in crate::lineage) query: Node,
+    /// How long it is, as bytes of a definition.
+    pub(in crate::lineage) bytes: usize,
+    /// Names of its columns, where they are given.
+    pub(in crate::lineage) names: Vec<String>,
+    /// Where its names are looked up.
+    pub(in crate::lineage) path: Option<Vec<String>>,
+}
+
+/// Each stands in a statement of its own.
+impl PartialEq for ViewQuery {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for ViewQuery {}
