@@ -14,6 +14,7 @@ use super::{
     facts::Carried,
     functions, given,
     graph::{NodeId, Pace, Usage},
+    guesses::unpacks,
     meaning,
     names::{literal, qualified},
     scope::{Columns, Item},
@@ -259,6 +260,7 @@ impl<'a> Tracer<'a> {
         }
         self.varies |= matches!(builtin.kind, Kind::Aggregate) || is_volatile(name);
         self.multiplies |= builtin.returns_set;
+        self.facts.generates |= builtin.returns_set && !unpacks(name);
         if builtin.columns.is_empty() {
             let open = builtin.returns_row.then(|| Columns::unknown(node));
             return (node, open);

@@ -149,6 +149,7 @@ impl<'a> Tracer<'a> {
         self.rename(&mut known, names);
         let body = Body::Known(Query { columns: known, rows });
         self.common.push(Common { name: name.to_owned(), body });
+        self.facts.generates = true;
         let again = select.rarg.as_deref().map(|again| self.select(again));
         self.common.pop();
         if let Some(again) = again {

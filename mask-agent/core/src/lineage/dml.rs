@@ -250,6 +250,7 @@ impl<'a> Tracer<'a> {
     }
 
     pub(super) fn insert(&mut self, insert: &protobuf::InsertStmt) -> Query<'a> {
+        let generated = std::mem::take(&mut self.facts.generates);
         let before = self.enter_common(insert.with_clause.as_ref());
         let rows = self.enter_write();
         let mut item = self.target(insert.relation.as_ref(), &[]);
@@ -257,6 +258,11 @@ impl<'a> Tracer<'a> {
             Some(select) => self.any_query(Some(select)),
             None => self.nothing(),
         };
+        let guesses = match insert.select_stmt.as_deref() {
+            Some(select) => self.guesses_of_rows(Some(select), self.facts.generates),
+            None => Guesses::ONE,
+        };
+        self.facts.generates |= generated;
         self.graph.imply(rows, &[source.rows]);
         let inserted = self.graph.rows(item.entry);
         self.graph.imply(inserted, &[source.rows]);
@@ -291,10 +297,12 @@ impl<'a> Tracer<'a> {
             written.push((name, value));
         }
         if let Some(conflict) = insert.on_conflict_clause.as_deref() {
-            self.meet_conflicting(conflict, &item, &written);
+            self.meet_conflicting(conflict, &item, &written, guesses);
             self.conflict(conflict, &item, &mut written, rows);
         }
+        let probed = self.facts.probes.len();
         self.probes(&item, &names_of(&written), Probed::New);
+        self.facts.probes[probed..].iter_mut().for_each(|probe| probe.asks(guesses));
         if let (Some(level), true) = (self.levels.last_mut(), insert.returning_clause.is_some()) {
             level.items.clear();
         }
@@ -323,6 +331,7 @@ impl<'a> Tracer<'a> {
         conflict: &protobuf::OnConflictClause,
         item: &Item<'a>,
         written: &[(String, NodeId)],
+        guesses: Guesses,
     ) {
         let elements = conflict.infer.as_deref().map_or(&[][..], |infer| &infer.index_elems);
         let element = |node: &Node| match node.node.as_ref() {
@@ -335,7 +344,7 @@ impl<'a> Tracer<'a> {
         for (name, value) in written.iter().filter(|(name, _)| any || names.contains(name)) {
             let mut both = item.columns.named(name);
             both.push(*value);
-            self.meet(both, Usage::Equality, true);
+            self.meet_guesses(both, Usage::Equality, true, guesses, &[]);
         }
     }
 

@@ -79,6 +79,8 @@ pub(super) struct Facts {
     pub(super) answers_by_rule: bool,
     /// It writes to a relation whose triggers, rules or defaults run code of users.
     pub(super) meets_user_code: bool,
+    /// It makes rows of nothing, as many as it likes.
+    pub(super) generates: bool,
     /// What its success tells of columns it does not name: constraints on what it writes.
     pub(super) probes: Vec<Predicate>,
     /// It changes rows of a relation nobody knows, as one that was made just now.

@@ -50,6 +50,21 @@ impl Guesses {
     }
 }
 
+impl Predicate {
+    /// Notes how many values a column is compared with for equality.
+    pub(super) fn asks(&mut self, guesses: Guesses) {
+        if self.usage == Usage::Equality {
+            self.guesses = guesses;
+            self.usage = if guesses.is_long() { Usage::Range } else { Usage::Equality };
+        }
+    }
+}
+
+/// Whether a function makes rows of nothing but what it is given.
+pub(super) fn unpacks(name: &str) -> bool {
+    name == "unnest" || name.starts_with("json")
+}
+
 /// Lists of one statement that are long together are as good as one.
 pub(super) fn sum_lists(predicates: &mut [Predicate]) {
     let sum = |of: &[Predicate], column: Option<ColumnId>| {
@@ -98,6 +113,14 @@ impl Tracer<'_> {
             (AExprKind::AexprIn, Some(NodeEnum::List(list))) => Guesses::count(list.items.len()),
             (AExprKind::AexprOpAny | AExprKind::AexprOpAll, _) => self.guesses_of_array(right),
             _ => Guesses::ONE,
+        }
+    }
+
+    /// Of rows that are inserted: those that are stored are no guesses, nor are those of a document.
+    pub(super) fn guesses_of_rows(&mut self, source: Option<&Node>, generates: bool) -> Guesses {
+        match self.guesses_of_list(source) {
+            Guesses::Many if !generates => Guesses::ONE,
+            guesses => guesses,
         }
     }
 

@@ -125,6 +125,42 @@ fn several_lists_are_as_many_questions_as_they_have_guesses_together() {
 }
 
 #[test]
+fn rows_that_are_put_beside_unique_values_are_a_list() {
+    let values = |count: usize| vec!["('a')"; count].join(", ");
+    for rest in ["", "on conflict do nothing", "on conflict (email) do update set city = 'b'"] {
+        let asks = |source: &str, expected: &str| {
+            let sql = format!("insert into customers (email) {source} {rest}");
+            check_uses(&sql, &format!("customers.email {expected}"));
+        };
+        for source in [
+            "select generate_series(1, 50000)",
+            "select g from generate_series(1, 50000) g where true",
+            "select g from regexp_split_to_table($1, ',') g where true",
+            "select n.i + g from numbers n, generate_series(1, 50000) g where true",
+            "with recursive t(v) as (select 1 union all select v + 1 from t where v < 50000) select v from t where true",
+        ] {
+            asks(source, "range x?");
+            check_uses(&format!("insert into orders (note) {source}"), "");
+            check_uses(&format!("insert into customers (city) {source}"), "");
+        }
+        asks(&format!("values {}", values(1_001)), "range x1001");
+        asks(&format!("values {}", values(3)), "equality x3");
+        asks("values ($1)", "equality");
+        asks("select unnest($1::text[])", "equality x$1");
+        // What programs load.
+        for source in [
+            "select note from orders where true",
+            "select trim(note) from orders o join numbers on i = o.id",
+            "select b.e from (select $1 as data) p, lateral (select e from json_to_recordset(p.data) as _(e text)) b \
+             where true",
+            "select a from unnest($1::text[], $2::int[]) u(a, b) where true",
+        ] {
+            asks(source, "equality");
+        }
+    }
+}
+
+#[test]
 fn a_constant_in_place_of_null_is_a_guess_unless_it_is_blank() {
     let matters = |sql: &str| statements(sql).unwrap()[0].needs_literals;
     for (blank, guess) in [
