@@ -1,6 +1,9 @@
 //! What kind of statement it is.
 
-use pg_query::{NodeEnum, protobuf::Node};
+use pg_query::{
+    NodeEnum,
+    protobuf::{self, Node},
+};
 
 /// The grammar's name for a statement.
 pub(super) fn command(node: &Node) -> &'static str {
@@ -25,4 +28,13 @@ pub(super) fn command(node: &Node) -> &'static str {
         NodeEnum::DoStmt(_) => "DoStmt",
         _ => "other",
     }
+}
+
+/// INTO stands in the first of the queries that a UNION joins.
+pub(super) fn into_clause(select: &protobuf::SelectStmt) -> Option<&protobuf::IntoClause> {
+    let mut select = select;
+    while let Some(left) = select.larg.as_deref() {
+        select = left;
+    }
+    select.into_clause.as_deref()
 }

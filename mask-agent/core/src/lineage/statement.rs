@@ -11,7 +11,7 @@ use super::{
     abroad::{self, abroad},
     altered::loosened,
     asked::{computed, predicates, sorts_blanked},
-    command::command,
+    command::{command, into_clause},
     copy::{copy_in, copy_out},
     databases,
     dml::Probed,
@@ -591,12 +591,4 @@ impl Origins {
         self.untraceable = self.untraceable.or(other.untraceable);
         self.is_identity = false;
     }
-}
-
-fn into_clause(select: &protobuf::SelectStmt) -> Option<&protobuf::IntoClause> {
-    let mut select = select;
-    while let Some(left) = select.larg.as_deref() {
-        select = left;
-    }
-    select.into_clause.as_deref()
 }
