@@ -134,12 +134,17 @@ impl<'a> Tracer<'a> {
         seen
     }
 
-    /// Columns of tables that a column of the target is as it is: a view the server writes through puts values there.
-    pub(super) fn written_through(&self, item: &Item<'a>, column: &str) -> Vec<ColumnId> {
+    /// Whether what is written to may be a view.
+    pub(super) fn may_be_view(&self, item: &Item<'a>) -> bool {
         let catalog = self.env.catalog;
         let is_view =
             |oid: &u32| catalog.relation(*oid).is_some_and(|known| known.kind == RelationKind::View);
-        if !item.relations.iter().any(is_view) && !self.env.overlay.is_view(&item.source.name) {
+        item.relations.iter().any(is_view) || self.env.overlay.is_view(&item.source.name)
+    }
+
+    /// Columns of tables that a column of the target is as it is: a view the server writes through puts values there.
+    pub(super) fn written_through(&self, item: &Item<'a>, column: &str) -> Vec<ColumnId> {
+        if !self.may_be_view(item) {
             return Vec::new();
         }
         let nodes = match column {

@@ -6,6 +6,7 @@ use super::{
     ColumnId, Env, Origins, Refusal,
     trace::{Put, Target, Tracer},
 };
+use crate::catalog::{Relation, RelationKind};
 
 /// Any column.
 pub(super) const ANY: &str = "*";
@@ -24,13 +25,27 @@ pub(super) fn refusal(tracer: &Tracer<'_>, is_masked: impl Fn(ColumnId) -> bool)
     let tells = |origins: &Origins| origins.untraceable.is_some() || origins.all().any(&is_masked);
     // What only says which rows are left is no value.
     let is_value = |put: &Put| put.value != put.given;
-    let routes = |put: &&Put| is_value(put) && tells(&tracer.graph.origins(put.value)) && !stays(tracer, put);
+    let routes = |put: &&Put| {
+        is_value(put)
+            && may_lie_apart(tracer.env, &put.target)
+            && tells(&tracer.graph.origins(put.value))
+            && !stays(tracer, put)
+    };
     let mut relations = tracer.puts.iter().filter(routes).filter_map(|put| routed(tracer.env, &put.target));
     relations.next().map(|relation| Refusal {
         code: "write-from-sensitive",
         message: format!("writing values of masked columns into the partition key of {relation} is refused"),
         hint: "Partition the table by columns that are given no masked values.",
     })
+}
+
+/// Whether rows of a relation may lie in partitions, by a look at it alone.
+fn may_lie_apart(env: &Env<'_>, target: &Target) -> bool {
+    let Target::Column(target) = target else { return true };
+    let is_plain =
+        |relation: &Relation| relation.partition_key.is_empty() && relation.kind == RelationKind::Table;
+    let is_known = env.catalog.relation(target.relation).is_some_and(is_plain);
+    !is_known || !env.catalog.heirs(target.relation).is_empty() || !env.overlay.is_empty()
 }
 
 /// Whether a value is that of the same column: it lies where it lay.
