@@ -533,3 +533,21 @@ pub(crate) fn check_writes(sql: &str, expected: &str) {
 pub(crate) fn check_uses(sql: &str, expected: &str) {
     assert_eq!(each(sql, Some(&["public"]), uses), expected, "{sql}");
 }
+
+/// What is said of each statement of a string: the code of its refusal, or that it is sent.
+pub(crate) fn judged(sql: &str) -> String {
+    let said = |statement: &Statement| match &statement.refusal {
+        Some(refusal) => format!("refuse {}", refusal.code),
+        None => "sent".to_owned(),
+    };
+    match statements_along(Some(&["public"]), sql) {
+        Ok(statements) => statements.iter().map(said).collect::<Vec<_>>().join("; "),
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+/// Asserts what is said of each statement of a string.
+#[track_caller]
+pub(crate) fn check_judged(sql: &str, expected: &str) {
+    assert_eq!(judged(sql), expected, "{sql}");
+}

@@ -1,23 +1,6 @@
 //! What is refused of the server's own relations, and of those of other servers.
 
-use super::{fixture::statements_along, *};
-
-/// What is said of each statement of a string: the code of its refusal, or that it is sent.
-fn ruled(sql: &str) -> String {
-    let said = |statement: &Statement| match &statement.refusal {
-        Some(refusal) => format!("refuse {}", refusal.code),
-        None => "sent".to_owned(),
-    };
-    match statements_along(Some(&["public"]), sql) {
-        Ok(statements) => statements.iter().map(said).collect::<Vec<_>>().join("; "),
-        Err(error) => format!("{error:?}"),
-    }
-}
-
-#[track_caller]
-fn check(sql: &str, expected: &str) {
-    assert_eq!(ruled(sql), expected, "{sql}");
-}
+use super::fixture::{check_judged as check, judged as ruled};
 
 #[test]
 fn catalogs_are_not_written_to() {

@@ -1,26 +1,9 @@
 //! What is refused whatever the policy says, what changes the catalog, and what cannot be read.
 
 use super::{
-    fixture::{each, statements, statements_along},
+    fixture::{check_judged as check, each, judged as ruled, statements},
     *,
 };
-
-/// What is said of each statement of a string: the code of its refusal, or that it is sent.
-fn ruled(sql: &str) -> String {
-    let said = |statement: &Statement| match &statement.refusal {
-        Some(refusal) => format!("refuse {}", refusal.code),
-        None => "sent".to_owned(),
-    };
-    match statements_along(Some(&["public"]), sql) {
-        Ok(statements) => statements.iter().map(said).collect::<Vec<_>>().join("; "),
-        Err(error) => format!("{error:?}"),
-    }
-}
-
-#[track_caller]
-fn check(sql: &str, expected: &str) {
-    assert_eq!(ruled(sql), expected, "{sql}");
-}
 
 #[test]
 fn what_hides_its_statement_is_refused_at_any_depth() {
