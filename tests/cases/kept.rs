@@ -1,6 +1,10 @@
 //! The connection that is kept for reading the catalog is noticed by nobody.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use mask_tests::{Agent, Postgres, agent::Psql, have_root, output, wait_for};
@@ -263,6 +267,64 @@ fn a_password_that_was_changed_is_the_next_sessions_own() -> Result<()> {
         assert!(answer.starts_with("1|") && !answer.contains("canary"), "{answer}");
         session.ask("drop table made;")?;
     }
+    Ok(())
+}
+
+/// Processes that serve a role, the oldest first.
+fn serving(user: &str) -> Vec<u32> {
+    let title = format!("postgres: {user} ");
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
+    let mut pids: Vec<u32> = pids
+        .filter(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|it| it.starts_with(&title))
+        })
+        .collect();
+    pids.sort_unstable();
+    pids
+}
+
+/// Stops all but the oldest of them for a moment, again and again: a busy machine.
+fn hinder(user: &str, is_over: &AtomicBool) -> Result<usize> {
+    let signal = |name: &str, pid: u32| Command::new("kill").args([name, &pid.to_string()]).status();
+    let mut stopped = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        for pid in serving(user).into_iter().skip(1) {
+            if signal("-STOP", pid)?.success() {
+                stopped += 1;
+                std::thread::sleep(Duration::from_millis(40));
+                signal("-CONT", pid)?;
+            }
+        }
+    }
+    Ok(stopped)
+}
+
+#[test]
+fn a_server_that_is_slow_to_let_one_go_has_room_for_the_next() -> Result<()> {
+    const USER: &str = "hindered";
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    postgres
+        .setup("create role hindered login connection limit 2; grant create on schema public to hindered")?;
+    let agent = Agent::start_with(postgres.port, Some(POLICY))?;
+    let mut session = agent.open_psql(&dsn(&postgres, USER, "postgres"))?;
+    session.ask("select 1;")?;
+    let is_over = AtomicBool::new(false);
+    let stopped = std::thread::scope(|scope| {
+        let hindering = scope.spawn(|| hinder(USER, &is_over));
+        let asked = (0..15).try_for_each(|n| {
+            session.ask(&format!("create table t{n} (id int);"))?;
+            let answer = session.ask(&format!("insert into t{n} values ({n}) returning id;"))?;
+            anyhow::ensure!(answer == format!("{n}\nINSERT 0 1\n"), "{n}: {answer}");
+            anyhow::Ok(())
+        });
+        is_over.store(true, Ordering::Relaxed);
+        asked.and(hindering.join().map_err(|_| anyhow::anyhow!("it panicked"))?)
+    })?;
+    assert!(stopped > 0, "nothing was hindered");
     Ok(())
 }
 

@@ -30,6 +30,9 @@ const AGE_MAX: Duration = Duration::from_mins(1);
 /// Readings of one. The server's process remembers each relation it has met, some ten kilobytes for a view.
 const READINGS_MAX: u32 = 500;
 
+/// How long the server may take to let one go where its place is needed.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
+
 /// A connection that reads the catalogs of a database.
 pub(super) struct Link {
     pub(super) reader: Reader,
@@ -68,11 +71,11 @@ impl Link {
             && !self.reader.is_closed()
     }
 
-    /// Closes it and waits until that is done on this side.
+    /// Closes it and waits until its place at the server is free.
     pub(super) async fn close(self) {
         drop(self.reader);
-        // Its own error, if any, showed in the queries.
-        let _ = self.mover.await;
+        // Its own error, if any, showed in the queries; a server that keeps it for longer is not waited for.
+        let _ = tokio::time::timeout(CLOSE_DEADLINE, self.mover).await;
     }
 }
 

@@ -317,6 +317,7 @@ impl Catalogs {
                 }
                 Err(_) => tracing::debug!(%upstream, "a connection that was kept does not answer"),
             }
+            link.close().await;
         }
         let link = self.dial(upstream, login).await?;
         match read::read(&link.reader, known).await {
@@ -340,7 +341,10 @@ impl Catalogs {
         extent: Extent,
     ) {
         let left = if link.may_stay(before, read, extent) { self.links.keep(key, link) } else { Some(link) };
-        if let Some(link) = left {
+        // Where there is room, nobody needs its place.
+        if let Some(link) = left
+            && !read.leaves_room()
+        {
             link.close().await;
         }
     }

@@ -1,7 +1,13 @@
 //! Our own sessions at a database, by the same way as a client's.
 
-use std::net::SocketAddr;
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::{
     Client, Config, Connection,
     config::{SslMode, SslNegotiation},
@@ -16,11 +22,46 @@ impl Upstreams {
         &self,
         to: SocketAddr,
         config: &mut Config,
-    ) -> anyhow::Result<(Client, Connection<Stream, Bound<Stream>>)> {
+    ) -> anyhow::Result<(Client, Connection<Session, Bound<Session>>)> {
         let Dialed { stream, binding } = self.dial(to).await?;
         // The handshake is over, so the driver is told that there is none, or that it is to begin at once.
         let mode = if matches!(stream, Stream::Plain(_)) { SslMode::Disable } else { SslMode::Require };
         config.ssl_mode(mode).ssl_negotiation(SslNegotiation::Direct);
-        Ok(config.connect_raw(stream, Established(binding)).await?)
+        Ok(config.connect_raw(Session(stream), Established(binding)).await?)
+    }
+}
+
+/// A session's bytes. Closing it lasts until the server has closed it, and counts it no longer.
+pub(crate) struct Session(Stream);
+
+impl AsyncRead for Session {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Session {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.0).poll_shutdown(cx))?;
+        let mut room = [0; 512];
+        loop {
+            let mut buffer = ReadBuf::new(&mut room);
+            ready!(Pin::new(&mut self.0).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }
