@@ -287,9 +287,9 @@ pub(super) fn constraints(scope: Scope) -> String {
     )
 }
 
-/// Rules but those of views, which are their definitions, and those that are turned off.
+/// Rules but those of views, which are their definitions. Those that are turned off may be turned on.
 pub(super) const RULES: &str = "select r.ev_class, r.oid from pg_catalog.pg_rewrite r
-    where r.rulename <> '_RETURN' and r.ev_enabled <> 'D' order by r.ev_class, r.rulename";
+    where r.rulename <> '_RETURN' order by r.ev_class, r.rulename";
 
 /// Policies of row-level security.
 pub(super) const POLICIES: &str =

@@ -54,6 +54,27 @@ fn functions_of_one_name_are_any_that_the_path_leads_to() {
 }
 
 #[test]
+fn a_function_means_what_its_path_leads_to_once_that_is_changed() {
+    let altered = |change: &str, expected: &str| {
+        check(&format!("alter function email_of(int) {change}; select email_of(1)"), expected);
+    };
+    altered("cost 5", "- | email_of = customers.email");
+    let (same, unknown) =
+        ("- | email_of <- customers.email", "- | email_of <- customers.email ?UnknownFunction");
+    altered("set search_path = public, archive", same);
+    altered("reset search_path", same);
+    altered("immutable set search_path to default", same);
+    altered("reset all", same);
+    altered("set search_path from current", unknown);
+    altered("set role = someone", unknown);
+    altered("reset all set search_path = public", unknown);
+    check(
+        "alter routine opaque(int) set search_path = public; select opaque(1)",
+        "- | opaque ?UnknownFunction",
+    );
+}
+
+#[test]
 fn an_operator_of_users_is_meant_where_its_operands_may_be_of_their_type() {
     check(
         "select id = 5 as x, city = 'a' as y, 'a' = 'b' as z from customers",

@@ -18,6 +18,7 @@ use super::{
     statement::Reader,
     utility,
 };
+use crate::catalog::Routine;
 
 impl Reader<'_> {
     pub(super) fn sets_path(&mut self, set: &protobuf::VariableSetStmt) {
@@ -82,6 +83,7 @@ impl Reader<'_> {
                 let body = body.filter(routine::is_followed).map(Arc::new);
                 Made::Function { name: qualified(&create.funcname).1, body }
             }
+            NodeEnum::AlterFunctionStmt(alter) => return self.function_altered(alter),
             NodeEnum::CreateTrigStmt(create) => {
                 let relation = create.relation.clone().unwrap_or_default();
                 let function = qualified(&create.funcname).1;
@@ -171,6 +173,36 @@ impl Reader<'_> {
     pub(super) fn unknown(&mut self, relation: Option<&protobuf::RangeVar>) {
         if let Some(relation) = relation {
             self.statement.made.push(Made::Unknown(relation.relname.clone()));
+        }
+    }
+
+    /// A body may mean something else under another search path.
+    fn function_altered(&mut self, alter: &protobuf::AlterFunctionStmt) {
+        let mut sets = alter.actions.iter().filter_map(|action| match action.node.as_ref()? {
+            NodeEnum::DefElem(action) if action.defname == "set" => Some(action.arg.as_deref()),
+            _ => None,
+        });
+        let Some(set) = sets.next() else { return };
+        let path = match set.and_then(|set| set.node.as_ref()) {
+            Some(NodeEnum::VariableSetStmt(set)) if sets.next().is_none() => routine::path_set_to(set),
+            _ => None,
+        };
+        let name = alter.func.as_ref().map(|function| qualified(&function.objname).1).unwrap_or_default();
+        let env = self.tracer.env;
+        let known: Vec<&Routine> = env
+            .catalog
+            .routines(&name)
+            .chain(env.overlay.routines(&name))
+            .filter(|known| !known.harmless)
+            .collect();
+        let is_read = |known: &&Routine| known.definition.is_some();
+        let Some(path) = path.filter(|_| !known.is_empty() && known.iter().all(is_read)) else {
+            self.statement.made.push(Made::Function { name, body: None });
+            return;
+        };
+        for known in known {
+            let body = Some(Arc::new(Routine { search_path: path.clone(), ..known.clone() }));
+            self.statement.made.push(Made::Function { name: name.clone(), body });
         }
     }
 }

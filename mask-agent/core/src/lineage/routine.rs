@@ -6,7 +6,8 @@
 use pg_query::{
     DeparseOptions, NodeEnum,
     protobuf::{
-        AlterTableType, ConstrType, CreateFunctionStmt, FunctionParameterMode as Mode, Node, VariableSetStmt,
+        AlterTableType, ConstrType, CreateFunctionStmt, FunctionParameterMode as Mode, Node, VariableSetKind,
+        VariableSetStmt,
     },
 };
 use serde_json::Value;
@@ -168,6 +169,16 @@ fn search_path(set: &VariableSetStmt) -> Option<String> {
     let schemas = schemas.filter(|_| set.name == "search_path")?;
     let quoted = schemas.iter().map(|schema| format!("\"{}\"", schema.replace('"', "\"\"")));
     Some(quoted.collect::<Vec<_>>().join(", "))
+}
+
+/// The path that a function is given by ALTER, which may be that of its caller; none where it cannot be told.
+pub(super) fn path_set_to(set: &VariableSetStmt) -> Option<Option<String>> {
+    match (set.kind(), &*set.name) {
+        (VariableSetKind::VarResetAll, _)
+        | (VariableSetKind::VarReset | VariableSetKind::VarSetDefault, "search_path") => Some(None),
+        (VariableSetKind::VarSetValue, _) => search_path(set).map(Some),
+        _ => None,
+    }
 }
 
 /// Whether a function is a trigger's.
