@@ -299,7 +299,7 @@ pub(super) const PARENTS: &str =
     "select i.inhrelid, i.inhparent from pg_catalog.pg_inherits i order by i.inhrelid, i.inhseqno";
 
 /// Relations where what is written runs functions or operators of users: by a default, an index, a check, or the
-/// check of a column's domain.
+/// check or default of a column's domain.
 pub(super) fn defaults() -> String {
     format!(
         "with harmless as ({HARMLESS}),
@@ -318,7 +318,10 @@ pub(super) fn defaults() -> String {
         union select a.attrelid from dependent d join pg_catalog.pg_constraint k on k.oid = d.objid
             join pg_catalog.pg_type t on t.oid = k.contypid or t.typelem = k.contypid or t.typbasetype = k.contypid
             join pg_catalog.pg_attribute a on a.atttypid = t.oid and not a.attisdropped
-            where d.classid = 'pg_catalog.pg_constraint'::regclass and k.contypid > 0"
+            where d.classid = 'pg_catalog.pg_constraint'::regclass and k.contypid > 0
+        union select a.attrelid from dependent d join pg_catalog.pg_type t on t.oid = d.objid and t.typtype = 'd'
+            join pg_catalog.pg_attribute a on a.atttypid = t.oid and not a.attisdropped
+            where d.classid = 'pg_catalog.pg_type'::regclass"
     )
 }
 
@@ -462,6 +465,10 @@ pub(super) const DEPENDENTS: &str = "
         where d.classid = 'pg_catalog.pg_rewrite'::regclass
     union select a.adrelid, false from dependent d join pg_catalog.pg_attrdef a on a.oid = d.objid
         where d.classid = 'pg_catalog.pg_attrdef'::regclass
+    union select d.objid, false from changed
+        join pg_catalog.pg_depend d on d.refclassid = changed.class and d.refobjid = changed.oid
+        where changed.class = 'pg_catalog.pg_type'::regclass and d.classid = 'pg_catalog.pg_class'::regclass
+            and d.objsubid > 0
     union select p.polrelid, false from dependent d join pg_catalog.pg_policy p on p.oid = d.objid
         where d.classid = 'pg_catalog.pg_policy'::regclass
     union select d.objid, true from dependent d where d.classid = 'pg_catalog.pg_proc'::regclass";
@@ -517,12 +524,15 @@ pub(super) fn bodies() -> String {
     )
 }
 
-/// Expressions of generated columns and defaults, by their relations' OIDs.
+/// Expressions of generated columns and defaults, those of their domains included, by their relations' OIDs.
 pub(super) fn expressions() -> String {
     format!(
         "{LOCKED}
         select d.adrelid, d.adnum, case when not exists (select from locked l where l.relation = d.adrelid)
             then pg_get_expr(d.adbin, d.adrelid) end
-        from pg_catalog.pg_attrdef d where d.adrelid = any ($1)"
+        from pg_catalog.pg_attrdef d where d.adrelid = any ($1)
+        union all select a.attrelid, a.attnum, pg_get_expr(t.typdefaultbin, 0)
+        from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid and t.typtype = 'd'
+        where a.attrelid = any ($1) and t.typdefaultbin is not null and not a.atthasdef and not a.attisdropped"
     )
 }

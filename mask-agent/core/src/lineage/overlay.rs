@@ -411,7 +411,12 @@ impl Overlay {
     }
 
     pub(super) fn has_function(&self, name: &str) -> bool {
-        self.is_all || self.functions.contains_key(name)
+        self.is_all || self.makes_function(name)
+    }
+
+    /// Whether a function was made under this name.
+    pub(super) fn makes_function(&self, name: &str) -> bool {
+        self.functions.contains_key(name)
     }
 
     /// Whether a function of this name may do what nobody knows.

@@ -57,6 +57,7 @@ pub(super) struct Facts {
     /// What is put is read from the relation that is being made.
     pub(super) generates: bool,
     pub(super) copies_file: bool,
+    pub(super) sets_domain_default: bool,
     pub(super) sets_lexer: bool,
     /// It makes a function whose body might write.
     pub(super) makes_writer: bool,
@@ -121,8 +122,9 @@ fn alters_no_value(body: &Value) -> bool {
 }
 
 /// Statements whose kind matters, by the grammar's names.
-const COMMANDS: [&str; 49] = [
+const COMMANDS: [&str; 51] = [
     "AlterDatabaseStmt",
+    "AlterDomainStmt",
     "AlterObjectSchemaStmt",
     "AlterTableStmt",
     "CallStmt",
@@ -132,6 +134,7 @@ const COMMANDS: [&str; 49] = [
     "CommentStmt",
     "ConstraintsSetStmt",
     "CopyStmt",
+    "CreateDomainStmt",
     "CreateEventTrigStmt",
     "CreateFunctionStmt",
     "CreateSchemaStmt",
@@ -458,6 +461,9 @@ impl Walk {
             "CopyStmt" => {
                 self.facts.copies_file = get("filename").and_then(text).is_some()
                     || get("is_program").and_then(Value::as_bool).unwrap_or(false);
+            }
+            "AlterDomainStmt" => {
+                self.facts.sets_domain_default = get("subtype").and_then(Value::as_str) == Some("T");
             }
             "AlterObjectSchemaStmt" => self.facts.moves = true,
             "CreateFunctionStmt" if is_set(get("sql_body")) => {

@@ -6,7 +6,7 @@
 use pg_query::NodeEnum;
 
 use super::{
-    Effect, Env, Masked, Refusal, functions,
+    Effect, Env, Masked, Refusal, builtins, functions,
     tree::{self, Facts},
 };
 use crate::catalog::{Catalog, RelationKind};
@@ -46,6 +46,15 @@ pub(super) fn judge(facts: &Facts, followed: Followed, env: &Env<'_>, classes: &
             reads.calls();
         }
     }
+    // Which columns a domain fills, and from what once its functions are others, is not followed.
+    reads.fills_domain = facts.functions.iter().any(|function| {
+        let fills = facts.sets_domain_default || function.in_default && facts.command == "CreateDomainStmt";
+        let is_made = || {
+            let is_own = builtins::builtin(catalog.major(), &function.name).is_some();
+            env.overlay.makes_function(&function.name) || env.overlay.has_any() && !is_own
+        };
+        fills && (is_user_code(function, catalog) || is_made())
+    });
     // Of a type, code of users is its casts, its checks and its input.
     if facts.types.iter().any(|name| catalog.has_user_name(name)) {
         reads.calls();
@@ -90,6 +99,8 @@ struct Reads {
     sensitive: bool,
     unknown: bool,
     calls_user_code: bool,
+    /// A domain's default does.
+    fills_domain: bool,
     /// What is put into a relation is read from a sensitive one.
     flow_sensitive: bool,
     /// What is put into a relation comes from where nobody knows.
@@ -188,6 +199,11 @@ fn refusal_by_command(command: &str, facts: &Facts, reads: &Reads) -> Option<Ref
             "hidden-flow",
             "a function that might write is refused, because it can move masked values unseen".to_owned(),
             "Let it only read, in SQL or PL/pgSQL without EXECUTE, or let an operator create it past mask-agent.",
+        ),
+        "AlterDomainStmt" | "CreateDomainStmt" if reads.fills_domain => refuse(
+            "hidden-flow",
+            "a domain's default that calls a function of users is refused".to_owned(),
+            "Give the default to the columns instead, or let an operator create it past mask-agent.",
         ),
         "CreateStmt" | "AlterTableStmt" if reads.follows => refuse(
             "hidden-flow",

@@ -50,6 +50,27 @@ fn a_domain_changes_functions_only_where_it_calls_them() {
 }
 
 #[test]
+fn a_domain_has_no_default_that_calls_a_function_of_users() {
+    const HIDDEN: &str = "refuse hidden-flow";
+    for default in ["'x'", "lower('x')", "now()::text", "current_user::text", "pg_catalog.upper('x')"] {
+        check(&format!("create domain d as text default {default}"), "sent");
+        check(&format!("alter domain d set default {default}"), "sent");
+    }
+    for default in ["email_of(1)", "public.email_of(1)", "lower(email_of(1))", "other.nobody_knows()"] {
+        check(&format!("create domain d as text check (value <> '') default {default}"), HIDDEN);
+        check(&format!("alter domain d set default {default}"), HIDDEN);
+    }
+    check("create domain d as text check (email_of(1) = value) default 'x'", "sent");
+    check("alter domain d drop default", "sent");
+    let made = "create function f() returns text language sql as 'select email from customers';";
+    let renamed = "alter function email_of(int) rename to other_of;";
+    let last = |sql: String| ruled(&sql).ends_with("hidden-flow");
+    assert!(last(format!("{made} create domain d as text default f()")));
+    assert!(last(format!("{renamed} create domain d as text default other_of(1)")));
+    assert!(!last(format!("{renamed} create domain d as text default upper('x')")));
+}
+
+#[test]
 fn a_type_of_users_is_no_function() {
     check(
         "create table t (a other.mood default 'x', b public.word not null default 'y'::public.word)",
