@@ -47,7 +47,7 @@ impl Asking {
     }
 
     /// Whether the budget allows a statement, on a connection of its own; it may fail by itself.
-    fn allows(&self, sql: &str) -> Result<bool> {
+    pub(crate) fn allows(&self, sql: &str) -> Result<bool> {
         self.allows_at("127.0.0.1", sql)
     }
 

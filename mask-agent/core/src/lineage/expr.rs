@@ -536,7 +536,7 @@ impl<'a> Tracer<'a> {
     }
 }
 
-/// `(a, b)` where each part is a column: comparing rows compares these.
+/// `(a, b)` where each part is a column, or `c.*`: comparing rows compares these.
 fn is_row_of_columns(node: &Node) -> bool {
     match node.node.as_ref() {
         Some(NodeEnum::RowExpr(row)) => row.args.iter().all(|argument| {
@@ -545,6 +545,10 @@ fn is_row_of_columns(node: &Node) -> bool {
                 Some(NodeEnum::ColumnRef(_) | NodeEnum::AConst(_) | NodeEnum::ParamRef(_))
             )
         }),
+        Some(NodeEnum::ColumnRef(reference)) => {
+            let last = reference.fields.last().and_then(|field| field.node.as_ref());
+            matches!(last, Some(NodeEnum::AStar(_)))
+        }
         _ => false,
     }
 }

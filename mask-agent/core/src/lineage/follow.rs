@@ -10,7 +10,7 @@ use pg_query::{
 };
 
 use super::{
-    Channel, ColumnId, Env, Made, Masked, Origins, Overlay, Write,
+    Channel, ColumnId, Env, Made, Masked, Origins, Overlay, Predicate, Write,
     facts::{Carried, Name},
     names, routed,
     routine::{self, is_followed},
@@ -31,6 +31,8 @@ pub(super) struct Follow {
     pub(super) is: Followed,
     pub(super) writes: Vec<Write>,
     pub(super) channels: Vec<Channel>,
+    /// What it will ask of masked columns.
+    pub(super) predicates: Vec<Predicate>,
 }
 
 impl Reader<'_> {
@@ -42,6 +44,7 @@ impl Reader<'_> {
         }
         let path = self.tracer.path.clone();
         let env = Env { catalog: self.tracer.env.catalog, path, overlay: &overlay };
+        self.asks_later(kind, &env, classes);
         let mut tracer = Tracer::new(&env);
         let is_followed = match kind {
             NodeEnum::CreateFunctionStmt(create) => tracer.follow_function(create),

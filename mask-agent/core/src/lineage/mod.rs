@@ -60,6 +60,8 @@ mod graph;
 mod guesses;
 /// What is stored that was made of masked columns.
 mod holds;
+/// What definitions will ask later.
+mod later;
 /// What changes the meaning of words said later.
 mod meaning;
 /// Where values meet.
@@ -520,6 +522,9 @@ mod code_tests;
 
 #[cfg(test)]
 mod effort_tests;
+
+#[cfg(test)]
+mod later_tests;
 
 #[cfg(test)]
 mod recorded_tests;

@@ -440,6 +440,7 @@ impl<'a> Reader<'a> {
                 statement.predicates.push(probe);
             }
         }
+        statement.predicates.extend(followed.predicates);
         sum_lists(&mut statement.predicates);
         statement.predicates.sort_unstable();
         statement.writes = writes(&tracer, statement.command == "InsertStmt", classes);

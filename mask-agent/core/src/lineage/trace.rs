@@ -165,6 +165,11 @@ impl<'a> Tracer<'a> {
         self.expands_bytes(definition.len())
     }
 
+    /// Takes note of definitions that were read elsewhere for this statement.
+    pub(super) fn joins_definitions(&mut self, definitions: u64) {
+        self.facts.definitions = HASHES.hash_one((self.facts.definitions, definitions));
+    }
+
     /// Whether a definition of this many bytes is read, which no other connection knows.
     pub(super) fn expands_bytes(&mut self, bytes: usize) -> bool {
         self.expanded = self.expanded.saturating_add(bytes).saturating_add(EXPANSION_BYTES);

@@ -51,6 +51,12 @@ impl Graph {
         walked.is_break()
     }
 
+    /// Whether it only says that something differs from row to row.
+    pub(in crate::lineage) fn is_by_row(&self, id: NodeId) -> bool {
+        let node = self.node(id);
+        node.entry.is_some() && node.base.is_none() && node.from.is_empty()
+    }
+
     /// Whether values of more than one relation or list in FROM are in a value.
     pub(in crate::lineage) fn mixes(&self, id: NodeId) -> bool {
         let mut sources: Vec<EntryId> = Vec::new();
