@@ -153,6 +153,7 @@ impl<'a> Tracer<'a> {
         let before = self.guards.len();
         self.guards.extend(guards);
         self.guards.push(repeats);
+        self.counted.push(repeats);
         let was_new = std::mem::replace(&mut self.reads_new_code, is_new);
         let result = read(self);
         self.reads_new_code = was_new;
@@ -196,6 +197,7 @@ impl<'a> Tracer<'a> {
             }
             if is_guarded {
                 tracer.guards.push(flow);
+                tracer.counted.push(flow);
             }
             let frame = Frame { flow, found, caught, on };
             let mut returned = None;
@@ -246,6 +248,7 @@ impl<'a> Tracer<'a> {
             Piece::Caught(target) => self.fill(target, frame.caught, frame.on),
             Piece::Dynamic => {
                 self.facts.calls_opaque_code = true;
+                self.leaves_trace(&[]);
                 let unknown = self.graph.unknown(Untraceable::DynamicSql);
                 self.graph.imply(frame.flow, &[unknown]);
                 self.fill_any(unknown);
@@ -273,6 +276,7 @@ impl<'a> Tracer<'a> {
                 }
             }
             Piece::Raise(values) => {
+                self.leaves_trace(&[]);
                 for value in values {
                     let node = self.value_of(value);
                     self.facts.raised.push(node);

@@ -119,6 +119,7 @@ impl<'a> Tracer<'a> {
         if deep || !plain || !self.expands(routine.definition.as_deref().unwrap_or_default()) {
             return self.opaque(routine, arguments, Untraceable::OpaqueFunction);
         }
+        let before = self.traces;
         self.calling.push(routine.oid);
         let query = match (&*routine.language, routine.definition.as_deref()) {
             ("sql", Some(text)) => self.sql_body(routine, text, arguments),
@@ -126,6 +127,10 @@ impl<'a> Tracer<'a> {
             _ => None,
         };
         self.calling.pop();
+        // One that is strict does not run where any of these is NULL.
+        let computed: Vec<NodeId> =
+            arguments.iter().copied().filter(|node| !self.graph.is_identity(*node)).collect();
+        self.decides_traces(before, &computed);
         let Some(mut query) = query else {
             return self.opaque(routine, arguments, Untraceable::OpaqueFunction);
         };
@@ -204,6 +209,7 @@ impl<'a> Tracer<'a> {
         why: Untraceable,
     ) -> (NodeId, Option<Columns<'a>>) {
         self.facts.calls_opaque_code = true;
+        self.leaves_trace(&[]);
         let unknown = self.graph.unknown(why);
         let node = self.graph.made([arguments, &[unknown]].concat());
         self.facts.called.push(node);

@@ -150,6 +150,7 @@ impl<'a> Tracer<'a> {
                     self.facts.calls_opaque_code = true;
                     let unknown = self.graph.unknown(Untraceable::UnknownFunction);
                     self.facts.called.push(unknown);
+                    self.leaves_trace(&[]);
                     self.graph.made([arguments, vec![unknown]].concat())
                 }
             };
@@ -238,6 +239,9 @@ impl<'a> Tracer<'a> {
         arguments: &[NodeId],
     ) -> (NodeId, Option<Columns<'a>>) {
         let node = self.by_class(name, builtin.class, arguments);
+        if functions::leaves_trace(name, builtin) {
+            self.leaves_trace(arguments);
+        }
         if let Some(pace) = pace(name, builtin) {
             self.graph.set_pace(node, pace);
             let given = arguments.last().map_or(0, |argument| self.graph.type_oid(*argument));

@@ -2,7 +2,7 @@
 
 use pg_query::{
     NodeEnum,
-    protobuf::{self, Node, SqlValueFunctionOp, SubLinkType},
+    protobuf::{self, AExprKind, Node, SqlValueFunctionOp, SubLinkType},
 };
 
 use super::{
@@ -160,9 +160,12 @@ impl<'a> Tracer<'a> {
                 let mut nodes = self.json_value(json.context_item.as_deref());
                 nodes.extend(self.optional(json.pathspec.as_deref()));
                 nodes.extend(self.all(&json.passing));
+                let before = self.guards.len();
+                self.guards.extend_from_slice(&nodes);
                 for behavior in [&json.on_empty, &json.on_error].into_iter().flatten() {
                     nodes.extend(self.optional(behavior.expr.as_deref()));
                 }
+                self.guards.truncate(before);
                 nodes
             }
             NodeEnum::JsonObjectAgg(json) => {
@@ -312,10 +315,16 @@ impl<'a> Tracer<'a> {
     }
 
     fn operation(&mut self, expression: &protobuf::AExpr) -> NodeId {
+        let before = self.traces;
         let left = self.optional(expression.lexpr.as_deref());
         let right = self.optional(expression.rexpr.as_deref());
         let more = self.operators(expression, &left, &right);
         let sides = [left, right].concat();
+        if compares_in_order(expression) {
+            let is_list = expression.kind() == AExprKind::AexprIn;
+            let deciding = if is_list { sides.clone() } else { vec![self.graph.made(sides.clone())] };
+            self.decides_traces(before, &deciding);
+        }
         self.facts.computed.extend_from_slice(&sides);
         let value = self.graph.made([sides, more].concat());
         if matches!(&*qualified(&expression.name).1, "+" | "-") {
@@ -326,10 +335,14 @@ impl<'a> Tracer<'a> {
 
     /// What a subquery's value is made of, and whether anything stored is in its rows.
     fn sub_link(&mut self, link: &protobuf::SubLink) -> (NodeId, bool) {
-        let outer = self.refs.len();
+        let (outer, before, reached) = (self.refs.len(), self.traces, self.facts.oids.len());
         let (query, tied) = self.subquery(link.subselect.as_deref());
         let reads = query.columns.nodes().into_iter().any(|node| self.graph.reads(node));
         let kind = link.sub_link_type();
+        if self.facts.oids.len() > reached && !self.guards.is_empty() {
+            // How often each relation was read is among the server's statistics.
+            self.leaves_trace(&[]);
+        }
         if kind == SubLinkType::ExistsSublink {
             self.refs.truncate(outer);
             let node = self.graph.made(Vec::new());
@@ -347,6 +360,9 @@ impl<'a> Tracer<'a> {
                 let nodes = query.columns.nodes();
                 let test = self.optional(link.testexpr.as_deref());
                 self.facts.computed.extend_from_slice(&test);
+                let is_equal = link.oper_name.is_empty() || qualified(&link.oper_name).1 == "=";
+                let deciding = if is_equal { test.clone() } else { vec![self.graph.made(test.clone())] };
+                self.decides_traces(before, &deciding);
                 let more = match (&*test, &*link.oper_name) {
                     ([], _) => Vec::new(),
                     // `IN` is `= ANY`.
@@ -534,6 +550,18 @@ impl<'a> Tracer<'a> {
     fn is_known(&self, nodes: &[NodeId]) -> bool {
         nodes.iter().all(|node| self.graph.origins(*node).untraceable != Some(Untraceable::UnknownColumn))
     }
+}
+
+/// Whether some of what is compared is only looked at if what comes before it has not decided.
+fn compares_in_order(expression: &protobuf::AExpr) -> bool {
+    let is_row = |side: &Option<Box<Node>>| {
+        matches!(side.as_deref().and_then(|node| node.node.as_ref()), Some(NodeEnum::RowExpr(_)))
+    };
+    let is_plain = matches!(
+        expression.kind(),
+        AExprKind::AexprOp | AExprKind::AexprDistinct | AExprKind::AexprNotDistinct | AExprKind::AexprNullif
+    );
+    !is_plain || is_row(&expression.lexpr) || is_row(&expression.rexpr)
 }
 
 /// `(a, b)` where each part is a column, or `c.*`: comparing rows compares these.

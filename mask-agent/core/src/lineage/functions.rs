@@ -1,6 +1,6 @@
 //! Functions that reach past the statement they stand in.
 
-use super::builtins::{Class, builtin, extension};
+use super::builtins::{Builtin, Class, builtin, extension};
 
 /// Functions of the server that turn a row they are given into a value, and may be written as its column.
 const WHOLE_ROW: [&str; 13] = [
@@ -47,4 +47,11 @@ fn class(name: &str) -> Option<Class> {
 
 pub(super) fn takes_whole_row(name: &str) -> bool {
     WHOLE_ROW.contains(&name)
+}
+
+/// Whether others see that a function of the server's was called: it acts on the server, or gives the transaction a number.
+/// What counts in a sequence is carried there.
+pub(super) fn leaves_trace(name: &str, builtin: Builtin) -> bool {
+    let acts = builtin.volatile && builtin.class == Class::Metadata && name != "nextval";
+    acts || matches!(name, "pg_current_xact_id" | "txid_current")
 }

@@ -80,4 +80,29 @@ impl Tracer<'_> {
             meeting.sides = sides.to_vec();
         }
     }
+
+    /// Notes that something leaves a trace that others see: whether it runs tells what decides that, and with what it is
+    /// called what these values are.
+    pub(super) fn leaves_trace(&mut self, given: &[NodeId]) {
+        self.traces += 1;
+        let deciding = [&self.guards, given].concat();
+        for node in deciding {
+            if self.counted.contains(&node) {
+                continue;
+            }
+            let is_known = |meeting: &Meeting| *meeting.nodes == [node] && meeting.usage == Usage::Function;
+            if self.graph.meetings.iter().any(is_known) {
+                continue;
+            }
+            let is_plain = self.graph.is_identity(node);
+            self.meet(vec![node], if is_plain { Usage::Equality } else { Usage::Function }, is_plain);
+        }
+    }
+
+    /// Notes that what was read since then may be run or not, as these values say.
+    pub(super) fn decides_traces(&mut self, before: usize, deciding: &[NodeId]) {
+        if self.traces > before {
+            self.leaves_trace(deciding);
+        }
+    }
 }

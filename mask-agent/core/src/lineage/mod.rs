@@ -542,6 +542,9 @@ mod system_tests;
 mod tell_tests;
 
 #[cfg(test)]
+mod trace_tests;
+
+#[cfg(test)]
 mod use_tests;
 
 #[cfg(test)]

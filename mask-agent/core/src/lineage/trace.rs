@@ -78,6 +78,10 @@ pub(super) struct Tracer<'a> {
     pub(super) varies: bool,
     /// Values that decide whether what is being read runs at all, or how often.
     pub(super) guards: Vec<NodeId>,
+    /// Those of them that stand for conditions which are questions where they stand.
+    pub(super) counted: Vec<NodeId>,
+    /// How often something was read that leaves a trace which others see.
+    pub(super) traces: usize,
     pub(super) puts: Vec<Put>,
     pub(super) givens: Givens,
     pub(super) facts: Facts,
@@ -118,6 +122,8 @@ impl<'a> Tracer<'a> {
             correlated: Vec::new(),
             varies: false,
             guards: Vec::new(),
+            counted: Vec::new(),
+            traces: 0,
             puts: Vec::new(),
             givens: Givens::default(),
             facts: Facts::default(),

@@ -198,9 +198,7 @@ impl Reader<'_> {
                 }
             }
         }
-        if !told.is_empty() {
-            self.body.pieces.push(Piece::Raise(told));
-        }
+        self.body.pieces.push(Piece::Raise(told));
         Some(())
     }
 
