@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use mask_tests::{
-    corpus::{Known, Policy, Report, Stand, load},
+    corpus::{Case, Known, Policy, RENEWAL, Report, Stand, Verdicts, load},
     have_root,
 };
 
@@ -23,14 +23,11 @@ fn no_attack_shows_a_canary_and_no_twin_changes() -> Result<()> {
         return Ok(());
     }
     let mut stand = Stand::start(&[Policy::Zero, Policy::Strict], None)?;
-    let mut report = Report::default();
-    for case in load()? {
-        report.add(stand.run(&case));
+    let (cases, mut report) = (load()?, Report::default());
+    for case in &cases {
+        report.add(stand.run(case));
     }
-    let difference =
-        Known::load()?.compare(&report.keys(), stand.major(), |policy, case| report.ran(policy, case));
-    assert!(difference.is_empty(), "{}\n{difference:#?}", report.fault_list());
-    Ok(())
+    compare(&cases, &report, stand.major())
 }
 
 /// The first major version that the tests above are not run on.
@@ -43,7 +40,8 @@ fn what_newer_versions_say_shows_no_canary_and_its_twins_do_not_change() -> Resu
     }
     let mut stand = Stand::start(&[Policy::Zero, Policy::Strict], Some(18))?;
     let (mut direct, mut through) = (Report::default(), Report::default());
-    for case in load()?.iter().filter(|case| case.since >= Some(NEWER)) {
+    let cases = load()?;
+    for case in cases.iter().filter(|case| case.since >= Some(NEWER)) {
         assert!(case.since <= Some(stand.major()), "{} is for a server that is not tried", case.id);
         direct.add(stand.prove(case));
         through.add(stand.run(case));
@@ -51,9 +49,22 @@ fn what_newer_versions_say_shows_no_canary_and_its_twins_do_not_change() -> Resu
         assert!(was_run, "{} was not run", case.id);
     }
     assert_eq!(direct.faults().count(), 0, "{}", direct.fault_list());
-    let difference =
-        Known::load()?.compare(&through.keys(), stand.major(), |policy, case| through.ran(policy, case));
-    assert!(difference.is_empty(), "{}\n{difference:#?}", through.fault_list());
+    compare(&cases, &through, stand.major())
+}
+
+/// With what is known to differ, and with the record of verdicts.
+fn compare(cases: &[Case], report: &Report, major: u32) -> Result<()> {
+    let difference = Known::load()?.compare(&report.keys(), major, |policy, case| report.ran(policy, case));
+    assert!(difference.is_empty(), "{}\n{difference:#?}", report.fault_list());
+    let changed = Verdicts::load()?.compare(cases, &report.answers());
+    assert!(changed.is_empty(), "{changed:#?}\n{RENEWAL}");
+    Ok(())
+}
+
+#[test]
+fn the_record_has_every_attack_and_keeps_what_cases_promise() -> Result<()> {
+    let faults = Verdicts::load()?.faults(&load()?);
+    assert!(faults.is_empty(), "{faults:#?}\n{RENEWAL}");
     Ok(())
 }
 

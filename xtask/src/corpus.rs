@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use mask_tests::{
     catch_interrupts, check_interrupt,
-    corpus::{Known, Policy, Report, Stand, known_file, load},
+    corpus::{Known, Policy, RENEWAL, Report, Stand, Verdicts, known_file, load, verdicts_file},
 };
 
 #[derive(Args)]
@@ -30,6 +30,10 @@ pub(crate) struct Options {
     /// reason.
     #[arg(long, conflicts_with = "direct")]
     write_known: bool,
+    /// Writes how every attack is answered at present to the record, for a review of its diff; each line that changes
+    /// wants a reason.
+    #[arg(long, conflicts_with_all = ["direct", "policy", "write_known"])]
+    write_verdicts: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -46,7 +50,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         (false, Some(PolicyName::Zero)) => &[Policy::Zero],
         (false, Some(PolicyName::Strict)) => &[Policy::Strict],
     };
-    let (cases, known) = (load()?, Known::load()?);
+    let (cases, known, verdicts) = (load()?, Known::load()?, Verdicts::load()?);
     let is_wanted =
         |id: &str| options.only.is_empty() || options.only.iter().any(|only| id.starts_with(only));
     let mut stand = Stand::start(policies, options.major)?;
@@ -65,9 +69,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         std::fs::write(known_file(), known.updated(&faults, major, |policy, case| report.ran(policy, case)))?;
         return Ok(());
     }
+    if options.write_verdicts {
+        std::fs::write(verdicts_file(), verdicts.updated(&cases, &report.answers()))?;
+        return Ok(());
+    }
     let difference = known.compare(&faults, major, |policy, case| report.ran(policy, case));
     if !difference.is_empty() {
         bail!("{difference:#?}");
+    }
+    let changed = if options.direct { vec![] } else { verdicts.compare(&cases, &report.answers()) };
+    if !changed.is_empty() {
+        bail!("{changed:#?}\n{RENEWAL}");
     }
     println!("{} lines differ, each for a reason that is known", faults.len());
     Ok(())

@@ -13,17 +13,14 @@ pub(super) fn wrong_verdict(
     direct: &[Message],
     through: &[Message],
 ) -> Option<String> {
-    let expected = match policy {
-        Some(Policy::Zero) | None => case.zero,
-        Some(Policy::Strict) => case.strict,
-    };
+    let expected = case.promise(policy.unwrap_or(Policy::Zero));
     let refused = refusals(through) > refusals(direct);
     let rows = |answer: &[Message]| answer.iter().filter(|(kind, _)| *kind == b'D').count();
     let as_direct = states(direct) == states(through) && rows(direct) == rows(through);
     let right = match expected {
         Verdict::Masked => !refused && as_direct,
+        Verdict::Recorded => refused || as_direct,
         Verdict::Refused => refused,
-        Verdict::Either => refused || as_direct,
     };
     (!right).then(|| format!("not {expected:?}: {}\n      direct: {}", written(through), written(direct)))
 }

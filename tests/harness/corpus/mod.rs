@@ -12,6 +12,7 @@ mod known;
 mod report;
 mod run;
 mod stand;
+mod verdicts;
 
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,7 @@ pub use known::{Difference, Known};
 pub use report::Report;
 pub use run::{Fault, FaultKind, Outcome, Runner};
 pub use stand::{Servers, Stand};
+pub use verdicts::{Answer, Found, RENEWAL, Verdicts};
 
 /// One case as written in `tests/corpus/*.yaml`.
 #[derive(Clone, Debug, Deserialize)]
@@ -48,11 +50,11 @@ pub struct Case {
     pub attack: Steps,
     /// Made from the attack where not written; empty for none.
     pub twin: Option<Steps>,
-    /// Expected of the attack under the built-in policy.
+    /// Promised of the attack under the built-in policy, whatever is recorded.
     #[serde(default)]
     pub zero: Verdict,
-    /// Expected of the attack under the policy for agents.
-    #[serde(default = "Verdict::strictly")]
+    /// The same under the policy for agents.
+    #[serde(default = "as_recorded")]
     pub strict: Verdict,
     /// Whether the twin may be refused under the policy for agents, as DDL is.
     #[serde(default)]
@@ -82,6 +84,10 @@ pub struct Case {
 
 fn yes() -> bool {
     true
+}
+
+fn as_recorded() -> Verdict {
+    Verdict::Recorded
 }
 
 /// What is said, in order, on one connection.
@@ -143,23 +149,17 @@ pub enum Wire {
     Flush,
 }
 
-/// How an attack must be answered.
+/// How an attack must be answered, in every form.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// As direct but for the values, `SQLSTATEs` included.
     #[default]
     Masked,
+    /// One of both: as `verdicts.yaml` has it.
+    Recorded,
     /// With SQLSTATE 42501.
     Refused,
-    /// One of both.
-    Either,
-}
-
-impl Verdict {
-    fn strictly() -> Self {
-        Self::Either
-    }
 }
 
 /// How a twin must be answered.
@@ -176,7 +176,7 @@ pub enum TwinVerdict {
 }
 
 /// A policy the corpus knows verdicts for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Policy {
     /// `policies/zero-config.yaml`.
     Zero,
@@ -224,8 +224,8 @@ pub fn load() -> Result<Vec<Case>> {
     let mut cases = vec![];
     for file in files {
         let path = file.path();
-        let is_cases = path.extension().is_some_and(|kind| kind == "yaml");
-        if is_cases && !path.ends_with("known.yaml") {
+        let is_yaml = path.extension().is_some_and(|kind| kind == "yaml");
+        if is_yaml && ![known_file(), verdicts_file()].contains(&path) {
             cases.extend(load_file(&path).with_context(|| format!("{}", path.display()))?);
         }
     }
@@ -242,6 +242,11 @@ pub fn known_file() -> PathBuf {
     folder().join("known.yaml")
 }
 
+/// The record of how every attack is answered.
+pub fn verdicts_file() -> PathBuf {
+    folder().join("verdicts.yaml")
+}
+
 fn load_file(path: &Path) -> Result<Vec<Case>> {
     let mut cases: Vec<Case> = serde_norway::from_str(&std::fs::read_to_string(path)?)?;
     let theme = path.file_stem().context("a file has a name")?.to_string_lossy().into_owned();
@@ -252,6 +257,19 @@ fn load_file(path: &Path) -> Result<Vec<Case>> {
 }
 
 impl Case {
+    /// Whether it is more than a twin.
+    pub fn has_attack(&self) -> bool {
+        !self.attack.list().is_empty()
+    }
+
+    /// What is promised of the attack under a policy.
+    fn promise(&self, policy: Policy) -> Verdict {
+        match policy {
+            Policy::Zero => self.zero,
+            Policy::Strict => self.strict,
+        }
+    }
+
     /// The benign twin's steps.
     pub fn twin_steps(&self) -> Vec<Step> {
         let said = |step: Step| match step {

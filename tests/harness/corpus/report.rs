@@ -5,7 +5,7 @@ use std::{
     fmt::Write,
 };
 
-use super::{Fault, FaultKind, Outcome, Policy};
+use super::{Answer, Fault, FaultKind, Form, Found, Outcome, Policy};
 
 /// Counts and faults of a whole run.
 #[derive(Default)]
@@ -55,6 +55,18 @@ impl Report {
             format!("{policy} {kind} {case}: {}", forms.join(" "))
         };
         self.by_case().into_iter().map(key).collect()
+    }
+
+    /// How each attack was answered through agents.
+    pub fn answers(&self) -> Found {
+        let mut cases: BTreeMap<_, (Vec<Form>, Vec<Form>)> = BTreeMap::new();
+        for outcome in self.outcomes.iter().filter(|outcome| outcome.attacked) {
+            let Some(policy) = outcome.policy else { continue };
+            let (forms, refused) = cases.entry((outcome.case.clone(), policy)).or_default();
+            forms.push(outcome.form);
+            refused.extend(outcome.refused.then_some(outcome.form));
+        }
+        cases.into_iter().map(|(key, (forms, refused))| (key, Answer::new(&forms, refused))).collect()
     }
 
     /// Whether a case was run under a policy.
