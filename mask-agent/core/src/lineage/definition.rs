@@ -14,7 +14,7 @@ use super::{
     facts::Name,
     names::{literal, qualified, strings},
     overlay::{Trigger, ViewQuery},
-    routine,
+    routine::{self, GivenPath},
     statement::Reader,
     utility,
 };
@@ -185,7 +185,7 @@ impl Reader<'_> {
         let Some(set) = sets.next() else { return };
         let path = match set.and_then(|set| set.node.as_ref()) {
             Some(NodeEnum::VariableSetStmt(set)) if sets.next().is_none() => routine::path_set_to(set),
-            _ => None,
+            _ => GivenPath::Unknown,
         };
         let name = alter.func.as_ref().map(|function| qualified(&function.objname).1).unwrap_or_default();
         let env = self.tracer.env;
@@ -195,10 +195,14 @@ impl Reader<'_> {
             .chain(env.overlay.routines(&name))
             .filter(|known| !known.harmless)
             .collect();
-        let is_read = |known: &&Routine| known.definition.is_some();
-        let Some(path) = path.filter(|_| !known.is_empty() && known.iter().all(is_read)) else {
-            self.statement.made.push(Made::Function { name, body: None });
-            return;
+        let is_read = !known.is_empty() && known.iter().all(|known| known.definition.is_some());
+        let path = match path {
+            GivenPath::Callers if is_read => None,
+            GivenPath::Own(path) if is_read => Some(path),
+            _ => {
+                self.statement.made.push(Made::Function { name, body: None });
+                return;
+            }
         };
         for known in known {
             let body = Some(Arc::new(Routine { search_path: path.clone(), ..known.clone() }));

@@ -134,7 +134,7 @@ fn triggers(env: &Env<'_>) -> Vec<(String, Name)> {
     let known = env.catalog.relations().flat_map(|relation| {
         let routines = relation.triggers.iter().filter_map(|oid| env.catalog.routine(*oid));
         let on = Name { schema: relation.schema.to_string(), name: relation.name.to_string() };
-        routines.map(move |routine| (routine.name.to_string(), on.clone()))
+        routines.map(move |routine| (routine.name.clone(), on.clone()))
     });
     let made = env.overlay.triggers().iter().map(|trigger| {
         let on = Name { schema: trigger.schema.clone(), name: trigger.relation.clone() };

@@ -171,13 +171,19 @@ fn search_path(set: &VariableSetStmt) -> Option<String> {
     Some(quoted.collect::<Vec<_>>().join(", "))
 }
 
-/// The path that a function is given by ALTER, which may be that of its caller; none where it cannot be told.
-pub(super) fn path_set_to(set: &VariableSetStmt) -> Option<Option<String>> {
+/// The search path that ALTER gives a function.
+pub(super) enum GivenPath {
+    Callers,
+    Own(String),
+    Unknown,
+}
+
+pub(super) fn path_set_to(set: &VariableSetStmt) -> GivenPath {
     match (set.kind(), &*set.name) {
         (VariableSetKind::VarResetAll, _)
-        | (VariableSetKind::VarReset | VariableSetKind::VarSetDefault, "search_path") => Some(None),
-        (VariableSetKind::VarSetValue, _) => search_path(set).map(Some),
-        _ => None,
+        | (VariableSetKind::VarReset | VariableSetKind::VarSetDefault, "search_path") => GivenPath::Callers,
+        (VariableSetKind::VarSetValue, _) => search_path(set).map_or(GivenPath::Unknown, GivenPath::Own),
+        _ => GivenPath::Unknown,
     }
 }
 
