@@ -21,7 +21,7 @@ use super::{
     read::{Extent, Known},
     reader::Reader,
 };
-use crate::ledger::Database;
+use crate::{ledger::Database, upstream::CLOSE_DEADLINE};
 
 /// How long one is kept unused: less than the server waits for a session to go.
 const IDLE_MAX: Duration = Duration::from_secs(3);
@@ -29,9 +29,6 @@ const IDLE_MAX: Duration = Duration::from_secs(3);
 const AGE_MAX: Duration = Duration::from_mins(1);
 /// Readings of one. The server's process remembers each relation it has met, some ten kilobytes for a view.
 const READINGS_MAX: u32 = 500;
-
-/// How long the server may take to let one go where its place is needed.
-const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// A connection that reads the catalogs of a database.
 pub(super) struct Link {
@@ -72,10 +69,12 @@ impl Link {
     }
 
     /// Closes it and waits until its place at the server is free.
-    pub(super) async fn close(self) {
+    pub(super) async fn close(mut self) {
         drop(self.reader);
-        // Its own error, if any, showed in the queries; a server that keeps it for longer is not waited for.
-        let _ = tokio::time::timeout(CLOSE_DEADLINE, self.mover).await;
+        // Its own error, if any, showed in the queries. A server that still owes an answer is not waited for.
+        if tokio::time::timeout(CLOSE_DEADLINE, &mut self.mover).await.is_err() {
+            self.mover.abort();
+        }
     }
 }
 

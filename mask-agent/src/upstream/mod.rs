@@ -30,6 +30,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
+pub(crate) use self::own::CLOSE_DEADLINE;
 use self::settings::{Negotiation, Ready, TlsMode};
 pub(crate) use self::settings::{Upstream, UpstreamTls, Ways};
 use crate::{
