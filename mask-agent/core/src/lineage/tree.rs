@@ -57,6 +57,7 @@ pub(super) struct Facts {
     /// What is put is read from the relation that is being made.
     pub(super) generates: bool,
     pub(super) copies_file: bool,
+    /// What a domain is by default.
     pub(super) sets_domain_default: bool,
     pub(super) sets_lexer: bool,
     /// It makes a function whose body might write.
