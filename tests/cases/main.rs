@@ -36,4 +36,5 @@ mod takeover;
 mod tls;
 mod tls_upstream;
 mod tokens;
+mod trusted;
 mod types;

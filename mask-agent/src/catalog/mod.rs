@@ -194,7 +194,7 @@ impl Catalogs {
             let taints = self.ledger.of(&own);
             shelf.held.send_modify(|held| {
                 if let Some(held) = held {
-                    let catalog = held.snapshot.catalog.clone();
+                    let catalog = held.snapshot.source().clone();
                     held.snapshot = Arc::new(held.snapshot.next(catalog, &held.policy, &taints));
                 }
             });
@@ -210,7 +210,7 @@ impl Catalogs {
             let taints = self.ledger.of(&shelf.place(*upstream, database));
             shelf.held.send_modify(|held| {
                 if let Some(held) = held {
-                    let catalog = held.snapshot.catalog.clone();
+                    let catalog = held.snapshot.source().clone();
                     let budget = shelf.budget.get_or_init(Arc::default).clone();
                     held.snapshot = Arc::new(Snapshot::new(catalog, &policy, &taints, budget));
                     held.policy = policy.clone();
@@ -276,7 +276,7 @@ impl Catalogs {
                 // What was decided on it still holds.
                 Some(before)
                     if Arc::ptr_eq(&before.policy, &policy)
-                        && Arc::ptr_eq(&before.snapshot.catalog, &known.catalog) =>
+                        && Arc::ptr_eq(before.snapshot.source(), &known.catalog) =>
                 {
                     before.snapshot
                 }

@@ -343,7 +343,13 @@ pub(super) fn routines() -> String {
                 join pg_catalog.pg_proc q on q.oid = f.oid
                 join pg_catalog.pg_namespace m on m.oid = q.pronamespace
                 cross join unnest(array[m.nspname::text, q.proname::text]) with ordinality named (part, at)
-                where a.aggfnoid = p.oid) end
+                where a.aggfnoid = p.oid) end,
+            case when p.prokind = 'f' and p.provolatile <> 'v' and p.pronargdefaults = 0
+                    and p.prorettype not in ('pg_catalog.trigger'::regtype, 'pg_catalog.event_trigger'::regtype)
+                    and (l.lanname = 'c'
+                        or l.lanname not in ('internal', 'sql') and p.proconfig::text like '%search_path=%')
+                then encode(sha256(convert_to(jsonb_build_array(l.lanname, p.prosecdef, p.proconfig, p.probin,
+                    p.prosrc)::text, 'UTF8')), 'hex') end
         from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
             join pg_catalog.pg_language l on l.oid = p.prolang
         where p.oid >= 16384 or n.nspname not in ('pg_catalog', 'information_schema') order by p.oid"

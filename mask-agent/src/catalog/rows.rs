@@ -209,6 +209,7 @@ pub(super) fn routine(row: &Row) -> Result<Routine> {
         search_path: settings.iter().find_map(|set| set.strip_prefix("search_path=")).map(str::to_owned),
         harmless: row.try_get(13)?,
         parts: called(&list::<String>(row, 14)?),
+        digest: row.try_get(15)?,
     })
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use mask_core::{
-    catalog::{Catalog, Contents},
+    catalog::{Catalog, Contents, Routine},
     policy::{Policy, Snapshot},
 };
 use serde::Serialize;
@@ -41,9 +41,25 @@ pub(crate) async fn show(dsn: &str, json: bool) -> Result<()> {
         return Ok(());
     }
     summary(&mut out, &contents)?;
+    trustworthy(&mut out, &contents)?;
     writeln!(out, "{:>12} read in ms, {} when nothing has changed", ms(first), ms(again))?;
     if !known.is_complete() {
         writeln!(out, "definitions are missing: somebody's DDL holds the tables they read")?;
+    }
+    Ok(())
+}
+
+/// Functions that a policy may trust, as it lists them.
+fn trustworthy(out: &mut impl Write, contents: &Contents) -> Result<()> {
+    let unread = contents.routines.iter().filter(|routine| !routine.harmless);
+    let unread = unread.filter_map(|routine| Some((routine, routine.digest.as_deref()?)));
+    for (at, (routine, digest)) in unread.enumerate() {
+        if at == 0 {
+            writeln!(out, "functions that a policy may trust once you have read them:")?;
+        }
+        let Routine { schema, name, language, .. } = routine;
+        let name = serde_json::to_string(&format!("{schema}.{name}"))?;
+        writeln!(out, "  - {{ name: {name}, sha256: {digest} }} # {language}")?;
     }
     Ok(())
 }

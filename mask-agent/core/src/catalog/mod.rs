@@ -9,6 +9,7 @@ mod collation;
 mod reach;
 mod shards;
 mod symbol;
+mod trust;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -253,8 +254,12 @@ pub struct Routine {
     /// Its `search_path` as a list of identifiers, where `SET search_path` stands at its definition.
     pub search_path: Option<String>,
     /// Whether it is known to return nothing but what is made of its arguments: a function in C of a
-    /// well-known extension.
+    /// well-known extension, or one that the policy trusts.
     pub harmless: bool,
+    /// SHA-256 of what it does, in hexadecimal, by which a policy may trust it; none where that depends on more than the function:
+    /// on the caller's search path, defaults of arguments, or on when it is called.
+    #[cfg_attr(test, serde(default))]
+    pub digest: Option<String>,
     /// Of an aggregate, the functions it is computed by.
     pub parts: Vec<Called>,
 }

@@ -109,6 +109,7 @@ fn aggregate(schema: String, name: String, oid: u32, parts: Vec<Called>) -> Rout
         returns_set: false,
         search_path: None,
         harmless: false,
+        digest: None,
         parts,
     }
 }

@@ -252,6 +252,7 @@ fn routine(oid: u32, name: &str, language: &str, inputs: &[&str], outputs: &[&st
         returns_set: !outputs.is_empty(),
         search_path: None,
         harmless: language == "c",
+        digest: None,
         parts: Vec::new(),
     }
 }

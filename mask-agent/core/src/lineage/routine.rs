@@ -159,6 +159,7 @@ pub(super) fn made(create: &CreateFunctionStmt, oid: u32) -> Option<Routine> {
         returns_set: create.return_type.as_ref().is_some_and(|result| result.setof),
         search_path,
         harmless: false,
+        digest: None,
         parts: Vec::new(),
     })
 }

@@ -12,6 +12,7 @@ use super::{
     mask::RawMask,
     rules::{RawLimits, RawRules, RawStatements},
     selection::{RawSubjects, RawTarget},
+    trusted::RawFunctions,
 };
 use crate::masking::{ColumnRule, MaskKind};
 
@@ -109,6 +110,9 @@ struct RawPolicy {
     /// Which kinds of statements are sent.
     #[serde(default)]
     statements: RawStatements,
+    /// How far code of users in the database is believed.
+    #[serde(default)]
+    functions: RawFunctions,
     /// How much is too much.
     #[serde(default)]
     limits: RawLimits,
@@ -313,6 +317,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Policy, PolicyError> {
         allow: allow.collect(),
         unlisted: ColumnRule { rule: "allow-list".into(), mask: default },
         rules: RawRules::rules(raw.rules, &raw.statements, &raw.limits, raw.notices),
+        trusted: raw.functions.trusted(),
     })
 }
 

@@ -10,8 +10,12 @@ mod ruling;
 mod schema;
 mod selection;
 mod snapshot;
+mod trusted;
 
-use crate::{catalog::Catalog, masking::ColumnRule};
+use crate::{
+    catalog::{Catalog, Routine},
+    masking::ColumnRule,
+};
 
 pub use crate::lineage::Refusal;
 pub use classify::Classification;
@@ -69,6 +73,8 @@ pub struct Policy {
     /// What happens to columns an allow list leaves out.
     unlisted: ColumnRule,
     rules: Rules,
+    /// Functions that are known by what an operator says.
+    trusted: Vec<trusted::Trusted>,
 }
 
 impl Policy {
@@ -111,6 +117,11 @@ impl Policy {
     /// What may be done with masked columns.
     pub fn usage_rules(&self) -> &Rules {
         &self.rules
+    }
+
+    /// Whether a function is one that the policy trusts, and as it was when it was listed.
+    pub fn trusts(&self, routine: &Routine) -> bool {
+        self.trusted.iter().any(|trusted| trusted.is(routine))
     }
 
     /// Which columns of a database are masked: by the policy, and because masked values were put there.

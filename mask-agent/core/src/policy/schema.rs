@@ -64,6 +64,7 @@ pub fn schema() -> Value {
             },
             "rules": rules(),
             "statements": statements(),
+            "functions": functions(),
             "limits": limits(),
             "notices": {
                 "type": "boolean",
@@ -118,6 +119,37 @@ fn statements() -> Value {
             "plans": admission("EXPLAIN of a statement that compares, sorts or groups masked columns."),
             "procedures": admission("DO and CALL."),
             "roles": admission("SET ROLE and SET SESSION AUTHORIZATION.")
+        }
+    })
+}
+
+fn functions() -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "description": "How far code of users in the database is believed.",
+        "properties": {
+            "trusted": {
+                "type": "array",
+                "description": "Functions that return nothing but what is made of their arguments, and write nothing.",
+                "items": {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "required": ["name", "sha256"],
+                    "properties": {
+                        "name": {
+                            "type": "string",
+                            "pattern": "^[^.*]+\\.[^*]+$",
+                            "description": "`schema.function`, as the catalog writes them."
+                        },
+                        "sha256": {
+                            "type": "string",
+                            "pattern": "^[0-9a-f]{64}$",
+                            "description": "What `mask-agent catalog` prints for it."
+                        }
+                    }
+                }
+            }
         }
     })
 }

@@ -7,8 +7,10 @@ use crate::{catalog::Catalog, lineage::Statement};
 
 /// A catalog and what the policy classifies in it.
 pub struct Snapshot {
-    /// The database as the server describes it.
+    /// The database as the server describes it, and what the policy says of its functions.
     pub catalog: Arc<Catalog>,
+    /// The former without the latter.
+    source: Arc<Catalog>,
     /// What the policy makes of its columns.
     pub classes: Classification,
     /// Whether rulings are applied or only recorded.
@@ -21,19 +23,26 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Applies a policy to a catalog, and to columns that were given masked values.
-    pub fn new(catalog: Arc<Catalog>, policy: &Policy, taints: &[Taint], budget: Arc<Budget>) -> Self {
+    pub fn new(source: Arc<Catalog>, policy: &Policy, taints: &[Taint], budget: Arc<Budget>) -> Self {
+        let catalog = source.trusting(|routine| policy.trusts(routine));
         let classes = policy.classify(&catalog, taints);
-        Self { catalog, classes, mode: policy.mode(), rules: policy.usage_rules().clone(), budget }
+        Self { catalog, source, classes, mode: policy.mode(), rules: policy.usage_rules().clone(), budget }
     }
 
     /// The same for a catalog that came after this one under the same policy: relations that are as they were are not
     /// looked at again.
     #[must_use]
-    pub fn next(&self, catalog: Arc<Catalog>, policy: &Policy, taints: &[Taint]) -> Self {
+    pub fn next(&self, source: Arc<Catalog>, policy: &Policy, taints: &[Taint]) -> Self {
+        let catalog = source.trusting(|routine| policy.trusts(routine));
         let before = Before { catalog: &self.catalog, classes: &self.classes };
         let classes = policy.classify_after(Some(before), &catalog, taints);
         let (rules, budget) = (policy.usage_rules().clone(), self.budget.clone());
-        Self { catalog, classes, mode: policy.mode(), rules, budget }
+        Self { catalog, source, classes, mode: policy.mode(), rules, budget }
+    }
+
+    /// The database as the server describes it.
+    pub fn source(&self) -> &Arc<Catalog> {
+        &self.source
     }
 
     /// What is ruled on a statement that was read over this snapshot.
