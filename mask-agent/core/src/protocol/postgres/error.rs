@@ -67,12 +67,13 @@ impl Fault {
         message: &str,
         hint: &'static str,
     ) -> Self {
+        let detail = serde_json::json!({ "code": code, "rule": format!("builtin:{code}") });
         Self {
             severity: "ERROR",
             code,
             sqlstate,
             message: format!("mask-agent: {message}"),
-            detail: Some(serde_json::json!({ "code": code }).to_string()),
+            detail: Some(detail.to_string()),
             hint: Some(hint),
         }
     }
@@ -255,7 +256,7 @@ fn title(state: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::is_about_session;
+    use super::{Fault, is_about_session};
 
     fn error(fields: &[(u8, &str)]) -> Vec<u8> {
         let mut body = Vec::new();
@@ -266,6 +267,12 @@ mod tests {
         }
         body.push(0);
         body
+    }
+
+    #[test]
+    fn every_refusal_names_its_rule() {
+        let detail = Fault::limit("too many portals", "Close some.").detail.unwrap();
+        assert_eq!(detail, "{\"code\":\"limit\",\"rule\":\"builtin:limit\"}");
     }
 
     #[test]
