@@ -20,7 +20,7 @@ use std::{
 use anyhow::{Context, Result};
 use mask_core::{
     lineage::{CopiedDatabase, Holds},
-    policy::Taint,
+    policy::{Counts, Taint},
 };
 use serde::{Deserialize, Serialize};
 
@@ -67,15 +67,23 @@ enum What {
         /// What an older line does not say is taken for something made of masked values.
         #[serde(default)]
         holds: Holds,
+        #[serde(default, skip_serializing_if = "is_always")]
+        counts: Counts,
     },
     /// It holds what another database of the server holds.
     Copy { copied_from: String },
 }
 
+/// What most lines say, and older ones do not write.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_always(counts: &Counts) -> bool {
+    *counts == Counts::Always
+}
+
 impl From<&Taint> for What {
     fn from(taint: &Taint) -> Self {
-        let Taint { schema, relation, column, holds } = taint.clone();
-        Self::Column { schema, relation, column, holds }
+        let Taint { schema, relation, column, holds, counts } = taint.clone();
+        Self::Column { schema, relation, column, holds, counts }
     }
 }
 
@@ -198,8 +206,8 @@ impl Kept {
     fn take(&mut self, line: &Line) {
         for key in line.place.keys() {
             match line.what.clone() {
-                What::Column { schema, relation, column, holds } => {
-                    let taint = Taint { schema, relation, column, holds };
+                What::Column { schema, relation, column, holds, counts } => {
+                    let taint = Taint { schema, relation, column, holds, counts };
                     self.columns.entry(key).or_default().insert(taint);
                 }
                 What::Copy { copied_from } => {
@@ -223,8 +231,8 @@ impl Kept {
 
     fn knows(&self, key: &Key, what: &What) -> bool {
         match what.clone() {
-            What::Column { schema, relation, column, holds } => {
-                let taint = Taint { schema, relation, column, holds };
+            What::Column { schema, relation, column, holds, counts } => {
+                let taint = Taint { schema, relation, column, holds, counts };
                 self.columns.get(key).is_some_and(|columns| columns.contains(&taint))
             }
             What::Copy { copied_from } => {

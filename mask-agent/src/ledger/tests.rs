@@ -10,7 +10,8 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn taint(column: &str, holds: Holds) -> Taint {
-    Taint { schema: "public".into(), relation: "notes".into(), column: column.into(), holds }
+    let (schema, relation) = ("public".into(), "notes".into());
+    Taint { schema, relation, column: column.into(), holds, counts: Counts::Always }
 }
 
 fn at(address: [u8; 4], database: &str, identity: Option<(i64, &str)>) -> Place {

@@ -229,6 +229,10 @@ impl<'a> Reader<'a> {
             (AlterTableType::AtAttachPartition, Some(NodeEnum::PartitionCmd(attached))) => {
                 attached.name.as_ref().is_some_and(|child| self.shows(relation, child))
             }
+            (AlterTableType::AtDropExpression, _) => {
+                self.expression_dropped(relation, &command.name);
+                true
+            }
             // What one of the two showed of the other it shows no more.
             (AlterTableType::AtDropInherit | AlterTableType::AtDetachPartition, _) => true,
             (command, _) => keeps_values(command),
@@ -260,6 +264,30 @@ impl<'a> Reader<'a> {
         self.holds(relation, &name, value);
         self.statement.made.push(Made::Relation { name: of, columns: Vec::new() });
         true
+    }
+
+    /// A column that was generated keeps what was made of the others of its row, in tables that inherit it as well.
+    fn expression_dropped(&mut self, relation: &RangeVar, column: &str) {
+        let overlay = self.tracer.env.overlay;
+        let mut open = vec![Name { schema: relation.schemaname.clone(), name: relation.relname.clone() }];
+        let mut seen: Vec<String> = Vec::new();
+        while let Some(relation) = open.pop().filter(|relation| !seen.contains(&relation.name)) {
+            seen.push(relation.name.clone());
+            let children = overlay.children(&relation.name);
+            open.extend(children.map(|name| Name { schema: String::new(), name: name.to_owned() }));
+            let item = self.tracer.relation_item(&relation.schema, &relation.name);
+            let value = self.tracer.graph.made(item.columns.named(column));
+            let put = |target| Put { target, value, given: value, is_touch: false };
+            if overlay.has_relation(&relation.name) {
+                self.tracer.puts.push(put(Target::New { relation, column: column.to_owned() }));
+            }
+            let catalog = self.tracer.env.catalog;
+            for known in catalog.with_heirs(item.relations).iter().filter_map(|oid| catalog.relation(*oid)) {
+                let named = known.columns.iter().filter(|known| known.name == *column);
+                let target = |number| Target::Column(ColumnId { relation: known.oid, number });
+                self.tracer.puts.extend(named.map(|column| put(target(column.number))));
+            }
+        }
     }
 
     /// A column of another type holds what USING makes of its row, or itself.

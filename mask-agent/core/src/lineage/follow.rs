@@ -19,7 +19,7 @@ use super::{
     trace::{Put, Target, Tracer},
     utility::Followed,
 };
-use crate::catalog::{Relation, Routine};
+use crate::catalog::{Column, Relation, RelationKind, Routine};
 
 /// Triggers that fill what the next one reads; nobody writes longer chains.
 const TRIGGERS_DEEP_MAX: usize = 8;
@@ -238,6 +238,25 @@ fn standing_of(relation: &Relation, env: &Env<'_>, classes: &dyn Masked) -> Vec<
         let value = tracer.expression_of(default, Vec::new());
         let target = Target::Column(ColumnId { relation: relation.oid, number: column.number });
         tracer.puts.push(Put { target, value, given: value, is_touch: false });
+    }
+    spread(tracer, classes)
+}
+
+/// What a relation keeps of what its definition makes of others: the rows of a materialized view, generated columns.
+pub(super) fn stored(relation: &Relation, env: &Env<'_>, classes: &dyn Masked) -> Vec<Write> {
+    let is_kept =
+        |column: &Column| relation.kind == RelationKind::MaterializedView || column.generated.is_some();
+    if !relation.columns.iter().any(is_kept) {
+        return Vec::new();
+    }
+    let mut tracer = Tracer::new(env);
+    let entry = tracer.graph.entry();
+    let columns = tracer.relation_columns(relation, entry, &mut Vec::new());
+    for (column, (_, value)) in relation.columns.iter().zip(&columns.list) {
+        if is_kept(column) {
+            let target = Target::Column(ColumnId { relation: relation.oid, number: column.number });
+            tracer.puts.push(Put { target, value: *value, given: *value, is_touch: false });
+        }
     }
     spread(tracer, classes)
 }

@@ -113,7 +113,7 @@ mod window;
 
 use std::borrow::Cow;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Relation};
 
 pub use cascade::Passed;
 pub use databases::CopiedDatabase;
@@ -123,7 +123,7 @@ pub use graph::{Asked, Origins, Usage};
 pub use guesses::{GUESSES_MAX, Guesses};
 pub use holds::Holds;
 pub use meaning::{Lasts, SetTo, Setting};
-pub use overlay::{Made, Overlay, Trigger, ViewQuery};
+pub use overlay::{Made, Overlay, Renames, Trigger, ViewQuery};
 pub use scope::SYSTEM_COLUMNS;
 pub use spelling::{Doubt, doubtful};
 pub use template::{constants, differ_in_constants, template};
@@ -396,6 +396,8 @@ pub struct Statement {
     pub positions: Vec<String>,
     /// What it makes or changes by name.
     pub made: Vec<Made>,
+    /// Of one that changes definitions, what its transaction has renamed.
+    pub renames: Renames,
     /// Settings it changes by which the same words may mean something else.
     pub settings: Vec<Setting>,
     /// It changes definitions by which the same words may mean something else, though none of those words names them.
@@ -482,6 +484,12 @@ pub fn analyse(sql: &str, env: &Env<'_>, classes: &dyn Masked) -> Result<Vec<Sta
 pub fn standing(catalog: &Catalog, classes: &dyn Masked) -> Vec<Write> {
     let overlay = Overlay::default();
     follow::standing(&Env { catalog, path: None, overlay: &overlay }, classes)
+}
+
+/// What a relation keeps that its definition made of others.
+pub fn stored(relation: &Relation, catalog: &Catalog, classes: &dyn Masked) -> Vec<Write> {
+    let overlay = Overlay::default();
+    follow::stored(relation, &Env { catalog, path: None, overlay: &overlay }, classes)
 }
 
 impl From<pg_query::Error> for LineageError {

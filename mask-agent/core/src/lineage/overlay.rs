@@ -2,6 +2,8 @@
 
 /// What is put into one relation and is in another by that.
 mod passed;
+/// Other names.
+mod renames;
 /// Queries of views.
 mod view_query;
 
@@ -11,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-pub use self::view_query::ViewQuery;
+pub use self::{renames::Renames, view_query::ViewQuery};
 use super::{
     ColumnId, Holds, Origins, Untraceable, Write, WriteTarget,
     cascade::Passed,
@@ -175,13 +177,6 @@ pub struct Overlay {
 /// What a view shows, and what was in its columns when it was made.
 type Shown = (Arc<ViewQuery>, Vec<(String, Origins)>);
 
-/// Gives what stands under one name to another as well.
-fn also<T: Clone + PartialEq>(lists: &mut HashMap<String, Vec<T>>, from: &str, name: &str, size: &mut usize) {
-    for item in lists.get(from).cloned().unwrap_or_default() {
-        add(lists.entry(name.to_owned()).or_default(), item, size);
-    }
-}
-
 /// Adds what is not in a list yet, and counts it: what is done again, or renamed to and fro, is known once.
 fn add<T: PartialEq>(list: &mut Vec<T>, item: T, size: &mut usize) {
     if !list.contains(&item) {
@@ -271,33 +266,6 @@ impl Overlay {
                 add(self.queries.entry(name.clone()).or_default(), shown, size);
             }
         }
-    }
-
-    /// What is known of a relation under its old name is so under its new one.
-    fn moves(&mut self, from: &str, name: &str, relations: &[u32]) {
-        let size = &mut self.size;
-        for relation in relations {
-            add(self.others.entry(name.to_owned()).or_default(), *relation, size);
-        }
-        if from == name {
-            return;
-        }
-        add(&mut self.moved, (from.to_owned(), name.to_owned()), size);
-        also(&mut self.relations, from, name, size);
-        also(&mut self.views, from, name, size);
-        also(&mut self.queries, from, name, size);
-        also(&mut self.keys, from, name, size);
-        if self.loose.contains(from) {
-            *size += usize::from(self.loose.insert(name.to_owned()));
-        }
-        let generated: Vec<_> =
-            self.generated.iter().filter(|(relation, _)| relation == from).cloned().collect();
-        self.generated.extend(generated.into_iter().map(|(_, column)| (name.to_owned(), column)));
-        for (child, parent) in self.parents.clone() {
-            let renamed = |end: String| if end == from { name.to_owned() } else { end };
-            add(&mut self.parents, (renamed(child), renamed(parent)), size);
-        }
-        self.passes_renamed((from, None), (name, ""));
     }
 
     /// What is put into relations this transaction has made: they hold it from then on.

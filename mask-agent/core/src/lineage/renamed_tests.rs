@@ -1,4 +1,4 @@
-use super::*;
+use super::{fixture::check_writes, *};
 
 /// Columns of `customers` are masked, and no others.
 struct Customers;
@@ -29,4 +29,25 @@ fn what_has_the_name_of_a_masked_column_and_is_none_is_renamed() {
     assert!(!refused("alter table archive.thing rename email to mail"));
     assert!(refused("alter table customers rename email to mail"));
     assert!(refused("alter table orders rename email to mail"));
+}
+
+#[test]
+fn a_column_that_is_generated_no_more_keeps_what_it_was_made_of() {
+    let made = "create table t (a text, b text generated always as (lower(a)) stored);
+        create table heir () inherits (t);";
+    let last = |sql: &str| {
+        let writes = fixture::each(&format!("{made} {sql}"), Some(&["public"]), fixture::writes);
+        writes.rsplit(" | ").next().map(ToOwned::to_owned)
+    };
+    assert_eq!(
+        last(
+            "insert into heir (a) select email from customers; alter table t alter column b drop expression"
+        )
+        .as_deref(),
+        Some("new t.b <- customers.email; new heir.b <- customers.email"),
+    );
+    let plain = "insert into heir (a) select note from orders; alter table t alter column b drop expression";
+    assert_eq!(last(plain).as_deref(), Some("new t.b <- orders.note; new heir.b <- orders.note"));
+    let standing = "people.handle <- people.work_email, people.handle";
+    check_writes("alter table people alter column handle drop expression", standing);
 }

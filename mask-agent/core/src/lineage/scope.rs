@@ -230,7 +230,7 @@ impl<'a> Tracer<'a> {
         merged
     }
 
-    fn relation_columns(
+    pub(super) fn relation_columns(
         &mut self,
         relation: &'a Relation,
         entry: EntryId,

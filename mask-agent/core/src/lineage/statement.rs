@@ -7,7 +7,7 @@ use pg_query::{
 
 use super::{
     Channel, ColumnId, Effect, Env, Holds, Keeps, LineageError, Made, Masked, Origins, Output, Outputs,
-    Predicate, Refusal, Statement, Untraceable, Write, WriteTarget,
+    Predicate, Refusal, Renames, Statement, Untraceable, Write, WriteTarget,
     abroad::{self, abroad},
     altered::loosened,
     asked::{computed, predicates, sorts_blanked},
@@ -107,6 +107,7 @@ impl Statement {
             channels: Vec::new(),
             positions: Vec::new(),
             made: Vec::new(),
+            renames: Renames::default(),
             settings: Vec::new(),
             redefines: false,
             sets_path: None,
@@ -499,6 +500,9 @@ impl<'a> Reader<'a> {
         // A row that breaks a constraint is quoted whole.
         statement.may_quote |= tracer.facts.written.iter().any(|column| sensitive(*column));
         finish_facts(&mut statement, &tracer);
+        if statement.effect == Effect::Catalog {
+            statement.renames = tracer.env.overlay.renames();
+        }
         statement.needs_literals |= sorts_blanked(&tracer, &sensitive);
         statement.needs_literals = needs_literals || statement.needs_literals;
         statement

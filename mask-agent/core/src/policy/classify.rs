@@ -1,8 +1,11 @@
 //! Which columns of a database a policy masks.
 
+/// What only definitions mask.
+mod kept;
+
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use super::{AllowList, Policy, Taint, ruling::TAINTED};
@@ -61,6 +64,10 @@ pub struct Classification {
     own: Arc<ByRelation>,
     /// What columns hold that were filled from masked ones.
     holds: HashMap<(u32, i16), Holds>,
+    /// Columns that are remembered.
+    remembered: HashSet<(u32, i16)>,
+    /// What only definitions mask, found out when it is asked for.
+    defined: OnceLock<Vec<(ColumnId, Taint)>>,
 }
 
 impl Classification {
@@ -200,13 +207,8 @@ fn places() -> impl Iterator<Item = (&'static str, i16)> {
 
 /// A column that was given masked values holds them in whatever form they were put.
 fn classify_tainted(taint: &Taint, catalog: &Catalog, classes: &mut Classification) {
-    for relation in catalog.named(None, &taint.relation) {
-        let fits = match &*taint.schema {
-            "" => !matches!(&*relation.schema, "pg_catalog" | "information_schema"),
-            "pg_temp" => relation.schema.starts_with("pg_temp"),
-            schema => relation.schema == schema,
-        };
-        if fits && matches!(&*taint.column, "*" | PLACE) {
+    for relation in meant(taint, catalog) {
+        if matches!(&*taint.column, "*" | PLACE) {
             for (name, number) in places() {
                 let mask = Arc::new(MaskKind::Redact { placeholder: None });
                 // Whether a row was touched is all they tell, in whatever way they are asked.
@@ -214,7 +216,7 @@ fn classify_tainted(taint: &Taint, catalog: &Catalog, classes: &mut Classificati
                 classes.insert(relation.oid, number, &name.into(), ColumnRule { rule: TAINTED.into(), mask });
             }
         }
-        for column in relation.columns.iter().filter(|_| fits) {
+        for column in &relation.columns {
             if taint.column == "*" || column.name == taint.column {
                 let mask = Arc::new(MaskKind::Redact { placeholder: None });
                 classes.note(relation.oid, column.number, taint.holds);
@@ -227,6 +229,15 @@ fn classify_tainted(taint: &Taint, catalog: &Catalog, classes: &mut Classificati
             }
         }
     }
+}
+
+/// The relations whose column is remembered.
+fn meant<'a>(taint: &'a Taint, catalog: &'a Catalog) -> impl Iterator<Item = &'a Relation> {
+    catalog.named(None, &taint.relation).filter(|relation| match &*taint.schema {
+        "" => !matches!(&*relation.schema, "pg_catalog" | "information_schema"),
+        "pg_temp" => relation.schema.starts_with("pg_temp"),
+        schema => relation.schema == schema,
+    })
 }
 
 /// By name in any schema: an extension's `pg_stat_statements` may stand anywhere.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     catalog::{Change, Constraint, Contents, Foreign, RelationKind},
-    policy::Snapshot,
+    policy::{Counts, Snapshot},
 };
 
 fn number(index: usize) -> i16 {
@@ -158,6 +158,7 @@ fn a_column_given_masked_values_is_masked_where_it_may_stand() {
             relation: "t".to_owned(),
             column: column.to_owned(),
             holds: Holds::Copies,
+            counts: Counts::Always,
         };
         let classes = policy.classify(&catalog, &[taint]);
         let oids = (1..).zip(schemas);
@@ -250,6 +251,7 @@ fn what_is_classified_after_a_change_is_as_if_it_were_classified_anew() {
         relation: relation.to_owned(),
         column: column.to_owned(),
         holds: Holds::Copies,
+        counts: Counts::Always,
     };
     let mut snapshot = Snapshot::new(catalog, &policy, &[], Arc::default());
     let changes = [
@@ -316,7 +318,8 @@ fn a_row_that_was_touched_shows_it_by_no_column_of_the_servers() {
         let all = [relation(1, "seen", &[], &["a"]), relation(2, "heir", &[1], &["a"])];
         let catalog = Catalog::new(Contents { relations: all.to_vec(), ..Contents::default() });
         let (schema, relation) = ("public".to_owned(), "seen".to_owned());
-        let taint = Taint { schema, relation, column: column.to_owned(), holds: Holds::Copies };
+        let (column, holds) = (column.to_owned(), Holds::Copies);
+        let taint = Taint { schema, relation, column, holds, counts: Counts::Always };
         let classes = Policy::zero_config().classify(&catalog, &[taint]);
         let is_masked = |relation, number| number != 0 && classes.column(relation, number).is_some();
         let masked = |relation| (-6..2).filter(|number| is_masked(relation, *number)).collect::<Vec<i16>>();

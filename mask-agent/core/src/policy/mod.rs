@@ -23,7 +23,7 @@ pub use denial::{Denial, denials};
 pub use file::PolicyError;
 pub use given::{ComparedConstant, ComparedParameter, CopyIn, FilledColumn, GivenRuling};
 pub use rules::{Admission, Budget, Budgeted, Charge, Cost, Derived, Rules, Use, Written};
-pub use ruling::{ColumnRuling, Rows, Ruled, Taint, column_name, rule, standing_taints};
+pub use ruling::{ColumnRuling, Counts, Rows, Ruled, Taint, column_name, rule, standing_taints};
 pub use schema::schema;
 pub use selection::{CGROUP_DEPTH_MAX, Prefix, Selection, Subjects, Target};
 pub use snapshot::Snapshot;
@@ -137,17 +137,26 @@ impl Policy {
         taints: &[Taint],
     ) -> Classification {
         let own = classify::own(self, catalog, before);
-        let mut taints = taints.to_vec();
-        let mut classes = classify::classify(&own, catalog, &taints);
-        // What one trigger fills may be what the next one reads.
-        for _round in 0..TRIGGERS_DEEP_MAX {
-            let more = standing_taints(catalog, &classes);
-            if more.is_empty() {
-                break;
+        let remembered = taints;
+        let mut taints: Vec<Taint> =
+            remembered.iter().filter(|taint| taint.counts == Counts::Always).cloned().collect();
+        loop {
+            let mut classes = classify::classify(&own, catalog, &taints);
+            // What one trigger fills may be what the next one reads.
+            for _round in 0..TRIGGERS_DEEP_MAX {
+                let more = standing_taints(catalog, &classes);
+                if more.is_empty() {
+                    break;
+                }
+                taints.extend(more);
+                classes = classify::classify(&own, catalog, &taints);
             }
-            taints.extend(more);
-            classes = classify::classify(&own, catalog, &taints);
+            let lost = classes.lost(catalog, remembered);
+            if lost.is_empty() {
+                classes.remember(catalog, remembered);
+                return classes;
+            }
+            taints.extend(lost);
         }
-        classes
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Classification,
     classify::PLACE,
@@ -10,9 +12,9 @@ use super::{
     rules::{Budgeted, Rules},
 };
 use crate::{
-    catalog::{Catalog, RelationKind},
+    catalog::{Catalog, Relation, RelationKind},
     lineage::{
-        self, ColumnId, CopyOut, Executes, Holds, Keeps, Masked as _, Origins, Output, Outputs,
+        self, ColumnId, CopyOut, Effect, Executes, Holds, Keeps, Masked as _, Origins, Output, Outputs,
         SYSTEM_COLUMNS, Statement, Usage, Write, WriteTarget,
     },
     masking::{CellRule, ColumnRule},
@@ -61,6 +63,19 @@ pub struct Taint {
     pub column: String,
     /// What it holds by that.
     pub holds: Holds,
+    /// When it is masked for that.
+    pub counts: Counts,
+}
+
+/// When a column is masked because it is remembered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Counts {
+    /// From then on: masked values were put there.
+    #[default]
+    Always,
+    /// Once no definition masks it any more: what a foreign key or a trigger brought there stays when that is gone.
+    Undefined,
 }
 
 /// What is ruled on one statement.
@@ -80,6 +95,8 @@ pub struct Ruled {
     pub computes: Vec<ColumnId>,
     /// Columns it puts masked values into.
     pub taints: Vec<Taint>,
+    /// Columns that only definitions mask, where it may change one.
+    pub defined: Vec<Taint>,
     /// What becomes of values the client gives with it.
     pub given: GivenRuling,
     /// Masked columns that its COPY data is put into.
@@ -123,6 +140,10 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
     let denial = always
         .or_else(|| judge.denial(statement, &rows, &taints, &used, rules))
         .or(writes_back.map(Denial::always));
+    let defined = match statement.effect {
+        Effect::Catalog => classes.masked_by_definitions(catalog, &statement.renames),
+        Effect::None | Effect::Settings => Vec::new(),
+    };
     Ruled {
         rows,
         keeps: statement.keeps.clone(),
@@ -132,6 +153,7 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
         computes: statement.computes.clone(),
         executes: statement.executes.clone(),
         taints,
+        defined,
         given,
         copy_in: judge.copy_in(statement),
         writes: !statement.writes.is_empty(),
@@ -249,6 +271,7 @@ impl Judge<'_> {
                     relation: relation.clone(),
                     column: column.clone(),
                     holds: write.holds,
+                    counts: Counts::Always,
                 }),
                 WriteTarget::Column(column) => taints.extend(self.taint(*column, write.holds)),
             }
@@ -291,9 +314,7 @@ impl Judge<'_> {
             0 => self.classes.column(relation.oid, column.number).is_none(),
             number => column.number == number,
         });
-        // Temporary schemas are numbered anew for each session.
-        let temporary = relation.schema.starts_with("pg_temp");
-        let schema = if temporary { "pg_temp" } else { &*relation.schema };
+        let schema = lasting_schema(relation);
         let is_touched = target.number == 0
             && relation.kind == RelationKind::Table
             && self.classes.column(relation.oid, SYSTEM_COLUMNS[0].1).is_none();
@@ -306,9 +327,15 @@ impl Judge<'_> {
                 relation: relation.name.to_string(),
                 column: column.to_owned(),
                 holds,
+                counts: Counts::Always,
             })
             .collect()
     }
+}
+
+/// A relation's schema by a name that lasts: temporary ones are numbered anew for each session.
+pub(super) fn lasting_schema(relation: &Relation) -> &str {
+    if relation.schema.starts_with("pg_temp") { "pg_temp" } else { &relation.schema }
 }
 
 /// A column's name with its relation's and its schema's.

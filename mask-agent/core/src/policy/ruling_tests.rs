@@ -190,6 +190,7 @@ fn a_column_that_is_stored_under_a_rule_has_no_other_by_a_view() {
         relation: "contacts".to_owned(),
         column: "contact".to_owned(),
         holds: Holds::Copies,
+        counts: Counts::Always,
     };
     let classes = policy.classify(&catalog, &[taint]);
     let statement = statements("select contact from contacts").unwrap().remove(0);

@@ -296,6 +296,7 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
         analysed.asks_by_data |= statement.command == "CopyStmt" && ruled.copy.is_none();
         analysed.asks_by_data |= ruled.executes.as_ref().is_some_and(|executes| executes.gives_anew);
         analysed.taints.extend_from_slice(&ruled.taints);
+        analysed.taints.extend_from_slice(&ruled.defined);
         analysed.constant_columns.extend_from_slice(&ruled.given.constant_columns);
         analysed.copied.extend(statement.copied);
         analysed.made.extend(statement.made);
