@@ -128,6 +128,10 @@ impl<'a> Reader<'a> {
     /// Another name for something.
     pub(super) fn renamed(&mut self, rename: &protobuf::RenameStmt) {
         let Some(relation) = &rename.relation else {
+            if rename.rename_type() == ObjectType::ObjectSchema {
+                let (from, name) = (rename.subname.clone(), rename.newname.clone());
+                self.statement.made.push(Made::Schema { from, name });
+            }
             self.statement.made.push(Made::Renamed);
             return;
         };

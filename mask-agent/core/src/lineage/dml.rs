@@ -148,6 +148,7 @@ impl<'a> Tracer<'a> {
                 });
             }
         }
+        let is_renamed = is_renamed || overlay.has_schemas();
         if is_renamed || overlay.has_relation(&item.source.name) || item.relations.is_empty() {
             let target = Target::New { relation: item.source.clone(), column: column.to_owned() };
             self.puts.push(Put { target, value, given, is_touch: false });

@@ -103,6 +103,13 @@ pub enum Made {
         /// Its columns, and what is in each.
         columns: Vec<(String, Origins)>,
     },
+    /// Another name for a schema.
+    Schema {
+        /// Its name before.
+        from: String,
+        /// Its name.
+        name: String,
+    },
     /// A trigger.
     Trigger(Trigger),
     /// A relation of which nothing is known.
@@ -168,6 +175,8 @@ pub struct Overlay {
     dropped: HashSet<String>,
     is_any_dropped: bool,
     is_all: bool,
+    /// Names of schemas before and after.
+    schemas: Vec<(String, String)>,
     /// Functions may have others' names.
     has_renamed: bool,
     /// How many of all these there are.
@@ -253,6 +262,7 @@ impl Overlay {
             Made::Relation { name, columns } => {
                 add(self.relations.entry(name.clone()).or_default(), columns.clone(), size);
             }
+            Made::Schema { from, name } => add(&mut self.schemas, (from.clone(), name.clone()), size),
             Made::Trigger(trigger) => add(&mut self.triggers, trigger.clone(), size),
             Made::Unknown(name) => *size += usize::from(self.unknown.insert(name.clone())),
             Made::View { name, reads } => {

@@ -1,4 +1,7 @@
-use super::{fixture::check_writes, *};
+use super::{
+    fixture::{check, check_writes},
+    *,
+};
 
 /// Columns of `customers` are masked, and no others.
 struct Customers;
@@ -29,6 +32,22 @@ fn what_has_the_name_of_a_masked_column_and_is_none_is_renamed() {
     assert!(!refused("alter table archive.thing rename email to mail"));
     assert!(refused("alter table customers rename email to mail"));
     assert!(refused("alter table orders rename email to mail"));
+}
+
+#[test]
+fn a_schema_that_has_anothers_name_has_its_relations() {
+    check(
+        "alter schema attic rename to cellar; alter schema archive rename to attic; select email from attic.thing",
+        "- | - | email = archive.thing.email",
+    );
+    check(
+        "alter schema attic rename to cellar; select note from cellar.thing",
+        "- | note = attic.thing.note",
+    );
+    check_writes(
+        "alter schema attic rename to a; alter schema a rename to b; insert into b.thing (note) select email from customers",
+        " |  | attic.thing.note <- customers.email; new thing.note <- customers.email",
+    );
 }
 
 #[test]

@@ -131,8 +131,13 @@ impl<'a> Tracer<'a> {
         let catalog = self.env.catalog;
         if !schema.is_empty() {
             let temporary = schema == "pg_temp";
+            let before = self.env.overlay.schemas_before(schema);
             let fits = |relation: &&Relation| {
-                if temporary { relation.schema.starts_with("pg_temp") } else { relation.schema == schema }
+                if temporary {
+                    relation.schema.starts_with("pg_temp")
+                } else {
+                    relation.schema == schema || before.contains(&&*relation.schema)
+                }
             };
             return catalog.named(None, name).filter(fits).collect();
         }

@@ -49,6 +49,26 @@ impl Overlay {
         self.passes_renamed((from, None), (name, ""));
     }
 
+    /// Names that the schema of this name may have in the catalog, besides its own.
+    pub(in crate::lineage) fn schemas_before(&self, name: &str) -> Vec<&str> {
+        let mut found: Vec<&str> = Vec::new();
+        let mut open = vec![name];
+        while let Some(name) = open.pop() {
+            for (from, _) in self.schemas.iter().filter(|(_, to)| to == name) {
+                if !found.contains(&from.as_str()) {
+                    found.push(from);
+                    open.push(from);
+                }
+            }
+        }
+        found
+    }
+
+    /// Whether a schema has another name by now.
+    pub(in crate::lineage) fn has_schemas(&self) -> bool {
+        !self.schemas.is_empty()
+    }
+
     pub(in crate::lineage) fn renames(&self) -> Renames {
         let relations = self.others.iter().flat_map(|(name, relations)| {
             relations.iter().map(|relation| (ColumnId { relation: *relation, number: 0 }, name.clone()))
