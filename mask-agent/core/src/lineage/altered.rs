@@ -23,6 +23,7 @@ impl<'a> Reader<'a> {
     pub(super) fn created(&mut self, create: &protobuf::CreateStmt) {
         let relation = create.relation.clone().unwrap_or_default();
         let name = relation.relname.clone();
+        self.placed_anew(&name);
         self.child(&name, &create.inh_relations);
         if let Some(spec) = &create.partspec {
             let (relation, key) = (name.clone(), routed::key(spec));
@@ -191,8 +192,17 @@ impl<'a> Reader<'a> {
             let numbers = named.chain(renamed.map(|(number, _)| *number));
             columns.extend(numbers.map(|number| ColumnId { relation: known.oid, number }));
         }
+        self.placed_anew(&of);
         let (from, name) = (from.to_owned(), name.to_owned());
         self.statement.made.push(Made::Column { relation: of, from, name, columns });
+    }
+
+    /// Notes that columns of a relation may stand in other places than those of another one that this transaction has
+    /// made under its name, or than they did: parts of it may have been taken back.
+    pub(super) fn placed_anew(&mut self, name: &str) {
+        if self.tracer.env.overlay.has_relation(name) {
+            self.statement.made.push(Made::Placed(name.to_owned()));
+        }
     }
 
     /// What ALTER TABLE makes of a table.
@@ -248,6 +258,7 @@ impl<'a> Reader<'a> {
         let item = self.tracer.relation_item(&relation.schemaname, &relation.relname);
         let (of, name) = (relation.relname.clone(), column.colname.clone());
         self.is_narrow(column);
+        self.placed_anew(&of);
         let children: Vec<String> = self.tracer.env.overlay.children(&of).map(ToOwned::to_owned).collect();
         self.statement.made.extend(children.into_iter().map(Made::Unknown));
         if is_generated(column) {

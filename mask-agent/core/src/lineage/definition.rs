@@ -54,6 +54,7 @@ impl Reader<'_> {
                     .as_ref()
                     .map(|view| Name { schema: view.schemaname.clone(), name: view.relname.clone() });
                 let relation = relation.unwrap_or_default();
+                self.placed_anew(&relation.name);
                 let before = self.tracer.puts.len();
                 self.tracer.make(&relation, &view.aliases, &query);
                 // A view keeps nothing; only what it shows matters, and that while nobody else knows it.

@@ -276,12 +276,7 @@ impl<'a> Tracer<'a> {
             })
             .collect();
         if names.is_empty() {
-            names = item.names();
-            if item.columns.open.is_some() || names.is_empty() {
-                // Which columns these are nobody knows: any may hold any of the values.
-                let all = self.graph.made(source.columns.nodes());
-                self.put(&item, "*", all, source.rows);
-            }
+            names = self.places(&item, &source.columns.nodes(), source.rows);
         }
         let mut written = Vec::new();
         for (index, name) in names.into_iter().enumerate() {
@@ -313,6 +308,17 @@ impl<'a> Tracer<'a> {
         self.levels.pop();
         self.leave_common(before);
         query
+    }
+
+    /// Names of the columns that values without names are put into.
+    fn places(&mut self, item: &Item<'a>, values: &[NodeId], rows: NodeId) -> Vec<String> {
+        let names = item.names();
+        if item.columns.open.is_some() || names.is_empty() {
+            // Which columns these are nobody knows: any may hold any of the values.
+            let all = self.graph.made(values.to_vec());
+            self.put(item, "*", all, rows);
+        }
+        names
     }
 
     /// What is put into columns that a new row says nothing of, where code of users may say what.
@@ -528,11 +534,11 @@ impl<'a> Tracer<'a> {
                     _ => None,
                 })
                 .collect();
+            let values: Vec<NodeId> = when.values.iter().map(|value| self.expression(value)).collect();
             if names.is_empty() {
-                names = item.names();
+                names = self.places(&item, &values, rows);
             }
-            for (name, value) in names.into_iter().zip(&when.values) {
-                let node = self.expression(value);
+            for (name, node) in names.into_iter().zip(values) {
                 self.put(&item, &name, node, rows);
                 written.push((name, node));
             }

@@ -94,6 +94,8 @@ pub enum Made {
         /// Names of its key's columns; `*` for any.
         key: Vec<String>,
     },
+    /// A relation whose columns may stand in other places than they became known in.
+    Placed(String),
     /// Another name for anything but a relation, such as a function.
     Renamed,
     /// A relation with these columns, which hold what others held.
@@ -150,6 +152,8 @@ pub struct Overlay {
     unknown: HashSet<String>,
     foreign: HashSet<String>,
     loose: HashSet<String>,
+    /// Relations whose columns may stand in any order.
+    placed: HashSet<String>,
     functions: HashMap<String, Vec<Option<Arc<Routine>>>>,
     operators: Vec<(String, Called)>,
     triggers: Vec<Trigger>,
@@ -256,6 +260,7 @@ impl Overlay {
                     add(self.keys.entry(relation.clone()).or_default(), column.clone(), size);
                 }
             }
+            Made::Placed(name) => *size += usize::from(self.placed.insert(name.clone())),
             Made::Passed(passed) => add(&mut self.passed, passed.clone(), size),
             Made::Renamed => (self.is_all, self.has_renamed) = (true, true),
             Made::Narrow(column) => *size += usize::from(self.narrow.insert(column.clone())),
@@ -316,6 +321,11 @@ impl Overlay {
     /// Names that columns of a relation of the catalog have by now.
     pub(super) fn renamed(&self, relation: u32) -> &[(i16, String)] {
         self.renamed.get(&relation).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether nobody knows which of a relation's columns stands where.
+    pub(super) fn is_placed(&self, name: &str) -> bool {
+        self.placed.contains(name)
     }
 
     /// Whether nothing is known of a relation of this name.
@@ -532,26 +542,6 @@ impl<'a> Tracer<'a> {
         }
         self.viewing.pop();
         views
-    }
-
-    /// Columns of any of several views.
-    fn shown(&mut self, views: Vec<Columns<'a>>, entry: EntryId) -> Columns<'a> {
-        let mut shown = Columns::default();
-        for view in views {
-            for (name, node) in view.list {
-                match shown.list.iter().find(|(known, _)| *known == name) {
-                    Some((_, known)) => self.graph.add(*known, &[node]),
-                    None => shown.list.push((name, self.graph.column(entry, vec![node]))),
-                }
-            }
-            if let Some(open) = view.open {
-                shown.open = Some(match shown.open {
-                    Some(known) => self.graph.made(vec![known, open]),
-                    None => open,
-                });
-            }
-        }
-        shown
     }
 
     /// A value that was traced before.

@@ -186,6 +186,10 @@ impl<'a> Tracer<'a> {
                 columns = self.merge(lists);
             }
         }
+        if columns.open.is_none() && overlay.is_placed(name) {
+            let all = columns.nodes();
+            columns.open = Some(self.graph.made(all));
+        }
         if overlay.is_loose(name) {
             columns.nodes().into_iter().for_each(|node| self.graph.loosen(node));
         }

@@ -253,6 +253,7 @@ impl<'a> Reader<'a> {
         let relation = relation
             .map(|relation| Name { schema: relation.schemaname.clone(), name: relation.relname.clone() });
         let relation = relation.unwrap_or_default();
+        self.placed_anew(&relation.name);
         self.tracer.make(&relation, &into.col_names, query);
         // What it is made of is known once the graph is complete; until then the puts hold it.
         self.statement.made.push(Made::Relation { name: relation.name, columns: Vec::new() });

@@ -31,6 +31,10 @@ impl Overlay {
         if from == name {
             return;
         }
+        if self.placed.contains(from) || self.relations.contains_key(name) || self.queries.contains_key(name)
+        {
+            *size += usize::from(self.placed.insert(name.to_owned()));
+        }
         add(&mut self.moved, (from.to_owned(), name.to_owned()), size);
         also(&mut self.relations, from, name, size);
         also(&mut self.views, from, name, size);

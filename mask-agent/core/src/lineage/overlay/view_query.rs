@@ -2,6 +2,8 @@
 
 use pg_query::protobuf::Node;
 
+use crate::lineage::{graph::EntryId, scope::Columns, trace::Tracer};
+
 /// What a view shows, to be read anew wherever it is named: what it reads may be filled or replaced later.
 #[derive(Debug)]
 pub struct ViewQuery {
@@ -22,3 +24,25 @@ impl PartialEq for ViewQuery {
 }
 
 impl Eq for ViewQuery {}
+
+impl<'a> Tracer<'a> {
+    /// Columns of any of several views.
+    pub(super) fn shown(&mut self, views: Vec<Columns<'a>>, entry: EntryId) -> Columns<'a> {
+        let mut shown = Columns::default();
+        for view in views {
+            for (name, node) in view.list {
+                match shown.list.iter().find(|(known, _)| *known == name) {
+                    Some((_, known)) => self.graph.add(*known, &[node]),
+                    None => shown.list.push((name, self.graph.column(entry, vec![node]))),
+                }
+            }
+            if let Some(open) = view.open {
+                shown.open = Some(match shown.open {
+                    Some(known) => self.graph.made(vec![known, open]),
+                    None => open,
+                });
+            }
+        }
+        shown
+    }
+}
