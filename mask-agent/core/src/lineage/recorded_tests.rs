@@ -6,14 +6,14 @@
 use std::{fmt::Write as _, fs, path::PathBuf};
 
 use super::{
-    ColumnId, Effect, Env, Executes, Extent, Given, Keeps, Made, Origins, Outputs, Overlay, Place, Predicate,
-    Shows, Statement, Value, WriteTarget, analyse, fixture,
+    ColumnId, Effect, Env, Executes, Extent, Given, Holds, Keeps, Made, Origins, Outputs, Overlay, Place,
+    Predicate, Shows, Statement, Value, WriteTarget, analyse, fixture,
 };
 use crate::{
     catalog::{Catalog, Contents},
     explain,
     masking::CellRule,
-    policy::{self, Classification, ColumnRuling, Cost, Policy, Rows, Ruled},
+    policy::{self, Classification, ColumnRuling, Cost, Policy, Rows, Ruled, Taint},
 };
 
 const STRICT: &str = "
@@ -24,6 +24,15 @@ rules:
   predicates: {pattern: refuse, range: refuse, function: refuse, ordering: refuse}
 statements: {definitions: refuse, plans: refuse, procedures: refuse, roles: refuse}
 ";
+
+/// What columns of the small database hold where masked values were kept in them.
+const HELD: [(&str, &str, Holds); 5] = [
+    ("orders", "note", Holds::Copies),
+    ("orders", "amount", Holds::Paired),
+    ("items", "label", Holds::Derived),
+    ("numbers", "i", Holds::Mixed),
+    ("twin", "*", Holds::Derived),
+];
 
 /// The database of the attack corpus as `mask-agent catalog --json` prints it, with less of the server's own.
 const CORPUS: &str = include_str!("recorded/corpus.json");
@@ -40,6 +49,19 @@ fn what_is_found_in_the_database_of_the_corpus_is_as_recorded() {
     let strict = include_str!("../../../../policies/agent-strict.yaml");
     let strict = Policy::parse("agent-strict.yaml", strict).unwrap();
     compare("corpus", &Judge::new(Catalog::new(contents), "app", Policy::zero_config(), strict));
+}
+
+#[test]
+fn what_is_found_of_what_was_kept_is_as_recorded() {
+    let taint = |(relation, column, holds): (&str, &str, Holds)| {
+        let schema = "public".to_owned();
+        Taint { schema, relation: relation.to_owned(), column: column.to_owned(), holds }
+    };
+    let mut judge = Judge::new(fixture::catalog(), "public", fixture::policy(""), fixture::policy(STRICT));
+    let taints = HELD.map(taint);
+    judge.classes = [&judge.usual, &judge.strict].map(|policy| policy.classify(&judge.catalog, &taints));
+    judge.also = Judge::rest;
+    compare("held", &judge);
 }
 
 #[expect(clippy::disallowed_methods, reason = "what is recorded stands in files beside this one")]
@@ -96,12 +118,14 @@ struct Judge {
     usual: Policy,
     strict: Policy,
     classes: [Classification; 2],
+    /// What is said of a statement besides.
+    also: fn(&Self, &Statement) -> Vec<(&'static str, String)>,
 }
 
 impl Judge {
     fn new(catalog: Catalog, schema: &'static str, usual: Policy, strict: Policy) -> Self {
         let classes = [usual.classify(&catalog, &[]), strict.classify(&catalog, &[])];
-        Self { catalog, schema, usual, strict, classes }
+        Self { catalog, schema, usual, strict, classes, also: |_, _| Vec::new() }
     }
 
     /// A string as it stands, and under it what it says.
@@ -122,7 +146,7 @@ impl Judge {
 
     fn statement(&self, text: &mut String, statement: &Statement) {
         writeln!(text, "> {}: {}", statement.command, self.outputs(&statement.outputs)).unwrap();
-        for (what, found) in self.found(statement) {
+        for (what, found) in self.found(statement).into_iter().chain((self.also)(self, statement)) {
             if !found.is_empty() {
                 writeln!(text, ">   {what}: {found}").unwrap();
             }
@@ -212,6 +236,25 @@ impl Judge {
             ("sets path", debug(statement.sets_path.as_ref())),
             ("flags", flags(statement)),
             ("never sent", statement.refusal.as_ref().map_or("", |refusal| refusal.code).to_owned()),
+        ]
+    }
+
+    /// What few statements are about.
+    fn rest(&self, statement: &Statement) -> Vec<(&'static str, String)> {
+        let holds = |write: &super::Write| format!("{} {:?}", self.target(&write.target), write.holds);
+        let flags = [
+            ("redefines", statement.redefines),
+            ("sets role", statement.sets_role),
+            ("reaches", statement.reaches),
+        ];
+        let flags = flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name.to_owned());
+        vec![
+            ("holds", joined(statement.writes.iter().map(holds))),
+            ("computes", self.names(&statement.computes)),
+            ("abroad", joined(statement.abroad.iter().map(|origins| self.origins(origins)))),
+            ("copied", debug(statement.copied.as_ref())),
+            ("settings", joined(statement.settings.iter().map(|setting| format!("{setting:?}")))),
+            ("also", joined(flags)),
         ]
     }
 
