@@ -3,6 +3,7 @@
 use super::{
     Lasts, SetTo, Setting,
     fixture::{check, check_uses, name, statements_along, uses},
+    is_harmless_setting,
 };
 
 #[test]
@@ -326,4 +327,10 @@ fn what_a_functions_result_has_no_room_for_is_computed() {
             &format!(" | customers.ssn {expected}"),
         );
     }
+}
+
+#[test]
+fn what_a_setting_may_change_is_known_by_its_name() {
+    assert!(is_harmless_setting("application_name") && is_harmless_setting("statement_timeout"));
+    assert!(!is_harmless_setting("timezone") && !is_harmless_setting("search_path"));
 }

@@ -152,3 +152,36 @@ fn functions_operators_and_triggers_are_code_no_snapshot_knows() {
         assert_eq!(overlay.has_code(), is_code, "{made:?}");
     }
 }
+
+#[test]
+fn what_is_learnt_again_counts_once() {
+    let name = || "a".to_owned();
+    for made in [
+        Made::Dropped(Some(name())),
+        Made::Foreign(name()),
+        Made::Generated { relation: name(), column: name() },
+        Made::Loose(name()),
+        Made::Narrow(name()),
+        Made::Placed(name()),
+        Made::Unknown(name()),
+    ] {
+        let mut overlay = Overlay::default();
+        overlay.learn(&made);
+        overlay.learn(&made);
+        assert_eq!(overlay.size(), 1, "{made:?}");
+        assert!(!overlay.is_empty());
+    }
+    // What is known of a relation is so under its new name.
+    let moved = Made::Moved { from: name(), name: "b".to_owned(), relations: Vec::new() };
+    for made in [Made::Loose(name()), Made::Placed(name())] {
+        let mut overlay = Overlay::default();
+        overlay.learn(&made);
+        overlay.learn(&moved);
+        assert_eq!(overlay.size(), 3, "{made:?}");
+    }
+    let renamed = Made::Column { relation: name(), from: name(), name: "b".to_owned(), columns: Vec::new() };
+    let mut overlay = Overlay::default();
+    overlay.learn(&Made::Narrow(name()));
+    overlay.learn(&renamed);
+    assert_eq!(overlay.size(), 2);
+}

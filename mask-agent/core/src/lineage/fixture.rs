@@ -347,6 +347,28 @@ fn routines() -> Vec<Routine> {
             kind: RoutineKind::Procedure,
             ..routine(30_011, "p", "plpgsql", &[], &[], "\nAS $procedure$ begin perform 1; end $procedure$")
         },
+        Routine {
+            returns: DATE,
+            ..routine(
+                30_020,
+                "born_on",
+                "sql",
+                &["who"],
+                &[],
+                &body("date", "select birth_date from born where id = who"),
+            )
+        },
+        Routine {
+            returns: INT4,
+            ..routine(
+                30_021,
+                "paid_about",
+                "sql",
+                &["who"],
+                &[],
+                &body("integer", "select salary from customers where id = who"),
+            )
+        },
     ]
 }
 

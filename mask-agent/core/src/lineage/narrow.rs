@@ -221,7 +221,9 @@ mod tests {
             ((TEXT, -1), (VARCHAR, 20)),
             ((VARCHAR, 20), (TEXT, -1)),
             ((INT4, -1), (INT8, -1)),
+            ((INT2, -1), (INT8, -1)),
             ((INT4, -1), numeric(0)),
+            ((INT4, -1), (NUMERIC, -1)),
             (numeric(2), numeric(4)),
             (numeric(2), (NUMERIC, -1)),
             ((DATE, -1), (TIMESTAMP, -1)),
@@ -239,8 +241,49 @@ mod tests {
             ((TIMESTAMP, -1), (DATE, -1)),
             ((TIMESTAMP, -1), (TIMESTAMP, 0)),
             ((INET, -1), (CIDR, -1)),
+            ((INT8, -1), (INT4, -1)),
+            ((INT4, -1), (INT2, -1)),
         ] {
             assert!(!keeps(from, to), "{from:?} {to:?}");
+        }
+    }
+
+    #[test]
+    fn columns_of_some_types_keep_all_that_is_put_into_them() {
+        let is_narrow = |(type_oid, type_modifier): Typed| {
+            is_narrow_known(&Column { type_modifier, ..Column::new(1, "a", type_oid) })
+        };
+        let numeric = |scale: i32| (NUMERIC, ((10 << 16) | scale) + 4);
+        let (json, uuid, bytea, interval, time) = (114, 2950, 17, 1186, 1083);
+        for column in [
+            (TEXT, -1),
+            (VARCHAR, 24),
+            (BPCHAR, 24),
+            (NUMERIC, -1),
+            numeric(2),
+            numeric(3),
+            (INT4, -1),
+            (TIMESTAMP, -1),
+            (json, -1),
+            (uuid, -1),
+            (bytea, -1),
+            (interval, -1),
+        ] {
+            assert!(!is_narrow(column), "{column:?}");
+        }
+        for column in [
+            numeric(0),
+            numeric(1),
+            (TIMESTAMP, 0),
+            (TIMESTAMPTZ, 3),
+            (interval, 0),
+            (time, 0),
+            (FLOAT4, -1),
+            (CIDR, -1),
+            (18, -1),
+            (40_001, -1),
+        ] {
+            assert!(is_narrow(column), "{column:?}");
         }
     }
 }

@@ -234,6 +234,9 @@ impl Overlay {
                 if !held.is_empty() {
                     add(self.relations.entry(relation.clone()).or_default(), held, size);
                 }
+                if self.narrow.contains(from) {
+                    *size += usize::from(self.narrow.insert(name.clone()));
+                }
                 if self.is_generated(relation, from) {
                     self.generated.insert((relation.clone(), name.clone()));
                 }

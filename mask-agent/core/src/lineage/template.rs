@@ -191,6 +191,13 @@ mod tests {
     }
 
     #[test]
+    fn a_time_of_any_length_that_is_one_has_none() {
+        let blanks = |count: usize| format!("select 'now{}'", " ".repeat(count));
+        assert_eq!(of(&blanks(61)), None);
+        assert!(of(&blanks(62)).is_some());
+    }
+
+    #[test]
     fn what_might_be_read_otherwise_has_none() {
         for sql in [
             "select e'\\''",

@@ -21,10 +21,9 @@ enum Way {
 /// Whether a write says what another one does; the same relation is written with its schema or without.
 fn is_as((known, way): &(Write, Way), (found, found_way): &(Write, Way)) -> bool {
     let is_same = match (&known.target, &found.target) {
-        (
-            WriteTarget::New { relation, column, .. },
-            WriteTarget::New { relation: of, column: named, schema },
-        ) => (relation, column) == (of, named) && (schema.is_empty() || known.target == found.target),
+        (WriteTarget::New { relation, column, .. }, WriteTarget::New { relation: of, column: named, .. }) => {
+            (relation, column) == (of, named)
+        }
         (known, found) => known == found,
     };
     is_same
