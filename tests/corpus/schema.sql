@@ -341,6 +341,8 @@ create schema authorization c_role;
 create table c_role.c_view (id int, contact text, tax text, city text);
 create table c_role.p_view (id int, contact text, tax text, city text);
 grant select on c_role.c_view, c_role.p_view to c_role;
+create table app.c_shift (id int, val text, more text);
+create table app.p_shift (id int, val text, more text);
 create table app.c_rows (n int, z int);
 create table app.p_rows (n int, z int);
 -- What an operator has put here of this very server, under other names.

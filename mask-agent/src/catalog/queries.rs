@@ -1,25 +1,29 @@
 //! What is asked of the server. Every name is qualified or found with an empty search path, and no query takes a
 //! lock on a user's relation, but for those of `definitions`.
 
+use mask_core::lineage::COMPUTING_EXTENSIONS;
+
 /// Functions of extensions that are as good as built in: what they return is made of their arguments alone, of which a
 /// whole row is one value. Those of `PostGIS` that are left out read statistics, or run SQL. Without these an `=` would
 /// be code of users wherever `citext` is installed. Only a superuser can make a function in C, so nobody else can pass
 /// one off as an extension's; some operators of `PostGIS` are functions in SQL, and count where a superuser owns them.
-const HARMLESS: &str = "
-    select p.oid from pg_catalog.pg_proc p
+fn harmless() -> String {
+    let computing = COMPUTING_EXTENSIONS.join("', '");
+    format!(
+        "select p.oid from pg_catalog.pg_proc p
         join pg_catalog.pg_language l on l.oid = p.prolang
         join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = p.oid
             and d.refclassid = 'pg_catalog.pg_extension'::regclass and d.deptype = 'e'
         join pg_catalog.pg_extension e on e.oid = d.refobjid
     where l.lanname in ('c', 'internal') and p.provolatile <> 'v' and p.pronargs > 0
-            and e.extname in ('btree_gin', 'btree_gist', 'citext', 'cube', 'earthdistance',
-            'fuzzystrmatch', 'hstore', 'intarray', 'isn', 'ltree', 'pg_trgm', 'pgcrypto', 'seg', 'unaccent', 'uuid-ossp',
-            'vector')
+            and e.extname in ('{computing}')
         or l.lanname in ('c', 'internal') and p.provolatile <> 'v' and p.pronargs > 0 and e.extname = 'postgis'
             and p.proname not in ('_postgis_index_extent', 'st_estimatedextent', 'st_fromflatgeobuftotable')
         or l.lanname = 'sql' and p.provolatile = 'i' and p.pronargs > 0 and e.extname = 'postgis'
             and exists (select from pg_catalog.pg_roles r where r.oid = p.proowner and r.rolsuper)
-        or l.lanname in ('c', 'internal') and e.extname = 'uuid-ossp'";
+        or l.lanname in ('c', 'internal') and e.extname = 'uuid-ossp'"
+    )
+}
 
 /// Catalogs, and which of their rows, that say what a snapshot says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -301,8 +305,9 @@ pub(super) const PARENTS: &str =
 /// Relations where what is written runs functions or operators of users: by a default, an index, a check, or the
 /// check or default of a column's domain.
 pub(super) fn defaults() -> String {
+    let harmless = harmless();
     format!(
-        "with harmless as ({HARMLESS}),
+        "with harmless as ({harmless}),
         code as materialized (select 'pg_catalog.pg_proc'::regclass as class, p.oid from pg_catalog.pg_proc p
                 where p.oid >= 16384 and p.oid not in (select h.oid from harmless h)
             union all select 'pg_catalog.pg_operator'::regclass, o.oid from pg_catalog.pg_operator o
@@ -330,8 +335,9 @@ pub(super) const ANY_ROUTINE: &str = "select p.oid from pg_catalog.pg_proc p whe
 
 /// Functions that are not the server's own.
 pub(super) fn routines() -> String {
+    let harmless = harmless();
     format!(
-        "with harmless as ({HARMLESS})
+        "with harmless as ({harmless})
         select p.oid, n.nspname::text, p.proname::text, p.prokind::text, l.lanname::text, p.prosecdef,
             p.provolatile::text, p.pronargs, p.proargnames, p.proargmodes::text[], p.prorettype, p.proretset,
             p.proconfig, p.oid in (select h.oid from harmless h),
@@ -359,8 +365,9 @@ pub(super) fn routines() -> String {
 /// Names other than of functions through which code of users runs: operators, types that have a cast function, a
 /// check or an input function.
 pub(super) fn user_names() -> String {
+    let harmless = harmless();
     format!(
-        "with users as (select p.oid from pg_catalog.pg_proc p where p.oid >= 16384 and p.oid not in ({HARMLESS}))
+        "with users as (select p.oid from pg_catalog.pg_proc p where p.oid >= 16384 and p.oid not in ({harmless}))
         select o.oprname::text from pg_catalog.pg_operator o where o.oprcode::oid in (select u.oid from users u)
         union select t.typname::text from pg_catalog.pg_cast c
             join pg_catalog.pg_type t on t.oid in (c.castsource, c.casttarget)
@@ -378,8 +385,9 @@ pub(super) fn user_names() -> String {
 
 /// Types that code of users makes values of, and from what: by casts, or as input functions from text, which is 0.
 pub(super) fn casts() -> String {
+    let harmless = harmless();
     format!(
-        "with users as (select p.oid from pg_catalog.pg_proc p where p.oid >= 16384 and p.oid not in ({HARMLESS}))
+        "with users as (select p.oid from pg_catalog.pg_proc p where p.oid >= 16384 and p.oid not in ({harmless}))
         select c.casttarget, c.castsource, n.nspname::text, p.proname::text from pg_catalog.pg_cast c
             join pg_catalog.pg_proc p on p.oid = c.castfunc join pg_catalog.pg_namespace n on n.oid = p.pronamespace
             where c.castfunc in (select u.oid from users u)
@@ -413,13 +421,14 @@ pub(super) fn operators() -> String {
             on e.oid = case when t.typcategory = 'A' and t.typtype = 'b' and t.typelem <> 0 then t.typelem else t.oid end
         where t.oid in (select o.oprleft from pg_catalog.pg_operator o where o.oprcode::oid >= 16384
             union all select o.oprright from pg_catalog.pg_operator o where o.oprcode::oid >= 16384)";
+    let harmless = harmless();
     format!(
         "with types as materialized ({types})
         select distinct o.oprname::text, {}, {}, n.nspname::text, p.proname::text
         from pg_catalog.pg_operator o join pg_catalog.pg_proc p on p.oid = o.oprcode and p.oid >= 16384
             join pg_catalog.pg_namespace n on n.oid = p.pronamespace
             left join types l on l.operand = o.oprleft left join types r on r.operand = o.oprright
-        where p.oid not in ({HARMLESS}) order by 1, 2, 3, 4, 5",
+        where p.oid not in ({harmless}) order by 1, 2, 3, 4, 5",
         side("oprleft", "l"),
         side("oprright", "r")
     )

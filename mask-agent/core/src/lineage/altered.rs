@@ -4,19 +4,20 @@
 
 use pg_query::{
     NodeEnum,
-    protobuf::{self, AlterTableType, ConstrType, ObjectType, RangeVar},
+    protobuf::{self, AlterTableType, ConstrType, DropBehavior, ObjectType, RangeVar},
 };
 
 use super::{
     ADDED, ColumnId, Made, Origins,
     facts::Name,
+    names::qualified,
     narrow::{is_narrow_column, is_narrow_known},
     routed,
     scope::{Item, Level},
     statement::Reader,
     trace::{Put, Target, Tracer},
 };
-use crate::catalog::Relation;
+use crate::catalog::{Relation, TypeShape};
 
 impl<'a> Reader<'a> {
     /// A table that is made: its columns are empty.
@@ -129,12 +130,7 @@ impl<'a> Reader<'a> {
     /// Another name for something.
     pub(super) fn renamed(&mut self, rename: &protobuf::RenameStmt) {
         let Some(relation) = &rename.relation else {
-            if rename.rename_type() == ObjectType::ObjectSchema {
-                let (from, name) = (rename.subname.clone(), rename.newname.clone());
-                self.statement.made.push(Made::Schema { from, name });
-            }
-            self.statement.made.push(Made::Renamed);
-            return;
+            return self.renamed_beside(rename);
         };
         match rename.rename_type() {
             ObjectType::ObjectTable
@@ -142,7 +138,12 @@ impl<'a> Reader<'a> {
             | ObjectType::ObjectMatview
             | ObjectType::ObjectView => self.moved(relation, &rename.newname),
             ObjectType::ObjectColumn => self.column_renamed(relation, &rename.subname, &rename.newname),
-            ObjectType::ObjectIndex | ObjectType::ObjectSequence | ObjectType::ObjectTabconstraint => {
+            // What they are called is nobody's business but who drops them.
+            ObjectType::ObjectPolicy
+            | ObjectType::ObjectRule
+            | ObjectType::ObjectTabconstraint
+            | ObjectType::ObjectTrigger => {}
+            ObjectType::ObjectIndex | ObjectType::ObjectSequence => {
                 self.unknown(Some(relation));
                 self.statement.made.push(Made::Unknown(rename.newname.clone()));
             }
@@ -151,6 +152,41 @@ impl<'a> Reader<'a> {
                 self.statement.made.push(Made::Renamed);
             }
         }
+    }
+
+    /// Another name for what is no relation.
+    fn renamed_beside(&mut self, rename: &protobuf::RenameStmt) {
+        match rename.rename_type() {
+            ObjectType::ObjectSchema => {
+                let (from, name) = (rename.subname.clone(), rename.newname.clone());
+                self.statement.made.push(Made::Schema { from, name });
+            }
+            ObjectType::ObjectDomconstraint
+            | ObjectType::ObjectEventTrigger
+            | ObjectType::ObjectPublication
+            | ObjectType::ObjectStatisticExt
+            | ObjectType::ObjectTsconfiguration
+            | ObjectType::ObjectTsdictionary => return,
+            ObjectType::ObjectType if self.is_enum(rename.object.as_deref()) => {
+                self.statement.made.push(Made::Type(rename.newname.clone()));
+                return;
+            }
+            _ => {}
+        }
+        self.statement.made.push(Made::Renamed);
+    }
+
+    /// Whether a name means enumerations only, and their new name nothing else.
+    fn is_enum(&self, object: Option<&protobuf::Node>) -> bool {
+        let Some(NodeEnum::List(names)) = object.and_then(|object| object.node.as_ref()) else {
+            return false;
+        };
+        let (_, name) = qualified(&names.items);
+        let (catalog, overlay) = (self.tracer.env.catalog, self.tracer.env.overlay);
+        let types = catalog.types_named(&name);
+        let are_enums =
+            types.iter().all(|oid| matches!(catalog.declared_shape(*oid), Some(TypeShape::Enum(_))));
+        are_enums && (!types.is_empty() || overlay.makes_type(&name))
     }
 
     /// A relation under another name, or in another schema. Where it was, another one may be found.
@@ -230,7 +266,16 @@ impl<'a> Reader<'a> {
         }
         match (command.subtype(), def) {
             (AlterTableType::AtAddColumn, Some(NodeEnum::ColumnDef(column))) => {
-                !(command.missing_ok || missing_ok) && self.column_added(relation, column)
+                if command.missing_ok && self.has_column(relation, &column.colname) {
+                    return true;
+                }
+                !missing_ok && self.column_added(relation, column)
+            }
+            (AlterTableType::AtDropColumn, _) => {
+                if command.behavior() == DropBehavior::DropCascade {
+                    self.statement.made.push(Made::Dropped(None));
+                }
+                self.column_dropped(relation)
             }
             (AlterTableType::AtAddConstraint, Some(NodeEnum::Constraint(constraint))) => {
                 self.key_of_table(relation, constraint);
@@ -251,6 +296,34 @@ impl<'a> Reader<'a> {
             (AlterTableType::AtDropInherit | AlterTableType::AtDetachPartition, _) => true,
             (command, _) => keeps_values(command),
         }
+    }
+
+    /// Whether every relation of a name is as the catalog knows it, and has a column of this name.
+    fn has_column(&mut self, relation: &RangeVar, name: &str) -> bool {
+        if self.tracer.env.overlay.has_relation(&relation.relname) {
+            return false;
+        }
+        let catalog = self.tracer.env.catalog;
+        let known = self.tracer.relation_item(&relation.schemaname, &relation.relname).relations;
+        let mut known = known.iter().filter_map(|oid| catalog.relation(*oid)).peekable();
+        known.peek().is_some() && known.all(|known| known.columns.iter().any(|column| column.name == *name))
+    }
+
+    /// Columns behind one that is dropped stand elsewhere, in tables that inherit it as well; false where these have
+    /// other names by now.
+    fn column_dropped(&mut self, relation: &RangeVar) -> bool {
+        let (catalog, overlay) = (self.tracer.env.catalog, self.tracer.env.overlay);
+        let own = self.tracer.relation_item(&relation.schemaname, &relation.relname).relations;
+        let heirs: Vec<u32> =
+            catalog.with_heirs(own.clone()).into_iter().filter(|heir| !own.contains(heir)).collect();
+        if !heirs.is_empty() && !overlay.is_empty() {
+            return false;
+        }
+        let heirs = heirs.iter().filter_map(|oid| catalog.relation(*oid)).map(|heir| heir.name.to_string());
+        let children = overlay.children(&relation.relname).map(ToOwned::to_owned);
+        let placed: Vec<String> = heirs.chain(children).chain([relation.relname.clone()]).collect();
+        self.statement.made.extend(placed.into_iter().map(Made::Placed));
+        true
     }
 
     /// A column that is added holds its default, or what it is generated from.
@@ -377,10 +450,11 @@ fn is_generated(column: &protobuf::ColumnDef) -> bool {
 fn keeps_values(command: AlterTableType) -> bool {
     use AlterTableType::{
         AtAddConstraint, AtAddIdentity, AtAddIndex, AtAlterConstraint, AtChangeOwner, AtClusterOn,
-        AtColumnDefault, AtDropCluster, AtDropConstraint, AtDropIdentity, AtDropNotNull, AtReplicaIdentity,
-        AtResetOptions, AtResetRelOptions, AtSetCompression, AtSetIdentity, AtSetLogged, AtSetNotNull,
-        AtSetOptions, AtSetRelOptions, AtSetStatistics, AtSetStorage, AtSetTableSpace, AtSetUnLogged,
-        AtValidateConstraint,
+        AtColumnDefault, AtDisableRowSecurity, AtDisableTrig, AtDisableTrigAll, AtDisableTrigUser,
+        AtDropCluster, AtDropConstraint, AtDropIdentity, AtDropNotNull, AtEnableRowSecurity,
+        AtForceRowSecurity, AtNoForceRowSecurity, AtReplicaIdentity, AtResetOptions, AtResetRelOptions,
+        AtSetCompression, AtSetIdentity, AtSetLogged, AtSetNotNull, AtSetOptions, AtSetRelOptions,
+        AtSetStatistics, AtSetStorage, AtSetTableSpace, AtSetUnLogged, AtValidateConstraint,
     };
     matches!(
         command,
@@ -391,6 +465,13 @@ fn keeps_values(command: AlterTableType) -> bool {
             | AtChangeOwner
             | AtClusterOn
             | AtColumnDefault
+            | AtDisableRowSecurity
+            | AtDisableTrig
+            | AtDisableTrigAll
+            | AtDisableTrigUser
+            | AtEnableRowSecurity
+            | AtForceRowSecurity
+            | AtNoForceRowSecurity
             | AtDropCluster
             | AtDropConstraint
             | AtDropIdentity

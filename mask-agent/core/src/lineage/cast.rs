@@ -79,6 +79,9 @@ impl Tracer<'_> {
         if types.is_empty() {
             // Rows of tables are types without names of their own.
             let is_row = catalog.named(None, name).next().is_some();
+            if self.env.overlay.makes_type(name) && !self.env.overlay.has_any() && !is_row {
+                return Code::None;
+            }
             let casts = if is_row { catalog.has_casts_to_rows() } else { catalog.has_casts() };
             return if casts || self.env.overlay.has_any() { Code::Unknown } else { Code::None };
         }
@@ -137,6 +140,12 @@ impl Tracer<'_> {
         let built_in = BUILT_IN_TYPES.iter().any(|(known, known_oid)| *known == name && *known_oid == oid);
         built_in || self.env.catalog.types_named(name) == [oid]
     }
+}
+
+/// Whether a type is one of the server's own that no code of users makes values of.
+pub(super) fn is_made_by_server(catalog: &Catalog, name: &str) -> bool {
+    let own = BUILT_IN_TYPES.iter().find(|(known, _)| *known == name);
+    own.is_some_and(|(_, oid)| catalog.casts_to(*oid).is_empty())
 }
 
 /// What arrays and domains are of, in the end.

@@ -72,6 +72,19 @@ pub(super) fn made(define: &DefineStmt, oid: u32) -> Option<Made> {
     }
 }
 
+/// Whether what is made changes neither what functions, operators and types mean nor which strings are equal.
+pub(super) fn leaves_names(define: &DefineStmt) -> bool {
+    match define.kind() {
+        ObjectType::ObjectTsconfiguration | ObjectType::ObjectTsdictionary => true,
+        // One like another, with rules of its own or not deterministic may find different strings equal.
+        ObjectType::ObjectCollation => define.definition.iter().all(|node| {
+            let known = ["lc_collate", "lc_ctype", "locale", "provider"];
+            option(node).is_some_and(|option| known.contains(&&*option.defname))
+        }),
+        _ => false,
+    }
+}
+
 fn option(node: &Node) -> Option<&DefElem> {
     match node.node.as_ref()? {
         NodeEnum::DefElem(option) => Some(option),

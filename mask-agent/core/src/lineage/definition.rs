@@ -10,9 +10,12 @@ use pg_query::{
 use prost::Message;
 
 use super::{
-    Made, Masked, Origins, Refusal, define,
+    Made, Masked, Origins, Refusal,
+    cast::is_made_by_server,
+    define,
+    extensions::leaves_names,
     facts::Name,
-    names::{literal, qualified, strings},
+    names::{literal, qualified, strings, type_name},
     overlay::{Trigger, ViewQuery},
     routine::{self, GivenPath},
     statement::Reader,
@@ -41,6 +44,15 @@ impl Reader<'_> {
             known.then(|| values.into_iter().filter(|schema| !schema.is_empty()).collect())
         });
         self.statement.sets_path = Some(path);
+    }
+
+    /// A block, and what it defines.
+    pub(super) fn block(&mut self, block: &protobuf::DoStmt) {
+        self.needs_literals = true;
+        self.tracer.do_block(block);
+        for kind in std::mem::take(&mut self.tracer.facts.defined) {
+            self.made_by(&kind);
+        }
     }
 
     /// What the rest of the transaction may find changed.
@@ -104,16 +116,25 @@ impl Reader<'_> {
                 };
                 return self.moved(relation, &relation.relname);
             }
-            NodeEnum::AlterDomainStmt(_) | NodeEnum::CreateDomainStmt(_) => {
-                if !utility::calls_users(kind, self.tracer.env) {
-                    return;
-                }
+            NodeEnum::AlterDomainStmt(_) | NodeEnum::CreateDomainStmt(_)
+                if utility::calls_users(kind, self.tracer.env) =>
+            {
                 Made::Anything
             }
+            NodeEnum::CreateDomainStmt(create) => {
+                let over = type_name(create.type_name.as_ref()).unwrap_or_default();
+                if !is_made_by_server(self.tracer.env.catalog, over) {
+                    return;
+                }
+                Made::Type(qualified(&create.domainname).1)
+            }
+            NodeEnum::CreateEnumStmt(create) => Made::Type(qualified(&create.type_name).1),
+            NodeEnum::CreateExtensionStmt(create) if leaves_names(&create.extname) => return,
             NodeEnum::CreateCastStmt(_)
             | NodeEnum::CreateExtensionStmt(_)
             | NodeEnum::AlterExtensionStmt(_)
             | NodeEnum::ImportForeignSchemaStmt(_) => Made::Anything,
+            NodeEnum::DefineStmt(define) if define::leaves_names(define) => return,
             NodeEnum::DefineStmt(define) => {
                 let oid = self.tracer.env.overlay.next_oid();
                 define::made(define, oid).unwrap_or(Made::Anything)

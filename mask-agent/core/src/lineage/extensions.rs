@@ -12,6 +12,68 @@ pub(crate) fn extension(name: &str) -> Option<Class> {
     BY_NAME.get(name).copied()
 }
 
+/// Extensions whose functions in C return nothing but what is made of their arguments, so that their operators and casts
+/// are as good as the server's own.
+pub const COMPUTING_EXTENSIONS: [&str; 16] = [
+    "btree_gin",
+    "btree_gist",
+    "citext",
+    "cube",
+    "earthdistance",
+    "fuzzystrmatch",
+    "hstore",
+    "intarray",
+    "isn",
+    "ltree",
+    "pg_trgm",
+    "pgcrypto",
+    "seg",
+    "unaccent",
+    "uuid-ossp",
+    "vector",
+];
+
+/// Extensions that make neither operators nor casts of values that others have, nor functions by names that are taken.
+const BESIDE: [&str; 32] = [
+    "adminpack",
+    "amcheck",
+    "autoinc",
+    "bloom",
+    "dblink",
+    "dict_int",
+    "dict_xsyn",
+    "file_fdw",
+    "insert_username",
+    "intagg",
+    "moddatetime",
+    "old_snapshot",
+    "pageinspect",
+    "pg_buffercache",
+    "pg_freespacemap",
+    "pg_prewarm",
+    "pg_stat_statements",
+    "pg_surgery",
+    "pg_visibility",
+    "pg_walinspect",
+    "pgrowlocks",
+    "pgstattuple",
+    "plpgsql",
+    "postgis",
+    "postgres_fdw",
+    "refint",
+    "sslinfo",
+    "tablefunc",
+    "tcn",
+    "tsm_system_rows",
+    "tsm_system_time",
+    "xml2",
+];
+
+/// Whether operators, casts and functions that are known mean what they did once this extension is there.
+pub(super) fn leaves_names(extension: &str) -> bool {
+    COMPUTING_EXTENSIONS.contains(&extension) || BESIDE.contains(&extension)
+}
+
 static BY_NAME: LazyLock<HashMap<&'static str, Class>> = LazyLock::new(|| {
     let mut classes = HashMap::new();
     for &(_, class, names) in &EXTENSIONS {

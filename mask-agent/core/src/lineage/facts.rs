@@ -55,6 +55,8 @@ pub(super) struct Facts {
     pub(super) raised: Vec<NodeId>,
     /// A block or function changes definitions.
     pub(super) defines: bool,
+    /// What a block defines.
+    pub(super) defined: Vec<pg_query::NodeEnum>,
     /// It changes a setting by function, such as the search path.
     pub(super) sets: bool,
     /// It takes another role by function.

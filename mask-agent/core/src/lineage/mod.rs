@@ -117,6 +117,7 @@ use crate::catalog::{Catalog, Relation};
 
 pub use cascade::Passed;
 pub use databases::CopiedDatabase;
+pub use extensions::COMPUTING_EXTENSIONS;
 pub use given::{Executes, Extent, Given, Place, Shows, Value, is_watched};
 pub(crate) use graph::is_relative_time;
 pub use graph::{Asked, Origins, Usage};

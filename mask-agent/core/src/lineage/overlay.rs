@@ -114,6 +114,8 @@ pub enum Made {
     },
     /// A trigger.
     Trigger(Trigger),
+    /// A type whose values nothing but the server's own code makes.
+    Type(String),
     /// A relation of which nothing is known.
     Unknown(String),
     /// What was made under this name is a view, or is filled like one later.
@@ -157,6 +159,7 @@ pub struct Overlay {
     functions: HashMap<String, Vec<Option<Arc<Routine>>>>,
     operators: Vec<(String, Called)>,
     triggers: Vec<Trigger>,
+    types: HashSet<String>,
     /// Relations, and one whose rows they are as well.
     parents: Vec<(String, String)>,
     /// Columns that foreign keys fill.
@@ -272,6 +275,7 @@ impl Overlay {
             }
             Made::Schema { from, name } => add(&mut self.schemas, (from.clone(), name.clone()), size),
             Made::Trigger(trigger) => add(&mut self.triggers, trigger.clone(), size),
+            Made::Type(name) => *size += usize::from(self.types.insert(name.clone())),
             Made::Unknown(name) => *size += usize::from(self.unknown.insert(name.clone())),
             Made::View { name, reads } => {
                 for read in reads {
@@ -394,6 +398,11 @@ impl Overlay {
     /// Whether anything may be there, of whatever name.
     pub(super) fn has_any(&self) -> bool {
         self.is_all
+    }
+
+    /// Whether a type of this name was made whose values nothing but the server's own code makes.
+    pub(super) fn makes_type(&self, name: &str) -> bool {
+        self.types.contains(name)
     }
 
     /// Functions of the operators that were made under this name.

@@ -13,7 +13,7 @@ use crate::{
     catalog::{Catalog, Contents},
     explain,
     masking::CellRule,
-    policy::{self, Classification, ColumnRuling, Cost, Policy, Rows, Ruled, Taint},
+    policy::{self, Classification, ColumnRuling, Cost, Counts, Policy, Rows, Ruled, Taint},
 };
 
 const STRICT: &str = "
@@ -55,7 +55,13 @@ fn what_is_found_in_the_database_of_the_corpus_is_as_recorded() {
 fn what_is_found_of_what_was_kept_is_as_recorded() {
     let taint = |(relation, column, holds): (&str, &str, Holds)| {
         let schema = "public".to_owned();
-        Taint { schema, relation: relation.to_owned(), column: column.to_owned(), holds }
+        Taint {
+            schema,
+            relation: relation.to_owned(),
+            column: column.to_owned(),
+            holds,
+            counts: Counts::Always,
+        }
     };
     let mut judge = Judge::new(fixture::catalog(), "public", fixture::policy(""), fixture::policy(STRICT));
     let taints = HELD.map(taint);

@@ -14,7 +14,9 @@ use serde_json::Value;
 
 use super::{
     body::{body_text, created},
-    functions, names,
+    extensions::leaves_names,
+    functions,
+    names::{self, literal},
     node::{named, strings, text},
     parse,
     plpgsql::{self, Piece},
@@ -211,6 +213,8 @@ impl Tracer<'_> {
     pub(super) fn defines_no_flow(&mut self, kind: &NodeEnum) -> bool {
         match kind {
             NodeEnum::CreateEnumStmt(_) => {}
+            NodeEnum::CreateExtensionStmt(create) if leaves_names(&create.extname) => {}
+            NodeEnum::AlterTableStmt(alter) if alter.cmds.iter().all(adds_plain_column) => {}
             NodeEnum::AlterTableStmt(alter) if alter.cmds.iter().all(adds_reference) => {
                 let Some(relation) = &alter.relation else { return false };
                 // The error of a row without a match quotes its key.
@@ -219,8 +223,29 @@ impl Tracer<'_> {
             }
             _ => return false,
         }
+        // That it is there is seen by all.
+        self.leaves_trace(&[]);
         self.facts.defines = true;
+        self.facts.defined.push(kind.clone());
         true
+    }
+}
+
+/// A column that holds NULL or a constant.
+fn adds_plain_column(command: &Node) -> bool {
+    let Some(NodeEnum::AlterTableCmd(command)) = &command.node else { return false };
+    match command.def.as_deref().and_then(|definition| definition.node.as_ref()) {
+        Some(NodeEnum::ColumnDef(added)) if command.subtype() == AlterTableType::AtAddColumn => {
+            added.constraints.iter().all(|constraint| match constraint.node.as_ref() {
+                Some(NodeEnum::Constraint(constraint)) => match constraint.contype() {
+                    ConstrType::ConstrNotnull | ConstrType::ConstrNull => true,
+                    ConstrType::ConstrDefault => constraint.raw_expr.as_deref().and_then(literal).is_some(),
+                    _ => false,
+                },
+                _ => false,
+            })
+        }
+        _ => false,
     }
 }
 

@@ -132,7 +132,7 @@ pub(super) struct Reader<'a> {
     /// What a definition does later.
     pub(super) followed: Follow,
     pub(super) statement: Statement,
-    needs_literals: bool,
+    pub(super) needs_literals: bool,
 }
 
 /// What a statement returns, before its origins are known.
@@ -200,8 +200,7 @@ impl<'a> Reader<'a> {
                 }
             }
             NodeEnum::DoStmt(block) => {
-                self.needs_literals = true;
-                self.tracer.do_block(block);
+                self.block(block);
                 Returned::Nothing
             }
             _ => self.other(kind, node, classes)?,

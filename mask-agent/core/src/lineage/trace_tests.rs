@@ -66,3 +66,22 @@ fn a_function_that_speaks_tells_that_it_was_called() {
     }
     assert_eq!(speaks("", "select case when ssn > '5' then says('a') end from customers"), "");
 }
+
+#[test]
+fn whether_a_block_defines_something_is_a_question() {
+    for made in [
+        "create type tone as enum ('calm')",
+        "create extension if not exists fuzzystrmatch",
+        "alter table orders add column if not exists eight int default 0",
+    ] {
+        let block = |column: &str| {
+            format!(
+                "do $$ declare v text; begin select {column} into v from customers where id = 1;
+                 while length(v) > 5 loop {made}; v := ''; end loop; end $$"
+            )
+        };
+        let asked = each(&block("ssn"), Some(&["public"]), uses);
+        assert!(asked.contains("customers.ssn function"), "{made}: {asked}");
+        assert_eq!(each(&block("city"), Some(&["public"]), uses), "", "{made}");
+    }
+}
