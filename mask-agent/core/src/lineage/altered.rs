@@ -233,14 +233,6 @@ impl<'a> Reader<'a> {
         self.statement.made.push(Made::Column { relation: of, from, name, columns });
     }
 
-    /// Notes that columns of a relation may stand in other places than those of another one that this transaction has
-    /// made under its name, or than they did: parts of it may have been taken back.
-    pub(super) fn placed_anew(&mut self, name: &str) {
-        if self.tracer.env.overlay.has_relation(name) {
-            self.statement.made.push(Made::Placed(name.to_owned()));
-        }
-    }
-
     /// What ALTER TABLE makes of a table.
     pub(super) fn altered(&mut self, alter: &protobuf::AlterTableStmt) {
         let Some(relation) = &alter.relation else { return };

@@ -275,8 +275,9 @@ impl<'a> Tracer<'a> {
                 _ => None,
             })
             .collect();
+        let mut anywhere = Vec::new();
         if names.is_empty() {
-            names = self.places(&item, &source.columns.nodes(), source.rows);
+            (names, anywhere) = self.places(&item, source.columns.nodes(), source.rows);
         }
         let mut written = Vec::new();
         for (index, name) in names.into_iter().enumerate() {
@@ -292,6 +293,7 @@ impl<'a> Tracer<'a> {
             self.put(&item, &name, value, source.rows);
             written.push((name, value));
         }
+        written.extend(anywhere);
         if let Some(conflict) = insert.on_conflict_clause.as_deref() {
             self.meet_conflicting(conflict, &item, &written, guesses);
             self.conflict(conflict, &item, &mut written, rows);
@@ -308,17 +310,6 @@ impl<'a> Tracer<'a> {
         self.levels.pop();
         self.leave_common(before);
         query
-    }
-
-    /// Names of the columns that values without names are put into.
-    fn places(&mut self, item: &Item<'a>, values: &[NodeId], rows: NodeId) -> Vec<String> {
-        let names = item.names();
-        if item.columns.open.is_some() || names.is_empty() {
-            // Which columns these are nobody knows: any may hold any of the values.
-            let all = self.graph.made(values.to_vec());
-            self.put(item, "*", all, rows);
-        }
-        names
     }
 
     /// What is put into columns that a new row says nothing of, where code of users may say what.
@@ -536,7 +527,9 @@ impl<'a> Tracer<'a> {
                 .collect();
             let values: Vec<NodeId> = when.values.iter().map(|value| self.expression(value)).collect();
             if names.is_empty() {
-                names = self.places(&item, &values, rows);
+                let (places, anywhere) = self.places(&item, values.clone(), rows);
+                names = places;
+                written.extend(anywhere);
             }
             for (name, node) in names.into_iter().zip(values) {
                 self.put(&item, &name, node, rows);

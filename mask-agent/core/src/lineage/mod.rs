@@ -78,6 +78,8 @@ mod operator;
 mod overlay;
 /// The parser.
 mod parse;
+/// Values that are put into columns by their place.
+mod places;
 /// Bodies in PL/pgSQL, piece by piece.
 mod plpgsql;
 /// Rules, and views that are written through.
