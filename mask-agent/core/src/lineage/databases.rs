@@ -62,6 +62,7 @@ mod tests {
             ("create database y with owner = o template = 'X' encoding 'UTF8'", "X", "y"),
             ("create database \"Y\" with Template \"X y\"", "X y", "Y"),
             ("create database y template 5", "5", "y"),
+            ("create database y template 12345678901", "12345678901", "y"),
             ("create database y", "template1", "y"),
             ("create database y template default", "template1", "y"),
             ("alter database x rename to y", "x", "y"),

@@ -155,11 +155,9 @@ impl<'a> Tracer<'a> {
     fn meet_merging(&mut self, a: &[NodeId], b: &[NodeId]) {
         let operator = self.operator("=", a, b);
         let sides = [a, b].concat();
-        let all = |fits: fn(&Graph, NodeId) -> bool| sides.iter().all(|side| fits(&self.graph, *side));
-        let is_plain = operator.is_empty() && all(Graph::is_identity);
-        let is_equality = operator.is_empty() && all(Graph::is_folded);
+        let is_equality = operator.is_empty() && sides.iter().all(|side| self.graph.is_folded(*side));
         let usage = if is_equality { Usage::Equality } else { Usage::Function };
-        self.meet([sides, operator].concat(), usage, is_plain || is_equality);
+        self.meet([sides, operator].concat(), usage, is_equality);
     }
 
     /// The columns of a join that merges some: these first, then the others of both sides.
