@@ -33,27 +33,9 @@ impl<'a> Reader<'a> {
         let mut columns = Vec::new();
         let mut generated = Vec::new();
         let mut is_known = create.of_typename.is_none();
-        let mut takes_over = |reader: &mut Self, other: &RangeVar| match reader.empty_as(other) {
-            Some(taken) => {
-                for (column, is_generated) in taken {
-                    if is_generated {
-                        generated.push(column.clone());
-                    }
-                    columns.push((column, Origins::constant()));
-                }
-            }
-            None => is_known = false,
-        };
         for parent in &create.inh_relations {
             if let Some(NodeEnum::RangeVar(parent)) = parent.node.as_ref() {
-                takes_over(self, parent);
-            }
-        }
-        for element in &create.table_elts {
-            if let Some(NodeEnum::TableLikeClause(like)) = element.node.as_ref()
-                && let Some(other) = &like.relation
-            {
-                takes_over(self, other);
+                is_known &= self.takes_over(parent, &mut columns, &mut generated);
             }
         }
         for element in &create.table_elts {
@@ -68,7 +50,10 @@ impl<'a> Reader<'a> {
                     columns.push((column.colname.clone(), Origins::constant()));
                 }
                 Some(NodeEnum::Constraint(constraint)) => self.key_of_table(&relation, constraint),
-                Some(NodeEnum::TableLikeClause(_)) => {}
+                Some(NodeEnum::TableLikeClause(like)) => {
+                    let other = like.relation.clone().unwrap_or_default();
+                    is_known &= self.takes_over(&other, &mut columns, &mut generated);
+                }
                 _ => is_known = false,
             }
         }
@@ -87,6 +72,23 @@ impl<'a> Reader<'a> {
         if column.coll_clause.as_deref().is_some_and(|collate| self.tracer.loosens(collate)) {
             self.statement.made.push(Made::Loose(relation.relname.clone()));
         }
+    }
+
+    /// Adds the columns of another relation where a table takes them over; false where they are not known.
+    fn takes_over(
+        &mut self,
+        other: &RangeVar,
+        columns: &mut Vec<(String, Origins)>,
+        generated: &mut Vec<String>,
+    ) -> bool {
+        let Some(taken) = self.empty_as(other) else { return false };
+        for (column, is_generated) in taken {
+            if is_generated {
+                generated.push(column.clone());
+            }
+            columns.push((column, Origins::constant()));
+        }
+        true
     }
 
     /// Columns of a relation as another one takes them over, and which of them are made of others; `None` where they are
