@@ -475,7 +475,11 @@ impl<'a> Tracer<'a> {
             _ => Usage::Function,
         };
         let guesses = self.guesses(expression, operands[1].first().copied());
+        let before = self.graph.meetings.len();
         self.meet_guesses(nodes, usage, usage == Usage::Equality, guesses, &given);
+        for meeting in &mut self.graph.meetings[before..] {
+            meeting.is_equality = matches!(&*name, "=" | "<>");
+        }
     }
 
     /// One expression of GROUP BY or DISTINCT ON: an output, or an expression of its own.

@@ -86,6 +86,8 @@ pub(super) struct Meeting {
     pub(super) guesses: Guesses,
     /// What is compared, each side as a whole; empty where it is no comparison.
     pub(super) sides: Vec<NodeId>,
+    /// Whether it only asks whether they are equal.
+    pub(super) is_equality: bool,
     /// Whether it only tests for NULL, which is shown anyway but where it tells.
     pub(super) is_null_test: bool,
     /// Whether it stands in a definition of the database, which no statement can say otherwise.

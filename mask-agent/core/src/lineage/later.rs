@@ -68,8 +68,8 @@ impl Reader<'_> {
         let is_masked = |column: ColumnId| classes.is_masked(column.relation, column.number);
         let holds = |column: ColumnId| classes.holds(column.relation, column.number);
         for at in 0..tracer.graph.meetings.len() {
-            let Meeting { nodes, sides, .. } = &tracer.graph.meetings[at];
-            let mut nodes = nodes.clone();
+            let Meeting { nodes, sides, is_equality, .. } = &tracer.graph.meetings[at];
+            let (mut nodes, is_equality) = (nodes.clone(), *is_equality);
             let is_comparison = !sides.is_empty();
             let changes = tracer.graph.changes(if is_comparison { sides } else { &nodes }, is_comparison);
             // What a function of users does is read, whatever it is declared to be.
@@ -78,9 +78,9 @@ impl Reader<'_> {
                 let columns = tracer.graph.origins(*node).columns;
                 !columns.is_empty() && columns.iter().all(|column| column.number == 0)
             };
-            // `new is distinct from old` is what triggers ask most.
+            // `new is distinct from old` is what triggers ask most; which of them comes first tells of each column.
             if is_comparison && sides.iter().all(is_row) {
-                tracer.graph.meetings[at].crosses = false;
+                tracer.graph.meetings[at].crosses = !is_equality;
                 continue;
             }
             let others = nodes.iter().any(|node| tracer.graph.has_others(*node, &is_masked));

@@ -43,6 +43,9 @@ fn a_condition_that_can_be_made_another_one_is_as_many_questions_as_there_are() 
         "new.salary > old.salary",
         "new.salary > current_setting('a.b')::int",
         "new.salary > random() * 1000",
+        "new > old",
+        "row(new.*) <= row(old.*)",
+        "record_gt(new, old)",
     ] {
         let asked = asked_by_trigger(&format!("when ({condition})"), "");
         assert!(asked.contains("row-count"), "{condition}: {asked}");
@@ -51,7 +54,13 @@ fn a_condition_that_can_be_made_another_one_is_as_many_questions_as_there_are() 
     }
     let looked_up = "select i into n from numbers; if new.salary > n then return null; end if;";
     assert_eq!(asked_by_trigger("", looked_up), "customers.salary row-count");
-    for condition in ["new.id > old.id", "new.city > current_setting('a.b')", "new.email <> new.city"] {
+    for condition in [
+        "new is distinct from old",
+        "row(new.*) <> row(old.*)",
+        "new.id > old.id",
+        "new.city > current_setting('a.b')",
+        "new.email <> new.city",
+    ] {
         let asked = asked_by_trigger(&format!("when ({condition})"), "");
         assert!(!asked.contains("row-count"), "{condition}: {asked}");
     }

@@ -37,6 +37,7 @@ impl Tracer<'_> {
                 numbers: false,
                 guesses: Guesses::ONE,
                 sides: Vec::new(),
+                is_equality: false,
                 is_null_test: false,
                 is_standing: self.is_standing,
                 told: self.asking,

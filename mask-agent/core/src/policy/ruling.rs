@@ -15,7 +15,7 @@ use crate::{
     catalog::{Catalog, Relation, RelationKind},
     lineage::{
         self, ColumnId, CopyOut, Effect, Executes, Holds, Keeps, Masked as _, Origins, Output, Outputs,
-        SYSTEM_COLUMNS, Statement, Usage, Write, WriteTarget,
+        Predicate, SYSTEM_COLUMNS, Statement, Usage, Write, WriteTarget,
     },
     masking::{CellRule, ColumnRule},
 };
@@ -129,10 +129,15 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
     let taints = judge.taints(&statement.writes);
     let used = judge.used(statement);
     let masked = statement.predicates.iter().filter(|use_| judge.is_masked(use_.column));
-    let budgeted = masked
+    // Of a whole row, each of its columns is asked of.
+    let parts = masked.flat_map(|use_| {
+        let columns = classes.masked_parts(catalog, [use_.column]);
+        columns.into_iter().map(move |column| Predicate { column, ..*use_ })
+    });
+    let budgeted = parts
         .filter_map(|use_| {
             let holds = classes.holds(use_.column.relation, use_.column.number);
-            Budgeted::of(use_, holds, statement.definitions, rules)
+            Budgeted::of(&use_, holds, statement.definitions, rules)
         })
         .collect();
     let (given, writes_back) = judge.given(statement);

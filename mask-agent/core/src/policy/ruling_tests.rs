@@ -198,6 +198,20 @@ fn a_column_that_is_stored_under_a_rule_has_no_other_by_a_view() {
 }
 
 #[test]
+fn a_whole_row_is_asked_of_for_each_of_its_columns() {
+    let (catalog, policy) = (catalog(), policy(""));
+    let classes = policy.classify(&catalog, &[]);
+    let asked = |sql: &str| {
+        let statement = statements(sql).unwrap().remove(0);
+        let budgeted = rule(&statement, &catalog, &classes, policy.usage_rules()).budgeted;
+        budgeted.iter().map(|budgeted| column_name(&catalog, budgeted.column)).collect::<Vec<_>>().join(" ")
+    };
+    let all = "public.customers.email public.customers.ssn public.customers.salary";
+    assert_eq!(asked("select id from customers c where c > row(1, 'a', 'b', 'c', 5)"), all);
+    assert_eq!(asked("select id from orders o where o > row(1, 2, 'b', 5, 6)"), "");
+}
+
+#[test]
 fn the_type_of_an_identity_is_its_columns() {
     let catalog = catalog();
     let policy = policy("");
