@@ -27,6 +27,9 @@ use serde::{Deserialize, Serialize};
 /// Its name in the state directory.
 const FILE_NAME: &str = "tainted.jsonl";
 
+/// What every database of a server is made of.
+const TEMPLATES: [&str; 2] = ["template0", "template1"];
+
 /// A database, as clients reach it.
 pub(crate) type Database = (SocketAddr, String);
 
@@ -112,6 +115,13 @@ impl Place {
 }
 
 impl Key {
+    fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::Is(identity) => Some(identity),
+            Self::At(..) => None,
+        }
+    }
+
     /// Another database of the same server.
     fn beside(&self, name: &str) -> Self {
         match self {
@@ -176,6 +186,23 @@ impl Ledger {
     pub(crate) fn holds_what(&self, place: &Place, other: &Place) -> bool {
         let sources = self.kept().sources(place);
         other.keys().any(|key| sources.contains(&key))
+    }
+
+    /// The databases that one is known to be made of, the oldest first, and itself; the server's templates are in all.
+    pub(crate) fn origins(&self, database: &Identity) -> Vec<Identity> {
+        let kept = self.kept();
+        let mut found = vec![database.clone()];
+        let mut at = 0;
+        while let Some(known) = found.get(at) {
+            let sources = kept.copies.get(&Key::Is(known.clone())).into_iter().flatten();
+            let sources: Vec<Identity> = sources.filter_map(Key::identity).cloned().collect();
+            let is_new = |source: &Identity| !(TEMPLATES.contains(&&*source.name) || found.contains(source));
+            let new: Vec<Identity> = sources.into_iter().filter(is_new).collect();
+            found.extend(new);
+            at += 1;
+        }
+        found.reverse();
+        found
     }
 
     /// Remembers columns; they are on disk when it returns.

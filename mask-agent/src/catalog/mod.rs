@@ -229,11 +229,18 @@ impl Catalogs {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
     }
 
-    /// One for all addresses of a database; one of its own where nobody says what the database is.
+    /// One for all addresses of a database and its copies; one of its own where nobody says what the database is.
     fn budget(&self, identity: Option<&Identity>, user: &str) -> Arc<Budget> {
         let Some(identity) = identity else { return Arc::default() };
         let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
-        budgets.entry((identity.clone(), user.to_owned())).or_default().clone()
+        let keys = self.ledger.origins(identity).into_iter().map(|origin| (origin, user.to_owned()));
+        let keys: Vec<_> = keys.collect();
+        let known = keys.iter().find_map(|key| budgets.get(key)).cloned();
+        let budget = known.unwrap_or_default();
+        for key in keys {
+            budgets.entry(key).or_insert_with(|| budget.clone());
+        }
+        budget
     }
 
     /// What a connection listens to for as long as it is open.

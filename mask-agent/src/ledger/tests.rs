@@ -197,3 +197,29 @@ fn what_could_not_be_written_is_not_taken_for_written() {
         assert_eq!(ledger.of(&database()), []);
     }
 }
+
+#[test]
+fn what_a_database_is_made_of_is_known_but_for_the_servers_templates() {
+    let folder = folder("origin");
+    let ledger = Ledger::open(&folder).unwrap();
+    let shop = at([127, 0, 0, 1], "shop", Some((7, "shop")));
+    let copied = |from: &str, to: &str| {
+        let copied = CopiedDatabase { from: from.to_owned(), to: to.to_owned() };
+        ledger.copy(&shop, &copied).unwrap();
+    };
+    let origins = |system: i64, name: &str| {
+        let origins = ledger.origins(&Identity { system, name: name.to_owned() });
+        assert!(origins.iter().all(|origin| origin.system == system));
+        origins.into_iter().map(|origin| origin.name).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(origins(7, "shop"), "shop");
+    copied("shop", "one");
+    copied("one", "two");
+    copied("template1", "new");
+    copied("shop", "moved");
+    assert_eq!(origins(7, "two"), "shop one two");
+    assert_eq!([origins(7, "new"), origins(7, "moved"), origins(8, "two")], ["new", "shop moved", "two"]);
+    copied("moved", "shop");
+    assert_eq!([origins(7, "shop"), origins(7, "moved")], ["moved shop", "shop moved"]);
+    fs::remove_dir_all(folder).unwrap();
+}
