@@ -155,3 +155,28 @@ fn a_column_with_a_collation_of_the_clients_is_compared_by_it() -> Result<()> {
     psql.finish()?;
     Ok(())
 }
+
+#[test]
+fn rows_that_are_kept_ask_again_whenever_they_are_made_anew() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let asking = Asking::start(THREE)?;
+    let kept = |name: &str, condition: &str| {
+        format!("create materialized view {name} as select id from customers where {condition};")
+    };
+    let set = "coalesce(nullif(current_setting('my.pay', true), ''), '0')::int";
+    asking.postgres.setup(&format!(
+        "{}{}{}",
+        kept("searched", &format!("salary > {set}")),
+        kept("listed", &format!("id > {set}")),
+        kept("constant", "salary > 100")
+    ))?;
+    for n in 0..6 {
+        let refreshes =
+            |name: &str| asking.allows(&format!("set my.pay = {n}; refresh materialized view {name}"));
+        assert_eq!(refreshes("searched")?, n < 3, "{n}");
+        assert!(refreshes("listed")? && refreshes("constant")?, "{n}");
+    }
+    Ok(())
+}

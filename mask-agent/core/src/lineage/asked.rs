@@ -48,13 +48,17 @@ pub(super) fn predicates(
     predicates
 }
 
+/// Whether a meeting may be another question each time.
+pub(super) fn is_asked_anew(graph: &Graph, meeting: &Meeting) -> bool {
+    match &*meeting.sides {
+        [] => graph.changes(&meeting.nodes, false),
+        sides => graph.changes(sides, true),
+    }
+}
+
 /// What makes a meeting another question.
 fn asked(graph: &Graph, meeting: &Meeting) -> Asked {
-    let (values, is_comparison) = match &*meeting.sides {
-        [] => (&meeting.nodes, false),
-        [..] => (&meeting.sides, true),
-    };
-    match (graph.changes(values, is_comparison), meeting.is_standing) {
+    match (is_asked_anew(graph, meeting), meeting.is_standing) {
         (true, _) => Asked::Anew,
         (false, true) => Asked::Standing,
         (false, false) => Asked::Said,

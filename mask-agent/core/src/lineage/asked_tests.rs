@@ -334,3 +334,24 @@ fn what_a_setting_may_change_is_known_by_its_name() {
     assert!(is_harmless_setting("application_name") && is_harmless_setting("statement_timeout"));
     assert!(!is_harmless_setting("timezone") && !is_harmless_setting("search_path"));
 }
+
+#[test]
+fn what_is_looked_at_again_asks_again_where_it_compares_with_what_changes() {
+    let own = "create function f() returns int language sql immutable as $$ select current_setting('my.n')::int $$; ";
+    for (sql, expected) in [
+        ("create index on customers (id) where salary > f()", "customers.salary row-count anew"),
+        ("create index on customers ((salary > f()))", "customers.salary row-count anew"),
+        ("alter table customers add check (salary > f())", "customers.salary row-count anew"),
+        ("create index on customers (id) where salary > 5", "customers.salary range"),
+        ("create index on customers (id) where id > f()", ""),
+        ("alter table customers add check (salary > 5)", "customers.salary range"),
+    ] {
+        check_uses(&format!("{own}{sql}"), &format!(" | {expected}"));
+    }
+    check_uses(
+        "alter table customers validate constraint c",
+        "customers.email function anew; customers.ssn function anew; customers.salary function anew",
+    );
+    check_uses("refresh materialized view searched", "customers.salary range anew");
+    check_uses("refresh materialized view gathered", "");
+}

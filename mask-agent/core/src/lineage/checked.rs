@@ -8,7 +8,8 @@ use pg_query::{
 
 use super::{
     ColumnId,
-    graph::Usage,
+    asked::is_asked_anew,
+    graph::{Pace, Usage},
     names::{qualified, strings},
     scope::{Item, Level},
     trace::Tracer,
@@ -33,9 +34,13 @@ impl<'a> Tracer<'a> {
             }
             NodeEnum::IndexStmt(index) => self.over(index.relation.as_ref(), |tracer, item| {
                 let keys = index.index_params.iter().filter_map(element);
+                let before = tracer.graph.meetings.len();
                 keys.for_each(|key| tracer.indexed(item, key, index.unique));
                 tracer.condition(index.where_clause.as_deref());
+                tracer.is_looked_at_again(before);
             }),
+            // Each time with what a setting in its query is by then.
+            NodeEnum::RefreshMatViewStmt(refresh) => self.over(refresh.relation.as_ref(), |_, _| {}),
             NodeEnum::CreateStmt(create) if create.partbound.is_some() => {
                 // Rows of the default partition must not belong into the new one.
                 for parent in &create.inh_relations {
@@ -81,8 +86,14 @@ impl<'a> Tracer<'a> {
                     }
                 }
             }
-            // Which columns it is about nobody says.
-            (AlterTableType::AtValidateConstraint, _) => self.columns_named(item, None, Usage::Function),
+            // Which columns it is about nobody says, nor whether what they are compared with is what it was.
+            (AlterTableType::AtValidateConstraint, _) => {
+                let anew = self.graph.made(Vec::new());
+                self.graph.set_pace(anew, Pace::Anew);
+                for node in item.columns.nodes() {
+                    self.meet(vec![node, anew], Usage::Function, false);
+                }
+            }
             (AlterTableType::AtAlterColumnType, Some(NodeEnum::ColumnDef(column))) => {
                 self.meet(item.columns.named(&command.name), Usage::Function, false);
                 self.computed(column.raw_default.as_deref());
@@ -101,7 +112,11 @@ impl<'a> Tracer<'a> {
 
     fn constrained(&mut self, item: &Item<'a>, constraint: &protobuf::Constraint) {
         match constraint.contype() {
-            ConstrType::ConstrCheck => self.condition(constraint.raw_expr.as_deref()),
+            ConstrType::ConstrCheck => {
+                let before = self.graph.meetings.len();
+                self.condition(constraint.raw_expr.as_deref());
+                self.is_looked_at_again(before);
+            }
             ConstrType::ConstrGenerated => self.computed(constraint.raw_expr.as_deref()),
             ConstrType::ConstrPrimary | ConstrType::ConstrUnique => {
                 for name in strings(&constraint.keys) {
@@ -128,6 +143,15 @@ impl<'a> Tracer<'a> {
             }
             ConstrType::ConstrForeign => self.referenced(item, constraint),
             _ => {}
+        }
+    }
+
+    /// What is kept and compares with what changes by itself is asked whenever rows are looked at again: REINDEX, an update
+    /// that changes nothing.
+    fn is_looked_at_again(&mut self, before: usize) {
+        for at in before..self.graph.meetings.len() {
+            let changes = is_asked_anew(&self.graph, &self.graph.meetings[at]);
+            self.graph.meetings[at].crosses |= changes;
         }
     }
 

@@ -11,6 +11,7 @@ use super::{
     functions,
     graph::{NodeId, Pace, Usage, is_relative_time},
     guesses::Guesses,
+    meet::compares_in_order,
     names::{literal, qualified, strings},
     operator::{UNKNOWN, by_column},
     scope::Columns,
@@ -554,18 +555,6 @@ impl<'a> Tracer<'a> {
     fn is_known(&self, nodes: &[NodeId]) -> bool {
         nodes.iter().all(|node| self.graph.origins(*node).untraceable != Some(Untraceable::UnknownColumn))
     }
-}
-
-/// Whether some of what is compared is only looked at if what comes before it has not decided.
-fn compares_in_order(expression: &protobuf::AExpr) -> bool {
-    let is_row = |side: &Option<Box<Node>>| {
-        matches!(side.as_deref().and_then(|node| node.node.as_ref()), Some(NodeEnum::RowExpr(_)))
-    };
-    let is_plain = matches!(
-        expression.kind(),
-        AExprKind::AexprOp | AExprKind::AexprDistinct | AExprKind::AexprNotDistinct | AExprKind::AexprNullif
-    );
-    !is_plain || is_row(&expression.lexpr) || is_row(&expression.rexpr)
 }
 
 /// `(a, b)` where each part is a column, or `c.*`: comparing rows compares these.

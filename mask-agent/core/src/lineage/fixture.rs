@@ -51,6 +51,28 @@ fn view(oid: u32, name: &str, columns: &[(&str, u32)], definition: &str) -> Rela
     Relation { kind: RelationKind::View, definition, ..relation(oid, name, columns) }
 }
 
+/// A materialized view of one column.
+fn kept_rows(oid: u32, name: &str, definition: &str) -> Relation {
+    let kind = RelationKind::MaterializedView;
+    Relation { kind, ..view(oid, name, &[("id", INT4)], definition) }
+}
+
+/// Materialized views, of which one compares with a setting.
+fn materialized() -> Vec<Relation> {
+    vec![
+        kept_rows(
+            20_071,
+            "searched",
+            " SELECT customers.id FROM public.customers WHERE (customers.salary > (current_setting('my.n'::text))::numeric);",
+        ),
+        kept_rows(
+            20_072,
+            "gathered",
+            " SELECT customers.id FROM public.customers WHERE (customers.salary > (5)::numeric);",
+        ),
+    ]
+}
+
 /// A table of which a column has a collation by which different values are equal.
 fn collated() -> Relation {
     let mut collated = relation(20_032, "collated", &[("id", INT4), ("email", TEXT), ("ssn", TEXT)]);
@@ -397,7 +419,7 @@ pub(crate) fn catalog() -> Catalog {
         ("<~>".to_owned(), of(Operand::Type(40_003), Operand::Type(40_003))),
     ]);
     let contents = Contents {
-        relations: [relations(), held_relations(), changed_by_keys()].concat(),
+        relations: [relations(), held_relations(), changed_by_keys(), materialized()].concat(),
         routines: [routines(), typed_routines()].concat(),
         user_names,
         operators,

@@ -1,5 +1,10 @@
 //! Notes where values meet: conditions, groups, orders, tests.
 
+use pg_query::{
+    NodeEnum,
+    protobuf::{self, AExprKind, Node},
+};
+
 use super::{
     graph::{Meeting, NodeId, Usage},
     guesses::Guesses,
@@ -106,4 +111,16 @@ impl Tracer<'_> {
             self.leaves_trace(deciding);
         }
     }
+}
+
+/// Whether some of what is compared is only looked at if what comes before it has not decided.
+pub(super) fn compares_in_order(expression: &protobuf::AExpr) -> bool {
+    let is_row = |side: &Option<Box<Node>>| {
+        matches!(side.as_deref().and_then(|node| node.node.as_ref()), Some(NodeEnum::RowExpr(_)))
+    };
+    let is_plain = matches!(
+        expression.kind(),
+        AExprKind::AexprOp | AExprKind::AexprDistinct | AExprKind::AexprNotDistinct | AExprKind::AexprNullif
+    );
+    !is_plain || is_row(&expression.lexpr) || is_row(&expression.rexpr)
 }

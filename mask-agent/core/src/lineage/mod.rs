@@ -74,6 +74,8 @@ mod narrow;
 mod node;
 /// Operators of users.
 mod operator;
+/// What is returned.
+mod outputs;
 /// Definitions that are not committed yet.
 mod overlay;
 /// The parser.

@@ -6,7 +6,7 @@ use pg_query::{
 };
 
 use super::{
-    Channel, ColumnId, Effect, Env, Holds, Keeps, LineageError, Made, Masked, Origins, Output, Outputs,
+    Asked, Channel, ColumnId, Effect, Env, Holds, Keeps, LineageError, Made, Masked, Origins, Outputs,
     Predicate, Refusal, Renames, Statement, Untraceable, Write, WriteTarget,
     abroad::{self, abroad},
     altered::loosened,
@@ -22,6 +22,7 @@ use super::{
     guesses::sum_lists,
     meaning,
     names::strings,
+    outputs::outputs,
     routed,
     scope::Columns,
     system,
@@ -433,6 +434,10 @@ impl<'a> Reader<'a> {
             Returned::Rows(query) => outputs(&tracer, &query),
         };
         statement.predicates = predicates(&tracer, &sensitive, &holds);
+        if statement.command == "RefreshMatViewStmt" {
+            // What it asks otherwise was asked when it was made.
+            statement.predicates.retain(|predicate| predicate.asked == Asked::Anew);
+        }
         for probe in tracer.facts.probes.iter().filter(|probe| sensitive(probe.column)) {
             // ON CONFLICT asks what a constraint would tell anyway.
             let usage = holds(probe.column).map_or(probe.usage, |holds| holds.usage(probe.usage));
@@ -562,38 +567,5 @@ fn finish_facts(statement: &mut Statement, tracer: &Tracer<'_>) {
             message: "this setting would change how statements and values are read".to_owned(),
             hint: "Keep client_encoding at UTF8 and standard_conforming_strings on; change others by SET.",
         });
-    }
-}
-
-fn outputs(tracer: &Tracer<'_>, query: &Query<'_>) -> Outputs {
-    let graph = &tracer.graph;
-    if query.columns.open.is_some() {
-        let mut all = Origins::default();
-        for node in query.columns.nodes() {
-            all.join(graph.origins(node));
-        }
-        return Outputs::Each(Box::new(all));
-    }
-    let columns = query.columns.list.iter();
-    Outputs::Columns(
-        columns
-            .map(|(name, node)| Output { name: name.to_string(), origins: graph.origins(*node) })
-            .collect(),
-    )
-}
-
-impl Origins {
-    fn join(&mut self, other: Self) {
-        self.columns.extend(other.columns);
-        self.views.extend(other.views);
-        self.implied.extend(other.implied);
-        self.nulls.extend(other.nulls);
-        self.mixes |= other.mixes;
-        for list in [&mut self.columns, &mut self.views, &mut self.implied, &mut self.nulls] {
-            list.sort_unstable();
-            list.dedup();
-        }
-        self.untraceable = self.untraceable.or(other.untraceable);
-        self.is_identity = false;
     }
 }
