@@ -16,7 +16,7 @@ use super::{
     extensions::leaves_names,
     facts::Name,
     names::{literal, qualified, strings, type_name},
-    overlay::{Trigger, ViewQuery},
+    overlay::{PolicyMade, Trigger, ViewQuery},
     routine::{self, GivenPath},
     statement::Reader,
     utility,
@@ -101,6 +101,10 @@ impl Reader<'_> {
                 let relation = create.relation.clone().unwrap_or_default();
                 let function = qualified(&create.funcname).1;
                 Made::Trigger(Trigger { schema: relation.schemaname, relation: relation.relname, function })
+            }
+            NodeEnum::CreatePolicyStmt(_) | NodeEnum::AlterPolicyStmt(_) => {
+                let Some(policy) = PolicyMade::of(kind) else { return };
+                Made::Policy(Arc::new(policy))
             }
             NodeEnum::CreateForeignTableStmt(create) => {
                 let Some(base) = &create.base_stmt else { return };

@@ -15,6 +15,7 @@ use super::{
     facts::Name,
     graph::{Meeting, NodeId},
     names,
+    overlay::PolicyMade,
     scope::{Item, Level},
     statement::Reader,
     trace::Tracer,
@@ -28,13 +29,10 @@ impl Reader<'_> {
             NodeEnum::RuleStmt(rule) => {
                 tracer.asks_of_changes(rule.relation.as_ref(), rule.where_clause.as_deref());
             }
-            NodeEnum::CreatePolicyStmt(policy) => {
-                let conditions = [&policy.qual, &policy.with_check].map(Option::as_deref);
-                tracer.asks_of_rows(policy.table.as_ref(), &conditions);
-            }
-            NodeEnum::AlterPolicyStmt(policy) => {
-                let conditions = [&policy.qual, &policy.with_check].map(Option::as_deref);
-                tracer.asks_of_rows(policy.table.as_ref(), &conditions);
+            NodeEnum::CreatePolicyStmt(_) | NodeEnum::AlterPolicyStmt(_) => {
+                if let Some(policy) = PolicyMade::of(kind) {
+                    tracer.asks_of_rows(&policy);
+                }
             }
             NodeEnum::CreateTrigStmt(create) => {
                 tracer.asks_of_changes(create.relation.as_ref(), create.when_clause.as_deref());
@@ -43,24 +41,32 @@ impl Reader<'_> {
                 tracer.asks_by_trigger(&names::qualified(&create.funcname).1, &on);
             }
             NodeEnum::CreateFunctionStmt(_) => {
-                let before = self.tracer.env;
                 for (function, on) in triggers(now) {
-                    let read = |env| {
-                        let mut tracer = Tracer::new(env);
-                        tracer.asks_by_trigger(&function, &on);
-                        tracer
-                    };
-                    let tracer = read(now);
-                    // A trigger that does not run what is made here goes on asking what it does.
-                    if tracer.facts.definitions != read(before).facts.definitions {
-                        self.asks_what(tracer, classes);
-                    }
+                    self.asks_anew(now, classes, |tracer| tracer.asks_by_trigger(&function, &on));
+                }
+                for policy in now.overlay.policies() {
+                    self.asks_anew(now, classes, |tracer| tracer.asks_of_rows(policy));
                 }
                 return;
             }
             _ => return,
         }
         self.asks_what(tracer, classes);
+    }
+
+    /// Takes note of what there is asks from now on, where that is another thing than before.
+    fn asks_anew<'e>(&mut self, now: &'e Env<'e>, classes: &dyn Masked, ask: impl Fn(&mut Tracer<'_>)) {
+        let before = {
+            let mut tracer = Tracer::new(self.tracer.env);
+            ask(&mut tracer);
+            tracer.facts.definitions
+        };
+        let mut tracer = Tracer::new(now);
+        ask(&mut tracer);
+        // What does not run what is made here goes on asking what it does.
+        if tracer.facts.definitions != before {
+            self.asks_what(tracer, classes);
+        }
     }
 
     fn asks_what(&mut self, mut tracer: Tracer<'_>, classes: &dyn Masked) {
@@ -102,10 +108,10 @@ impl<'a> Tracer<'a> {
     }
 
     /// Reads conditions on the rows of a relation.
-    fn asks_of_rows(&mut self, on: Option<&RangeVar>, conditions: &[Option<&Node>]) {
-        let Some(on) = on else { return };
+    fn asks_of_rows(&mut self, policy: &PolicyMade) {
+        let Some(on) = &policy.table else { return };
         let item = self.relation_item(&on.schemaname, &on.relname);
-        self.asks_of(vec![item], conditions);
+        self.asks_of(vec![item], &policy.conditions.each_ref().map(Option::as_deref));
     }
 
     fn asks_of(&mut self, items: Vec<Item<'a>>, conditions: &[Option<&Node>]) {

@@ -118,3 +118,23 @@ fn conditions_of_rules_and_policies_are_questions_when_they_are_made() {
         assert_eq!(each(sql, Some(&["public"]), uses), expected, "{sql}");
     }
 }
+
+#[test]
+fn a_policy_or_view_made_just_now_asks_again_when_a_function_it_calls_is_another() {
+    let calls = |than: u32| {
+        format!("create or replace function g(v numeric) returns bool language sql as 'select v > {than}'; ")
+    };
+    let policy = format!("{}create policy p on customers using (g(salary)); {}", calls(5), calls(6));
+    assert_eq!(
+        each(&policy, Some(&["public"]), uses),
+        " | customers.salary function | customers.salary function"
+    );
+    let altered = format!("{}alter policy p on customers with check (g(id)); {}", calls(5), calls(6));
+    assert_eq!(each(&altered, Some(&["public"]), uses), " |  | ");
+    let other = format!("{}create policy p on customers using (salary > 5); {}", calls(5), calls(6));
+    assert_eq!(each(&other, Some(&["public"]), uses), " | customers.salary range | ");
+    let select = "select id from v; ";
+    let view = "create view v as select id from customers where g(salary); ";
+    let asked = statements(&format!("{}{view}{select}{}{select}", calls(5), calls(6))).unwrap();
+    assert_ne!(asked[2].definitions, asked[4].definitions);
+}

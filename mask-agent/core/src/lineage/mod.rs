@@ -128,7 +128,7 @@ pub use graph::{Asked, Origins, Usage};
 pub use guesses::{GUESSES_MAX, Guesses};
 pub use holds::Holds;
 pub use meaning::{Lasts, SetTo, Setting};
-pub use overlay::{Made, Overlay, Renames, Trigger, ViewQuery};
+pub use overlay::{Made, Overlay, PolicyMade, Renames, Trigger, ViewQuery};
 pub use scope::SYSTEM_COLUMNS;
 pub use spelling::{Doubt, doubtful};
 pub use template::{constants, differ_in_constants, template};

@@ -2,6 +2,8 @@
 
 /// What is put into one relation and is in another by that.
 mod passed;
+/// Policies of row-level security.
+mod policy_made;
 /// Other names.
 mod renames;
 /// Queries of views.
@@ -13,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-pub use self::{renames::Renames, view_query::ViewQuery};
+pub use self::{policy_made::PolicyMade, renames::Renames, view_query::ViewQuery};
 use super::{
     ColumnId, Holds, Origins, Untraceable, Write, WriteTarget,
     cascade::Passed,
@@ -96,6 +98,8 @@ pub enum Made {
     },
     /// A relation whose columns may stand in other places than they became known in.
     Placed(String),
+    /// A policy of row-level security.
+    Policy(Arc<PolicyMade>),
     /// Another name for anything but a relation, such as a function.
     Renamed,
     /// A relation with these columns, which hold what others held.
@@ -160,6 +164,7 @@ pub struct Overlay {
     operators: Vec<(String, Called)>,
     triggers: Vec<Trigger>,
     types: HashSet<String>,
+    policies: Vec<Arc<PolicyMade>>,
     /// Relations, and one whose rows they are as well.
     parents: Vec<(String, String)>,
     /// Columns that foreign keys fill.
@@ -267,6 +272,7 @@ impl Overlay {
                 }
             }
             Made::Placed(name) => *size += usize::from(self.placed.insert(name.clone())),
+            Made::Policy(policy) => add(&mut self.policies, policy.clone(), size),
             Made::Passed(passed) => add(&mut self.passed, passed.clone(), size),
             Made::Renamed => (self.is_all, self.has_renamed) = (true, true),
             Made::Narrow(column) => *size += usize::from(self.narrow.insert(column.clone())),
@@ -447,6 +453,10 @@ impl Overlay {
         } else {
             self.routines(name).collect()
         }
+    }
+
+    pub(super) fn policies(&self) -> &[Arc<PolicyMade>] {
+        &self.policies
     }
 
     pub(super) fn triggers(&self) -> &[Trigger] {
