@@ -67,6 +67,22 @@ pub fn bind(portal: &str, statement: &str, formats: &[u8]) -> Vec<u8> {
     frame(b'B', &body)
 }
 
+/// `Bind` with parameters, each in its format.
+pub fn bind_values(portal: &str, statement: &str, values: &[(u8, Vec<u8>)], formats: &[u8]) -> Vec<u8> {
+    let count = |length: usize| u16::try_from(length).unwrap_or(0).to_be_bytes();
+    let mut body = format!("{portal}\0{statement}\0").into_bytes();
+    body.extend(count(values.len()));
+    body.extend(values.iter().flat_map(|(format, _)| [0, *format]));
+    body.extend(count(values.len()));
+    for (_, value) in values {
+        body.extend(u32::try_from(value.len()).unwrap_or(0).to_be_bytes());
+        body.extend(value);
+    }
+    body.extend(count(formats.len()));
+    body.extend(formats.iter().flat_map(|format| [0, *format]));
+    frame(b'B', &body)
+}
+
 /// `Describe` of a statement (`S`) or a portal (`P`).
 pub fn describe(kind: u8, name: &str) -> Vec<u8> {
     frame(b'D', &[&[kind], name.as_bytes(), b"\0"].concat())

@@ -2,8 +2,11 @@
 
 use serde::Deserialize;
 
-use super::{Step, Wire};
-use crate::wire::{bind, close, describe, execute, frame, parse, query, sync};
+use super::{
+    Step, Wire,
+    bound::{Bound, bound, in_binary},
+};
+use crate::wire::{Message, bind, bind_values, close, describe, execute, frame, parse, query, sync};
 
 /// A form.
 #[derive(Clone, Copy, Debug, Deserialize, Hash, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +22,10 @@ pub enum Form {
     ExtendedBinary,
     /// Described once, executed later without a description.
     ExtendedLate,
+    /// Values as parameters, and these as text.
+    BoundText,
+    /// The same in binary, after a description of their types, with results in binary.
+    BoundBinary,
     /// SQL PREPARE and EXECUTE.
     SqlPrepared,
     /// DECLARE and FETCH.
@@ -35,12 +42,14 @@ pub enum Form {
 
 impl Form {
     /// All, in the order of reports.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Simple,
         Self::Batch,
         Self::ExtendedText,
         Self::ExtendedBinary,
         Self::ExtendedLate,
+        Self::BoundText,
+        Self::BoundBinary,
         Self::SqlPrepared,
         Self::Cursor,
         Self::Copy,
@@ -57,6 +66,8 @@ impl Form {
             Self::ExtendedText => "extended-text",
             Self::ExtendedBinary => "extended-binary",
             Self::ExtendedLate => "extended-late",
+            Self::BoundText => "bound-text",
+            Self::BoundBinary => "bound-binary",
             Self::SqlPrepared => "sql-prepared",
             Self::Cursor => "cursor",
             Self::Copy => "copy",
@@ -75,6 +86,9 @@ impl Form {
             Self::Simple | Self::ExtendedText | Self::ExtendedBinary => !wire,
             Self::Batch => !wire && statements.len() > 1,
             Self::ExtendedLate => !wire && statements.iter().any(|sql| can_return_rows(sql)),
+            Self::BoundText | Self::BoundBinary => {
+                !wire && statements.iter().any(|sql| with_parameters(sql).is_some())
+            }
             Self::SqlPrepared => !wire && statements.iter().any(|sql| Kind::of(sql).is_optimizable()),
             Self::Cursor => !wire && statements.iter().any(|sql| Kind::of(sql) == Kind::Read),
             Self::Copy | Self::CopyCsv | Self::CopyBinary => {
@@ -83,27 +97,29 @@ impl Form {
         }
     }
 
-    /// What is sent for the steps, each text to be answered before the next, and how many `ReadyForQuery` it gets.
-    pub fn texts(self, steps: &[Step]) -> Vec<(Vec<u8>, usize)> {
+    /// What is sent for the steps, each text to be answered before the next.
+    pub fn texts(self, steps: &[Step]) -> Vec<Text> {
         if self == Self::Batch {
             let all: Vec<_> = steps.iter().filter_map(Step::sql).collect();
-            return vec![(query(&all.join(";\n")), 1)];
+            return vec![Text::Messages(query(&all.join(";\n")), 1)];
         }
         steps.iter().flat_map(|step| self.step(step)).collect()
     }
 
-    fn step(self, step: &Step) -> Vec<(Vec<u8>, usize)> {
+    fn step(self, step: &Step) -> Vec<Text> {
         let sql = match step {
             Step::Sql(sql) => sql.as_str(),
             Step::Wire(messages) => return vec![written(messages)],
         };
-        let as_queries = |texts: &[String]| texts.iter().map(|text| (query(text), 1)).collect();
+        let as_queries = |texts: &[String]| texts.iter().map(|text| Text::Messages(query(text), 1)).collect();
         let kind = Kind::of(sql);
         match self {
             Self::Batch | Self::Simple | Self::Wire => as_queries(&[sql.to_owned()]),
             Self::ExtendedText => vec![extended(sql, 0)],
             Self::ExtendedBinary => vec![extended(sql, 1)],
             Self::ExtendedLate => late(sql),
+            Self::BoundText => with_parameters(sql).map_or_else(|| vec![extended(sql, 0)], bound_text),
+            Self::BoundBinary => with_parameters(sql).map_or_else(|| vec![extended(sql, 1)], bound_binary),
             Self::SqlPrepared if kind.is_optimizable() => as_queries(&[
                 format!("prepare corpus as {sql}"),
                 "execute corpus".to_owned(),
@@ -129,6 +145,27 @@ impl Form {
     }
 }
 
+/// What is sent in one go.
+pub enum Text {
+    /// Messages, and how many `ReadyForQuery` they get.
+    Messages(Vec<u8>, usize),
+    /// Parameters in binary for the statement that the last answer describes.
+    Parameters(Vec<String>),
+}
+
+impl Text {
+    /// Its messages, and how many `ReadyForQuery` they get.
+    pub fn messages(self, last: &[Message]) -> (Vec<u8>, usize) {
+        match self {
+            Self::Messages(messages, ready) => (messages, ready),
+            Self::Parameters(values) => {
+                let bind = bind_values("", "bound", &in_binary(&values, last), &[1]);
+                ([bind, execute("", 0), close(b'S', "bound"), sync()].concat(), 1)
+            }
+        }
+    }
+}
+
 /// Whether it may stand in `COPY (…) TO`.
 fn can_return_rows(sql: &str) -> bool {
     match Kind::of(sql) {
@@ -138,19 +175,42 @@ fn can_return_rows(sql: &str) -> bool {
     }
 }
 
-fn extended(sql: &str, format: u8) -> (Vec<u8>, usize) {
-    ([parse("", sql), bind("", "", &[format]), describe(b'P', ""), execute("", 0), sync()].concat(), 1)
+fn extended(sql: &str, format: u8) -> Text {
+    Text::Messages(
+        [parse("", sql), bind("", "", &[format]), describe(b'P', ""), execute("", 0), sync()].concat(),
+        1,
+    )
 }
 
-fn late(sql: &str) -> Vec<(Vec<u8>, usize)> {
+fn late(sql: &str) -> Vec<Text> {
+    // What returns no rows is run by the first Execute, and fails at another.
+    let again = if can_return_rows(sql) { execute("", 1) } else { vec![] };
     vec![
-        ([parse("late", sql), describe(b'S', "late"), sync()].concat(), 1),
-        ([bind("", "late", &[]), execute("", 1), execute("", 0), sync()].concat(), 1),
-        ([close(b'S', "late"), sync()].concat(), 1),
+        Text::Messages([parse("late", sql), describe(b'S', "late"), sync()].concat(), 1),
+        Text::Messages([bind("", "late", &[]), again, execute("", 0), sync()].concat(), 1),
+        Text::Messages([close(b'S', "late"), sync()].concat(), 1),
     ]
 }
 
-fn written(messages: &[Wire]) -> (Vec<u8>, usize) {
+/// Only what the planner sees has parameters.
+fn with_parameters(sql: &str) -> Option<Bound> {
+    Kind::of(sql).is_optimizable().then(|| bound(sql))?
+}
+
+fn bound_text(Bound { sql, values }: Bound) -> Vec<Text> {
+    let values: Vec<_> = values.into_iter().map(|value| (0, value.into_bytes())).collect();
+    let bind = bind_values("", "", &values, &[0]);
+    vec![Text::Messages([parse("", &sql), bind, describe(b'P', ""), execute("", 0), sync()].concat(), 1)]
+}
+
+fn bound_binary(Bound { sql, values }: Bound) -> Vec<Text> {
+    vec![
+        Text::Messages([parse("bound", &sql), describe(b'S', "bound"), sync()].concat(), 1),
+        Text::Parameters(values),
+    ]
+}
+
+fn written(messages: &[Wire]) -> Text {
     let mut bytes = vec![];
     let mut ready = 0;
     for message in messages {
@@ -167,7 +227,7 @@ fn written(messages: &[Wire]) -> (Vec<u8>, usize) {
             Wire::Flush => frame(b'H', b""),
         });
     }
-    (bytes, ready)
+    Text::Messages(bytes, ready)
 }
 
 /// `FunctionCall` with arguments and result as text.

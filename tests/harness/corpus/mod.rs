@@ -4,6 +4,7 @@
 //! columns: it is written down, or made by `twin_of` word for word. An attack must show no canary, and be answered
 //! as its verdict says; a twin must be answered as it is direct, byte for byte.
 
+mod bound;
 mod canary;
 mod client;
 mod form;

@@ -147,6 +147,7 @@ impl Runner {
     /// Tries a case without agents: it must leak, and its twin must not.
     pub fn prove(&mut self, case: &Case) -> Result<Vec<Outcome>> {
         let mut outcomes = vec![];
+        let mut said_plainly = None;
         for form in self.forms(case) {
             let attack = self.run_direct(case, form, &case.attack.list())?;
             let twin = self.run_direct(case, form, &case.twin_steps())?;
@@ -157,6 +158,14 @@ impl Runner {
                 outcome.faults.push(Fault { policy: None, case, form, kind, seen });
             };
             let states = states(&attack);
+            if form == Form::ExtendedText {
+                said_plainly = Some(states.clone());
+            }
+            // A parameter in the wrong place fails the statement, which then proves nothing.
+            let is_bound = matches!(form, Form::BoundText | Form::BoundBinary);
+            if is_bound && said_plainly.as_ref().is_some_and(|plain| *plain != states) {
+                fault(format!("parameters change it: {}", written(&attack)));
+            }
             // In other forms a value may be spelt as the search does not know; the report counts those.
             let must_show = outcomes.is_empty() && case.leaks;
             if outcome.attacked && if shown.is_empty() { must_show } else { !case.leaks } {
@@ -272,12 +281,15 @@ fn talk(
     if !case.alone {
         client.say(&query("begin"), 1, b"")?;
     }
-    let mut answer = vec![];
+    let mut answer: Vec<Message> = vec![];
     let mut open = true;
-    for (number, (text, ready)) in form.texts(steps).into_iter().enumerate() {
+    let mut last = 0;
+    for (number, text) in form.texts(steps).into_iter().enumerate() {
         if number == 1 {
             operate(operator, case, case.meanwhile.as_deref())?;
         }
+        let (text, ready) = text.messages(&answer[last..]);
+        last = answer.len();
         let part = client.say(&text, ready, case.copy_data.as_bytes())?;
         open = part.last().is_some_and(|(kind, _)| *kind == b'Z');
         answer.extend(part);

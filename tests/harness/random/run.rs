@@ -242,8 +242,11 @@ fn say(target: &mut Target, said: &Said, before: &str) -> Result<Vec<Message>> {
         let answer = client.say(&query(before), 1, b"")?;
         ensure!(succeeds(&answer), "cannot disguise the classified columns: {:?}", why(&answer));
     }
-    let mut answer = vec![];
-    for (text, ready) in said.form.texts(&said.steps) {
+    let mut answer: Vec<Message> = vec![];
+    let mut last = 0;
+    for text in said.form.texts(&said.steps) {
+        let (text, ready) = text.messages(&answer[last..]);
+        last = answer.len();
         let part = client.say(&text, ready, b"")?;
         let open = part.last().is_some_and(|(kind, _)| *kind == b'Z');
         answer.extend(part);
