@@ -3,6 +3,7 @@
 mod asides;
 mod bad_input;
 mod budget;
+mod budget_copies;
 mod budget_definitions;
 mod budget_words;
 mod catalog;
