@@ -46,7 +46,7 @@ fn what_a_definition_checks_of_stored_rows_is_a_predicate() {
         ("alter table customers add check (city <> 'x')", ""),
         (
             "alter table customers validate constraint x",
-            "customers.email function; customers.ssn function; customers.salary function",
+            "customers.email function anew; customers.ssn function anew; customers.salary function anew",
         ),
         ("alter table customers add foreign key (salary) references numbers (i)", "customers.salary range"),
         ("alter table orders add foreign key (note) references customers", "customers.email range"),
