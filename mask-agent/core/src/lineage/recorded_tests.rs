@@ -286,6 +286,10 @@ impl Judge {
 
     fn made(&self, made: &Made) -> String {
         match made {
+            Made::Policy(policy) => {
+                let table = policy.table.as_ref().map(|table| table.relname.as_str());
+                format!("policy of {}", table.unwrap_or_default())
+            }
             Made::Function { name, body: None } => format!("unreadable function {name}"),
             Made::Function { name, body: Some(body) } => {
                 let set = if body.returns_set { " set" } else { "" };
