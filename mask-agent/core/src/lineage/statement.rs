@@ -180,12 +180,7 @@ impl<'a> Reader<'a> {
                 self.statement.keeps = Some(Keeps::Prepared(prepare.name.clone()));
                 self.tracer.declare(&prepare.argtypes);
                 match prepare.query.as_deref() {
-                    Some(query) => match query.node.as_ref() {
-                        Some(NodeEnum::SelectStmt(select)) if into_clause(select).is_none() => {
-                            Returned::Rows(self.tracer.select(select))
-                        }
-                        _ => self.query(query, classes)?,
-                    },
+                    Some(query) => self.query(query, classes)?,
                     None => Returned::Nothing,
                 }
             }
