@@ -332,3 +332,27 @@ fn a_row_that_was_touched_shows_it_by_no_column_of_the_servers() {
     assert_eq!(touched("*"), (all.clone(), all, Some(Holds::Mixed)));
     assert_eq!(touched("a"), (vec![1], vec![1], None));
 }
+
+#[test]
+fn what_a_column_holds_those_of_its_name_in_parents_and_children_hold() {
+    let relations = vec![
+        relation(1, "top", &[], &["id", "said"]),
+        relation(2, "middle", &[1], &["said", "id"]),
+        relation(3, "low", &[2], &["id", "said", "more"]),
+        relation(4, "other", &[], &["id", "said"]),
+    ];
+    let catalog = Catalog::new(Contents { relations, ..Contents::default() });
+    let taint = Taint {
+        schema: "public".to_owned(),
+        relation: "low".to_owned(),
+        column: "said".to_owned(),
+        holds: Holds::Derived,
+    };
+    let classes = Policy::zero_config().classify(&catalog, &[taint]);
+    for (relation, number) in [(1, 2), (2, 1), (3, 2)] {
+        assert_eq!(classes.holds(relation, number), Some(Holds::Derived), "{relation} {number}");
+    }
+    for (relation, number) in [(1, 1), (2, 2), (3, 1), (3, 3), (4, 2)] {
+        assert_eq!(classes.holds(relation, number), None, "{relation} {number}");
+    }
+}
