@@ -1,17 +1,17 @@
 //! A small database for tests: customers' `email`, `ssn` and `salary` are masked, and a few things read them.
 
-use std::{collections::HashMap, fmt::Write, sync::LazyLock};
+/// In words.
+mod told;
 
-use super::{
-    Asked, Env, Guesses, LineageError, Masked as _, Origins, Outputs, Overlay, Statement, WriteTarget,
-    analyse,
-};
+use std::collections::HashMap;
+
+pub(crate) use self::told::*;
+use super::{Env, LineageError, Overlay, Statement, analyse};
 use crate::{
     catalog::{
         Called, Cast, Catalog, Column, Constraint, ConstraintKind, Contents, FIRST_USER_OID, Operand,
         Operator, Relation, RelationKind, Routine, RoutineKind, TypeShape, Volatility,
     },
-    lineage::ColumnId,
     policy::{Classification, Policy},
 };
 
@@ -471,135 +471,4 @@ pub(crate) fn statements_along(path: Option<&[&str]>, sql: &str) -> Result<Vec<S
     let path = path.map(|path| path.iter().map(|schema| (*schema).to_owned()).collect());
     let env = Env { catalog: &catalog, path, overlay: &overlay };
     analyse(sql, &env, &classes(&catalog))
-}
-
-/// `relation.column`, with the schema where it is not `public`.
-pub(crate) fn name(column: ColumnId) -> String {
-    static CATALOG: LazyLock<Catalog> = LazyLock::new(catalog);
-    let name = crate::policy::column_name(&CATALOG, column);
-    name.strip_prefix("public.").unwrap_or(&name).to_owned()
-}
-
-fn names(columns: &[ColumnId]) -> String {
-    columns.iter().map(|column| name(*column)).collect::<Vec<_>>().join(", ")
-}
-
-/// `= a.b` where it is the column as it is, `<- a.b, c.d` where it is made of these, `via v.a` for columns of views,
-/// `~ a.b` for what its being there tells of, `?Reason` where nobody knows; nothing for a constant.
-pub(crate) fn origins(origins: &Origins) -> String {
-    let mut text = String::new();
-    if !origins.columns.is_empty() {
-        let sign = if origins.is_identity { "=" } else { "<-" };
-        let _ = write!(text, " {sign} {}", names(&origins.columns));
-    }
-    if !origins.views.is_empty() {
-        let _ = write!(text, " via {}", names(&origins.views));
-    }
-    if !origins.implied.is_empty() {
-        let _ = write!(text, " ~ {}", names(&origins.implied));
-    }
-    if let Some(why) = origins.untraceable {
-        let _ = write!(text, " ?{why:?}");
-    }
-    text
-}
-
-/// What a statement returns, in words.
-pub(crate) fn outputs(statement: &Statement) -> String {
-    match &statement.outputs {
-        Outputs::Columns(columns) => {
-            let columns: Vec<_> =
-                columns.iter().map(|output| format!("{}{}", output.name, origins(&output.origins))).collect();
-            columns.join("; ")
-        }
-        Outputs::Cursor(name) => format!("cursor {name}"),
-        Outputs::Each(each) => format!("*{}", origins(each)),
-        Outputs::None => "-".to_owned(),
-        Outputs::Prepared(name) => format!("prepared {name}"),
-    }
-}
-
-/// What a statement puts where, in words; what it says of the rows that are left is not among it.
-pub(crate) fn writes(statement: &Statement) -> String {
-    let writes = statement.writes.iter().map(|write| {
-        let target = match &write.target {
-            WriteTarget::Column(column) => name(*column),
-            WriteTarget::New { relation, column, .. } => format!("new {relation}.{column}"),
-        };
-        format!("{target}{}", origins(&write.origins))
-    });
-    writes.collect::<Vec<_>>().join("; ")
-}
-
-/// Masked columns a statement uses without showing them, in words, with how many values where that is not one.
-pub(crate) fn uses(statement: &Statement) -> String {
-    let catalog = catalog();
-    let classes = classes(&catalog);
-    let masked = statement
-        .predicates
-        .iter()
-        .filter(|use_| classes.is_masked(use_.column.relation, use_.column.number));
-    let uses = masked.map(|use_| {
-        let guesses = match use_.guesses {
-            Guesses::Known(1) => String::new(),
-            Guesses::Known(count) => format!(" x{count}"),
-            Guesses::Many => " x?".to_owned(),
-            Guesses::Parameter(number) => format!(" x${number}"),
-        };
-        let asked = match use_.asked {
-            Asked::Anew => " anew",
-            Asked::Said => "",
-            Asked::Standing => " standing",
-        };
-        format!("{} {}{guesses}{asked}", name(use_.column), use_.usage.name())
-    });
-    uses.collect::<Vec<_>>().join("; ")
-}
-
-/// `select * from customers`.
-pub(crate) const CUSTOMERS: &str = "id = customers.id; city = customers.city; email = customers.email; ssn = customers.ssn; \
-                         salary = customers.salary";
-
-/// Each statement of a string, as `what` says it.
-pub(crate) fn each(sql: &str, path: Option<&[&str]>, what: fn(&Statement) -> String) -> String {
-    match statements_along(path, sql) {
-        Ok(statements) => statements.iter().map(what).collect::<Vec<_>>().join(" | "),
-        Err(error) => format!("{error:?}"),
-    }
-}
-
-/// Asserts what a string returns.
-#[track_caller]
-pub(crate) fn check(sql: &str, expected: &str) {
-    assert_eq!(each(sql, Some(&["public"]), outputs), expected, "{sql}");
-}
-
-/// Asserts what a string puts where.
-#[track_caller]
-pub(crate) fn check_writes(sql: &str, expected: &str) {
-    assert_eq!(each(sql, Some(&["public"]), writes), expected, "{sql}");
-}
-
-/// Asserts which masked columns a string uses without showing them.
-#[track_caller]
-pub(crate) fn check_uses(sql: &str, expected: &str) {
-    assert_eq!(each(sql, Some(&["public"]), uses), expected, "{sql}");
-}
-
-/// What is said of each statement of a string: the code of its refusal, or that it is sent.
-pub(crate) fn judged(sql: &str) -> String {
-    let said = |statement: &Statement| match &statement.refusal {
-        Some(refusal) => format!("refuse {}", refusal.code),
-        None => "sent".to_owned(),
-    };
-    match statements_along(Some(&["public"]), sql) {
-        Ok(statements) => statements.iter().map(said).collect::<Vec<_>>().join("; "),
-        Err(error) => format!("{error:?}"),
-    }
-}
-
-/// Asserts what is said of each statement of a string.
-#[track_caller]
-pub(crate) fn check_judged(sql: &str, expected: &str) {
-    assert_eq!(judged(sql), expected, "{sql}");
 }

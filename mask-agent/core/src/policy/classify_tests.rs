@@ -347,6 +347,7 @@ fn what_a_column_holds_those_of_its_name_in_parents_and_children_hold() {
         relation: "low".to_owned(),
         column: "said".to_owned(),
         holds: Holds::Derived,
+        counts: Counts::Always,
     };
     let classes = Policy::zero_config().classify(&catalog, &[taint]);
     for (relation, number) in [(1, 2), (2, 1), (3, 2)] {
