@@ -3,7 +3,7 @@
 /// In words.
 mod told;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::LazyLock};
 
 pub(crate) use self::told::*;
 use super::{Env, LineageError, Overlay, Statement, analyse};
@@ -12,7 +12,8 @@ use crate::{
         Called, Cast, Catalog, Column, Constraint, ConstraintKind, Contents, FIRST_USER_OID, Operand,
         Operator, Relation, RelationKind, Routine, RoutineKind, TypeShape, Volatility,
     },
-    policy::{Classification, Policy},
+    lineage::ColumnId,
+    policy::{Classification, Policy, column_name},
 };
 
 const DATE: u32 = 1082;
@@ -471,4 +472,11 @@ pub(crate) fn statements_along(path: Option<&[&str]>, sql: &str) -> Result<Vec<S
     let path = path.map(|path| path.iter().map(|schema| (*schema).to_owned()).collect());
     let env = Env { catalog: &catalog, path, overlay: &overlay };
     analyse(sql, &env, &classes(&catalog))
+}
+
+/// `relation.column`, with the schema where it is not `public`.
+pub(crate) fn name(column: ColumnId) -> String {
+    static CATALOG: LazyLock<Catalog> = LazyLock::new(catalog);
+    let name = column_name(&CATALOG, column);
+    name.strip_prefix("public.").unwrap_or(&name).to_owned()
 }
