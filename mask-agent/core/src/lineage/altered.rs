@@ -13,6 +13,7 @@ use super::{
     names::qualified,
     narrow::{is_narrow_column, is_narrow_known},
     routed,
+    routine::is_plain,
     scope::{Item, Level},
     statement::Reader,
     trace::{Put, Target, Tracer},
@@ -260,10 +261,12 @@ impl<'a> Reader<'a> {
         }
         match (command.subtype(), def) {
             (AlterTableType::AtAddColumn, Some(NodeEnum::ColumnDef(column))) => {
-                if command.missing_ok && self.has_column(relation, &column.colname) {
-                    return true;
+                // One that is there may be dropped by now, and this one be another.
+                if missing_ok || command.missing_ok && !is_plain(column) {
+                    return false;
                 }
-                !missing_ok && self.column_added(relation, column)
+                command.missing_ok && self.has_column(relation, &column.colname)
+                    || self.column_added(relation, column)
             }
             (AlterTableType::AtDropColumn, _) => {
                 if command.behavior() == DropBehavior::DropCascade {

@@ -6,14 +6,15 @@
 use pg_query::{
     DeparseOptions, NodeEnum,
     protobuf::{
-        AlterTableType, ConstrType, CreateFunctionStmt, FunctionParameterMode as Mode, Node, VariableSetKind,
-        VariableSetStmt,
+        AlterTableType, ColumnDef, ConstrType, CreateFunctionStmt, FunctionParameterMode as Mode, Node,
+        VariableSetKind, VariableSetStmt,
     },
 };
 use serde_json::Value;
 
 use super::{
     body::{body_text, created},
+    cast::is_built_in_type,
     extensions::leaves_names,
     functions,
     names::{self, literal},
@@ -231,22 +232,28 @@ impl Tracer<'_> {
     }
 }
 
-/// A column that holds NULL or a constant.
 fn adds_plain_column(command: &Node) -> bool {
     let Some(NodeEnum::AlterTableCmd(command)) = &command.node else { return false };
     match command.def.as_deref().and_then(|definition| definition.node.as_ref()) {
-        Some(NodeEnum::ColumnDef(added)) if command.subtype() == AlterTableType::AtAddColumn => {
-            added.constraints.iter().all(|constraint| match constraint.node.as_ref() {
-                Some(NodeEnum::Constraint(constraint)) => match constraint.contype() {
-                    ConstrType::ConstrNotnull | ConstrType::ConstrNull => true,
-                    ConstrType::ConstrDefault => constraint.raw_expr.as_deref().and_then(literal).is_some(),
-                    _ => false,
-                },
-                _ => false,
-            })
+        Some(NodeEnum::ColumnDef(added)) => {
+            command.subtype() == AlterTableType::AtAddColumn && is_plain(added)
         }
         _ => false,
     }
+}
+
+/// Whether a column that is added holds NULL or a constant: a domain may have a default of its own.
+pub(super) fn is_plain(added: &ColumnDef) -> bool {
+    let is_own = names::type_name(added.type_name.as_ref()).is_some_and(is_built_in_type);
+    is_own
+        && added.constraints.iter().all(|constraint| match constraint.node.as_ref() {
+            Some(NodeEnum::Constraint(constraint)) => match constraint.contype() {
+                ConstrType::ConstrNotnull | ConstrType::ConstrNull => true,
+                ConstrType::ConstrDefault => constraint.raw_expr.as_deref().and_then(literal).is_some(),
+                _ => false,
+            },
+            _ => false,
+        })
 }
 
 /// A foreign key that does not pass updates on.
