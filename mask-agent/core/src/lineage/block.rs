@@ -254,6 +254,7 @@ impl<'a> Tracer<'a> {
                 self.fill_any(unknown);
             }
             Piece::Query { sql, into, returned: is_returned } => {
+                let before = self.graph.meetings.len();
                 let Some(query) = self.parsed_query(sql) else {
                     self.facts.calls_opaque_code = true;
                     let unknown = self.graph.unknown(Untraceable::OpaqueFunction);
@@ -267,7 +268,13 @@ impl<'a> Tracer<'a> {
                     self.return_columns(&query.columns, returned);
                 }
                 let is_call = sql.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("call"));
-                self.fill_by(&query, into, is_call, frame.on);
+                let mut decides = vec![query.rows];
+                if self.reads_new_code && reads_nothing(sql) {
+                    // It is IF by another name.
+                    let asked = self.graph.meetings[before..].iter().flat_map(|meeting| &meeting.nodes);
+                    decides.extend(asked);
+                }
+                self.fill_by(&query, into, &decides, is_call, frame.on);
             }
             Piece::Loop(value) => {
                 let node = self.decides(piece, value, frame);
@@ -342,7 +349,14 @@ impl<'a> Tracer<'a> {
     }
 
     /// Gives what a query returns to the variables named after INTO, one by one or all to a row.
-    fn fill_by(&mut self, query: &Query<'a>, into: &[Vec<String>], is_call: bool, on: Option<&Item<'a>>) {
+    fn fill_by(
+        &mut self,
+        query: &Query<'a>,
+        into: &[Vec<String>],
+        decides: &[NodeId],
+        is_call: bool,
+        on: Option<&Item<'a>>,
+    ) {
         let nodes = query.columns.nodes();
         if is_call && into.is_empty() {
             // INOUT arguments are variables.
@@ -358,7 +372,8 @@ impl<'a> Tracer<'a> {
             let from = if is_each { vec![nodes[at]] } else { nodes.clone() };
             let value = self.graph.made(from);
             if self.reads_new_code {
-                self.graph.imply(value, &[query.rows]);
+                // Whoever made it chose what it asks, and what it does by the answer.
+                self.graph.imply(value, decides);
             }
             self.fill(target, value, on);
         }
@@ -430,6 +445,12 @@ fn conditions(expression: &str) -> Vec<Node> {
     });
     // What stands behind FROM, as PL/pgSQL lets it, is read as the query it is.
     if select.from_clause.is_empty() { targets.collect() } else { Vec::new() }
+}
+
+/// Whether a query has at most one row, and a condition decides whether that is there.
+fn reads_nothing(sql: &str) -> bool {
+    let first = parse::statements(sql).ok().and_then(|mut statements| statements.pop()?.stmt?.node);
+    matches!(first, Some(NodeEnum::SelectStmt(select)) if select.from_clause.is_empty())
 }
 
 /// Whether it is true or false.
