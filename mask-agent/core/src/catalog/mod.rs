@@ -525,6 +525,11 @@ impl Catalog {
         self.user_names.contains(name)
     }
 
+    /// Whether there is any operator or type by which code of users runs.
+    pub fn has_user_names(&self) -> bool {
+        !self.user_names.is_empty()
+    }
+
     /// Types from which code of users makes values of this one; 0 is text that is read.
     pub fn casts_to(&self, type_oid: u32) -> &[Cast] {
         self.casts.get(&type_oid).map_or(&[], Vec::as_slice)

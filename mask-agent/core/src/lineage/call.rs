@@ -148,6 +148,7 @@ impl<'a> Tracer<'a> {
                 _ => {
                     self.facts.calls_user_code = true;
                     self.facts.calls_opaque_code = true;
+                    self.facts.calls_missing |= !found;
                     let unknown = self.graph.unknown(Untraceable::UnknownFunction);
                     self.facts.called.push(unknown);
                     self.leaves_trace(&[]);

@@ -39,6 +39,18 @@ impl<'a> Tracer<'a> {
                 tracer.condition(index.where_clause.as_deref());
                 tracer.is_looked_at_again(before);
             }),
+            NodeEnum::CreateStatsStmt(stats) => {
+                if let Some(NodeEnum::RangeVar(relation)) =
+                    stats.relations.first().and_then(|of| of.node.as_ref())
+                {
+                    self.over(Some(relation), |tracer, _| {
+                        let before = tracer.graph.meetings.len();
+                        stats.exprs.iter().for_each(|element| tracer.computed(expression(element)));
+                        // By ANALYZE.
+                        tracer.is_looked_at_again(before);
+                    });
+                }
+            }
             // Each time with what a setting in its query is by then.
             NodeEnum::RefreshMatViewStmt(refresh) => self.over(refresh.relation.as_ref(), |_, _| {}),
             NodeEnum::CreateStmt(create) if create.partbound.is_some() => {
@@ -252,6 +264,13 @@ fn reads_rows(command: &protobuf::AlterTableCmd) -> bool {
             | AlterTableType::AtSetExpression
             | AlterTableType::AtValidateConstraint
     )
+}
+
+fn expression(node: &Node) -> Option<&Node> {
+    match node.node.as_ref()? {
+        NodeEnum::StatsElem(element) => element.expr.as_deref(),
+        _ => None,
+    }
 }
 
 fn element(node: &Node) -> Option<&protobuf::IndexElem> {

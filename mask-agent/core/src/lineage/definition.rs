@@ -132,6 +132,7 @@ impl Reader<'_> {
                 }
                 Made::Type(qualified(&create.domainname).1)
             }
+            NodeEnum::IndexStmt(_) if utility::calls_users(kind, self.tracer.env) => Made::Bound,
             NodeEnum::CreateEnumStmt(create) => Made::Type(qualified(&create.type_name).1),
             NodeEnum::CreateExtensionStmt(create) if leaves_names(&create.extname) => return,
             NodeEnum::CreateCastStmt(_)

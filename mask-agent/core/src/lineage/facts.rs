@@ -34,6 +34,8 @@ pub(super) struct Facts {
     pub(super) calls_user_code: bool,
     /// It calls code of users that cannot be read: another language, or SQL put together while running.
     pub(super) calls_opaque_code: bool,
+    /// It calls a function that nobody has made yet.
+    pub(super) calls_missing: bool,
     /// It calls functions of the server's that do more than compute, and so may fail by what they find.
     pub(super) reaches: bool,
     /// A function that reaches values nobody named, by name.

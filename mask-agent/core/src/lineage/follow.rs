@@ -31,6 +31,8 @@ pub(super) struct Follow {
     pub(super) is: Followed,
     pub(super) writes: Vec<Write>,
     pub(super) channels: Vec<Channel>,
+    /// Whether a function puts or carries anything, or calls what is not there.
+    pub(super) acts: bool,
     /// What it will ask of masked columns.
     pub(super) predicates: Vec<Predicate>,
 }
@@ -63,6 +65,7 @@ impl Reader<'_> {
         self.followed.is = Followed::Yes;
         self.followed.writes = writes(&tracer, false, classes);
         self.followed.channels = tracer.channels();
+        self.followed.acts = tracer.acts();
         self.statement.meets_rules |= tracer.facts.meets_rules;
         let is_masked = |column: ColumnId| classes.is_masked(column.relation, column.number);
         if tracer.facts.sets_lexer

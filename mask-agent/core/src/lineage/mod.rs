@@ -100,6 +100,8 @@ mod setting;
 mod spelling;
 /// One statement, put together.
 mod statement;
+/// Functions that the server calls of itself.
+mod support;
 /// Writes to catalogs.
 mod system;
 /// A statement's text without its literals.

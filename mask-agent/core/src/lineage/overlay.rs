@@ -31,6 +31,8 @@ use crate::catalog::{Called, Routine};
 pub enum Made {
     /// Anything, of any name: a type, an operator, a cast.
     Anything,
+    /// Something by which the server calls functions of users that no statement names.
+    Bound,
     /// A relation whose rows another one shows as well.
     Child {
         /// Its name.
@@ -187,6 +189,8 @@ pub struct Overlay {
     dropped: HashSet<String>,
     is_any_dropped: bool,
     is_all: bool,
+    /// The server may call functions of users that no statement names.
+    has_bound: bool,
     /// Names of schemas before and after.
     schemas: Vec<(String, String)>,
     /// Functions may have others' names.
@@ -228,6 +232,7 @@ impl Overlay {
         let size = &mut self.size;
         match made {
             Made::Anything => self.is_all = true,
+            Made::Bound => *size += usize::from(!std::mem::replace(&mut self.has_bound, true)),
             Made::Child { relation, parent } => {
                 add(&mut self.parents, (relation.clone(), parent.clone()), size);
             }
@@ -404,6 +409,11 @@ impl Overlay {
     /// Whether anything may be there, of whatever name.
     pub(super) fn has_any(&self) -> bool {
         self.is_all
+    }
+
+    /// Whether the server may call functions by what was made.
+    pub(super) fn binds(&self) -> bool {
+        self.is_all || self.has_bound || !self.operators.is_empty()
     }
 
     /// Whether a type of this name was made whose values nothing but the server's own code makes.

@@ -25,7 +25,7 @@ use super::{
     outputs::outputs,
     routed,
     scope::Columns,
-    system,
+    support, system,
     trace::{Put, Query, Target, Tracer},
     tree, utility,
 };
@@ -375,6 +375,8 @@ impl<'a> Reader<'a> {
         self.made_by(kind);
         self.tracer.checked_by(kind);
         self.follow(kind, classes);
+        let unasked = || support::refusal(kind, &self.tracer, self.followed.acts);
+        self.statement.refusal = self.statement.refusal.take().or_else(unasked);
         self.judged(node, classes)?;
         self.statement.settings = meaning::settings(kind);
         self.statement.redefines = self.statement.effect == Effect::Catalog && meaning::redefines(kind);

@@ -1,0 +1,152 @@
+//! Functions that the server calls of itself: to sort, to index, to convert, to gather statistics. Nothing names them where
+//! they run, so that nobody would see what they put where.
+
+use pg_query::{
+    NodeEnum,
+    protobuf::{CreateFunctionStmt, CreateOpClassItem, DefElem, Node, ObjectType, ObjectWithArgs},
+};
+
+use super::{
+    Env, Refusal,
+    builtins::builtin,
+    names::{qualified, strings},
+    routine,
+    scope::Level,
+    trace::Tracer,
+};
+use crate::catalog::Called;
+
+/// `OPCLASS_ITEM_FUNCTION`.
+const FUNCTION: i32 = 2;
+
+/// Options of a definition that name functions, by what is defined.
+const OF_OPERATORS: [&str; 2] = ["function", "procedure"];
+const OF_RANGES: [&str; 2] = ["canonical", "subtype_diff"];
+
+impl Tracer<'_> {
+    /// Whether what was read puts or carries anything anywhere, or calls what is not there yet.
+    pub(super) fn acts(&self) -> bool {
+        !self.puts.is_empty() || !self.facts.carried.is_empty() || self.facts.calls_missing
+    }
+
+    /// Reads what the server will call because of a definition, where nothing else does.
+    fn called_unasked(&mut self, kind: &NodeEnum) {
+        match kind {
+            NodeEnum::AlterDomainStmt(alter) => self.held_by(alter.def.as_deref()),
+            NodeEnum::AlterOpFamilyStmt(alter) => alter.items.iter().for_each(|item| self.supported(item)),
+            NodeEnum::CreateCastStmt(cast) => self.called_with(cast.func.as_ref()),
+            NodeEnum::CreateDomainStmt(domain) => {
+                domain.constraints.iter().for_each(|constraint| self.held_by(Some(constraint)));
+            }
+            NodeEnum::CreateOpClassStmt(class) => class.items.iter().for_each(|item| self.supported(item)),
+            NodeEnum::CreateRangeStmt(range) => self.named_in(&range.params, &OF_RANGES),
+            NodeEnum::DefineStmt(define) if define.kind() == ObjectType::ObjectOperator => {
+                self.named_in(&define.definition, &OF_OPERATORS);
+            }
+            _ => {}
+        }
+    }
+
+    /// A constraint of a domain.
+    fn held_by(&mut self, constraint: Option<&Node>) {
+        let Some(NodeEnum::Constraint(constraint)) = constraint.and_then(|node| node.node.as_ref()) else {
+            return;
+        };
+        let rows = self.graph.made(Vec::new());
+        self.levels.push(Level { items: Vec::new(), rows });
+        let outer = std::mem::take(&mut self.refs);
+        self.optional(constraint.raw_expr.as_deref());
+        self.refs = outer;
+        self.levels.pop();
+    }
+
+    fn supported(&mut self, item: &Node) {
+        if let Some(NodeEnum::CreateOpClassItem(CreateOpClassItem { itemtype: FUNCTION, name, .. })) =
+            &item.node
+        {
+            self.called_with(name.as_ref());
+        }
+    }
+
+    fn named_in(&mut self, options: &[Node], names: &[&str]) {
+        for option in options {
+            if let Some(NodeEnum::DefElem(option)) = &option.node
+                && names.contains(&&*option.defname)
+            {
+                self.called_by(&function_names(option));
+            }
+        }
+    }
+
+    fn called_with(&mut self, function: Option<&ObjectWithArgs>) {
+        if let Some(function) = function {
+            self.called_by(&strings(&function.objname));
+        }
+    }
+
+    /// Whatever it is given; of several by one name, any.
+    fn called_by(&mut self, names: &[String]) {
+        let (schema, name) = match names {
+            [name] => (String::new(), name.clone()),
+            [schema, name] => (schema.clone(), name.clone()),
+            _ => return,
+        };
+        let given = self.graph.made(Vec::new());
+        self.call_behind(&Called { schema, name }, &[given, given]);
+    }
+}
+
+fn function_names(option: &DefElem) -> Vec<String> {
+    match option.arg.as_deref().and_then(|value| value.node.as_ref()) {
+        Some(NodeEnum::TypeName(name)) => strings(&name.names),
+        Some(NodeEnum::String(name)) => vec![name.sval.clone()],
+        Some(NodeEnum::List(list)) => strings(&list.items),
+        _ => Vec::new(),
+    }
+}
+
+/// Why a definition is not sent by which the server would call what acts, by itself. Expressions over a table are read
+/// already.
+pub(super) fn refusal(kind: &NodeEnum, read: &Tracer<'_>, body_acts: bool) -> Option<Refusal> {
+    let env = read.env;
+    let mut unasked = Tracer::new(env);
+    unasked.called_unasked(kind);
+    let refused = match kind {
+        NodeEnum::AlterDomainStmt(_)
+        | NodeEnum::CreateCastStmt(_)
+        | NodeEnum::CreateDomainStmt(_)
+        | NodeEnum::DefineStmt(_) => unasked.acts(),
+        NodeEnum::IndexStmt(_) => read.acts(),
+        // Of these no snapshot tells whose functions they call.
+        NodeEnum::AlterOpFamilyStmt(_) | NodeEnum::CreateOpClassStmt(_) | NodeEnum::CreateRangeStmt(_) => {
+            unasked.facts.calls_user_code
+        }
+        NodeEnum::CreateStatsStmt(_) => read.facts.calls_user_code,
+        NodeEnum::AlterObjectSchemaStmt(moved) => is_code(moved.object_type()) && is_bound(env),
+        NodeEnum::CreateFunctionStmt(create) => body_acts && replaces_bound(create, env),
+        NodeEnum::RenameStmt(rename) => is_code(rename.rename_type()) && is_bound(env),
+        _ => false,
+    };
+    refused.then(|| Refusal {
+        code: "hidden-flow",
+        message: "this definition is refused, because the server could then call by itself a function that writes".to_owned(),
+        hint: "Let the function only compute, and make what it calls before, or let an operator create it past mask-agent.",
+    })
+}
+
+fn is_code(kind: ObjectType) -> bool {
+    matches!(kind, ObjectType::ObjectFunction | ObjectType::ObjectProcedure | ObjectType::ObjectRoutine)
+}
+
+/// Whether the server may call functions of users that no statement names.
+fn is_bound(env: &Env<'_>) -> bool {
+    env.overlay.binds() || env.catalog.has_user_names()
+}
+
+/// Whether a function that acts has the name of some that did not.
+fn replaces_bound(create: &CreateFunctionStmt, env: &Env<'_>) -> bool {
+    let name = qualified(&create.funcname).1;
+    let mut known = env.catalog.routines(&name).chain(env.overlay.routines(&name)).peekable();
+    let is_known = known.peek().is_some() || builtin(env.catalog.major(), &name).is_some();
+    is_known && is_bound(env) && !known.any(routine::is_writer)
+}
