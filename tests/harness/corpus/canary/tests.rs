@@ -225,3 +225,12 @@ fn what_the_client_said_itself_and_lines_of_the_servers_source_are_none() {
         }
     }
 }
+
+#[test]
+fn three_digits_with_a_point_are_an_average_of_anything() {
+    let canaries = canaries();
+    assert_eq!(spellings(&canaries, b"7.87"), Vec::<&str>::new());
+    for piece in [&b"57.87"[..], b"957.8", b"5957"] {
+        assert!(!spellings(&canaries, piece).is_empty(), "{piece:?}");
+    }
+}
