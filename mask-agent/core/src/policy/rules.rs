@@ -437,6 +437,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_made_of_masked_columns_is_counted_together() {
+        let use_ =
+            Predicate { column: COLUMN, usage: Usage::Range, guesses: Guesses::Known(1), asked: Asked::Said };
+        let counted = |holds| Budgeted::of(&use_, holds, 0, &Rules::default()).unwrap().counted;
+        for holds in [None, Some(Holds::Copies), Some(Holds::Paired)] {
+            assert_eq!(counted(holds), COLUMN, "{holds:?}");
+        }
+        for holds in [Holds::Derived, Holds::Mixed] {
+            assert_eq!(counted(Some(holds)), ColumnId { relation: 0, number: 0 }, "{holds:?}");
+        }
+    }
+
+    #[test]
+    fn definitions_are_counted_and_questions_like_no_other_have_numbers() {
+        let budget = Budget::default();
+        assert_ne!(budget.unlike(), budget.unlike());
+        budget.redefine();
+        budget.redefine();
+        assert_eq!(budget.redefinitions(), 2);
+    }
+
+    #[test]
     fn statements_fail_within_a_budget_of_their_own_and_compute_no_more_beyond_it() {
         let rules = Rules { budget: 2, ..Rules::default() };
         let budget = Budget::default();

@@ -1,8 +1,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
+use super::{super::PLACE, numbers};
 use crate::{
     catalog::{Catalog, Change, Column, Constraint, ConstraintKind, Contents, Relation, RelationKind},
-    lineage::{self, Env, Masked as _, Overlay},
+    lineage::{self, Env, Holds, Masked as _, Overlay, SYSTEM_COLUMNS},
     policy::{Counts, Policy, Snapshot, Taint},
 };
 
@@ -124,4 +125,50 @@ fn what_is_remembered_counts_once_no_definition_masks_it() {
     assert_eq!(after(vec![generated(Some("upper(id)"))]), [true, true, true, false, false]);
     let constant = view(5, "under", "x", " SELECT 'x'::text AS x;");
     assert_eq!(after(vec![constant]), [true, true, false, true, false]);
+}
+
+fn taint(relation: &str, column: &str, holds: Holds) -> Taint {
+    Taint {
+        schema: "public".to_owned(),
+        relation: relation.to_owned(),
+        column: column.to_owned(),
+        holds,
+        counts: Counts::Always,
+    }
+}
+
+#[test]
+fn what_is_lost_counts_always_and_what_nobody_can_read_still_masks() {
+    let before = snapshot(defined(), &[]);
+    let taints = remembered(&before, "drop table people cascade");
+    let lost = |made: Relation| {
+        let after = snapshot(vec![relation(1, "people", &["id", "email"]), made], &[]);
+        let lost = after.classes.lost(&after.catalog, &taints);
+        assert!(lost.iter().all(|taint| taint.counts == Counts::Always));
+        lost.into_iter().map(|taint| taint.column).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(lost(generated(Some("upper(id)"))), "shown");
+    assert_eq!(lost(generated(Some("nobody(id)"))), "");
+    // What was never masked is not remembered for that.
+    let unread = snapshot(vec![generated(Some("nobody(id)"))], &[]);
+    assert_eq!(remembered(&unread, "drop view v"), []);
+}
+
+#[test]
+fn where_a_row_stands_is_remembered_by_one_name() {
+    let letters = letters(vec![]);
+    let replies = Relation { parents: vec![2], ..relation(3, "replies", &["id", "who"]) };
+    let last = Relation { parents: vec![3], ..relation(8, "last", &["id", "who"]) };
+    let relations = vec![letters.clone(), replies, last];
+    let under = snapshot(relations.clone(), &[taint("letters", PLACE, Holds::Copies)]);
+    let expected = ["replies", "last"].map(|name| format!("public.{name}.{PLACE}"));
+    assert_eq!(names(&remembered(&under, "drop view v")), expected.into());
+    let (_, ctid) = SYSTEM_COLUMNS[0];
+    let above = snapshot(relations, &[taint("last", PLACE, Holds::Mixed)]);
+    assert_eq!(above.classes.holds(2, ctid), Some(Holds::Mixed));
+    let found = |column| numbers(&taint("letters", column, Holds::Copies), &letters);
+    let (tableoid, places): (Vec<_>, Vec<_>) =
+        SYSTEM_COLUMNS.into_iter().partition(|(name, _)| *name == "tableoid");
+    assert!(places.iter().all(|(_, number)| found("*").contains(number) && found(PLACE).contains(number)));
+    assert!(tableoid.iter().all(|(_, number)| !found("*").contains(number)));
 }
