@@ -82,6 +82,8 @@ mod overlay;
 mod parse;
 /// Values that are put into columns by their place.
 mod places;
+/// Definitions by which no value moves.
+mod plain;
 /// Bodies in PL/pgSQL, piece by piece.
 mod plpgsql;
 /// Rules, and views that are written through.

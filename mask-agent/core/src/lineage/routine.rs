@@ -5,23 +5,16 @@
 
 use pg_query::{
     DeparseOptions, NodeEnum,
-    protobuf::{
-        AlterTableType, ColumnDef, ConstrType, CreateFunctionStmt, FunctionParameterMode as Mode, Node,
-        VariableSetKind, VariableSetStmt,
-    },
+    protobuf::{CreateFunctionStmt, FunctionParameterMode as Mode, Node, VariableSetKind, VariableSetStmt},
 };
 use serde_json::Value;
 
 use super::{
     body::{body_text, created},
-    cast::is_built_in_type,
-    extensions::leaves_names,
-    functions,
-    names::{self, literal},
+    functions, names,
     node::{named, strings, text},
     parse,
     plpgsql::{self, Piece},
-    trace::Tracer,
 };
 use crate::catalog::{Routine, RoutineKind, Volatility};
 
@@ -213,64 +206,4 @@ pub(super) fn read(statement: &Value) -> (Option<String>, Vec<String>) {
     let word = |value: &Value| named(value)?.1.get("sval").and_then(text);
     let bodies = option("as").and_then(named).and_then(|(_, list)| list.get("items"));
     (option("language").and_then(word), bodies.map(strings).unwrap_or_default())
-}
-
-impl Tracer<'_> {
-    /// Definitions by which no value moves, as migrations make them in blocks that catch that they are there.
-    pub(super) fn defines_no_flow(&mut self, kind: &NodeEnum) -> bool {
-        match kind {
-            NodeEnum::CreateEnumStmt(_) => {}
-            NodeEnum::CreateExtensionStmt(create) if leaves_names(&create.extname) => {}
-            NodeEnum::AlterTableStmt(alter) if alter.cmds.iter().all(adds_plain_column) => {}
-            NodeEnum::AlterTableStmt(alter) if alter.cmds.iter().all(adds_reference) => {
-                let Some(relation) = &alter.relation else { return false };
-                // The error of a row without a match quotes its key.
-                let rows = self.range_var(relation).whole;
-                self.facts.named.push(rows);
-            }
-            _ => return false,
-        }
-        // That it is there is seen by all.
-        self.leaves_trace(&[]);
-        self.facts.defines = true;
-        self.facts.defined.push(kind.clone());
-        true
-    }
-}
-
-fn adds_plain_column(command: &Node) -> bool {
-    let Some(NodeEnum::AlterTableCmd(command)) = &command.node else { return false };
-    match command.def.as_deref().and_then(|definition| definition.node.as_ref()) {
-        Some(NodeEnum::ColumnDef(added)) => {
-            command.subtype() == AlterTableType::AtAddColumn && is_plain(added)
-        }
-        _ => false,
-    }
-}
-
-/// Whether a column that is added holds NULL or a constant: a domain may have a default of its own.
-pub(super) fn is_plain(added: &ColumnDef) -> bool {
-    let is_own = names::type_name(added.type_name.as_ref()).is_some_and(is_built_in_type);
-    is_own
-        && added.constraints.iter().all(|constraint| match constraint.node.as_ref() {
-            Some(NodeEnum::Constraint(constraint)) => match constraint.contype() {
-                ConstrType::ConstrNotnull | ConstrType::ConstrNull => true,
-                ConstrType::ConstrDefault => constraint.raw_expr.as_deref().and_then(literal).is_some(),
-                _ => false,
-            },
-            _ => false,
-        })
-}
-
-/// A foreign key that does not pass updates on.
-fn adds_reference(command: &Node) -> bool {
-    let Some(NodeEnum::AlterTableCmd(command)) = &command.node else { return false };
-    match command.def.as_deref().and_then(|definition| definition.node.as_ref()) {
-        Some(NodeEnum::Constraint(added)) => {
-            command.subtype() == AlterTableType::AtAddConstraint
-                && added.contype() == ConstrType::ConstrForeign
-                && matches!(&*added.fk_upd_action, "" | "a" | "r")
-        }
-        _ => false,
-    }
 }
