@@ -273,8 +273,9 @@ impl Facts {
         relation.triggers = self.triggers.get(&oid).cloned().unwrap_or_default();
         relation.constraints = self.constraints.get(&oid).cloned().unwrap_or_default();
         relation.parents = self.parents.get(&oid).cloned().unwrap_or_default();
+        relation.calls_users = self.defaults.contains(&oid);
         relation.has_user_code =
-            !relation.triggers.is_empty() || self.rules.contains_key(&oid) || self.defaults.contains(&oid);
+            !relation.triggers.is_empty() || self.rules.contains_key(&oid) || relation.calls_users;
     }
 
     /// What an earlier reading said.

@@ -117,6 +117,9 @@ pub struct Relation {
     pub kind: RelationKind,
     /// Whether a user's trigger, rule or default may change what a write does.
     pub has_user_code: bool,
+    /// Whether a default, an index or a check of it, or of a column's domain, calls functions of users.
+    #[cfg_attr(test, serde(default))]
+    pub calls_users: bool,
     /// Its rules but for a view's own, which may replace or add to a statement on it, as `pg_get_ruledef` writes them
     /// with an empty search path; an empty text where somebody's DDL holds a relation it names.
     pub rules: Vec<String>,
@@ -171,6 +174,7 @@ impl Relation {
             name: name.into(),
             kind,
             has_user_code: false,
+            calls_users: false,
             rules: Vec::new(),
             policies: Vec::new(),
             triggers: Vec::new(),
@@ -525,9 +529,9 @@ impl Catalog {
         self.user_names.contains(name)
     }
 
-    /// Whether there is any operator or type by which code of users runs.
-    pub fn has_user_names(&self) -> bool {
-        !self.user_names.is_empty()
+    /// Whether the server may call functions of users that no statement names: for an operator, a type or what is written.
+    pub fn binds_user_code(&self) -> bool {
+        !self.user_names.is_empty() || self.relations().any(|relation| relation.calls_users)
     }
 
     /// Types from which code of users makes values of this one; 0 is text that is read.

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use super::{
-    Overlay,
-    fixture::{self, check, check_uses, check_writes, each, outputs, writes},
+    Env, Overlay, analyse,
+    fixture::{self, check, check_uses, check_writes, classes, each, outputs, writes},
     operator::{Family, family},
 };
-use crate::catalog::{Catalog, Contents, FIRST_USER_OID, TypeShape};
+use crate::catalog::{Catalog, Column, Contents, FIRST_USER_OID, Relation, RelationKind, TypeShape};
 
 #[test]
 fn functions_of_users_are_read_where_they_can_be() {
@@ -294,5 +294,39 @@ fn a_snapshot_says_all_there_is_until_a_statement_makes_something() {
             overlay.learn(made);
         }
         assert_eq!(overlay.is_empty(), is_empty, "{sql}");
+    }
+}
+
+#[test]
+fn a_writer_takes_no_name_by_which_the_server_may_call_it() {
+    let refused = |calls_users: bool, sql: &str| {
+        let column = Column::new(1, "note", 25);
+        let orders = Relation::new(1, "public", "orders", RelationKind::Table, vec![column]);
+        let relations = vec![Relation { calls_users, ..orders }];
+        let catalog = Catalog::new(Contents { relations, ..Contents::default() });
+        let env = Env { catalog: &catalog, path: None, overlay: &Overlay::default() };
+        let calm = "create function calm(t text) returns text language sql as 'select $1'";
+        let statements = analyse(&format!("{calm}; {sql}"), &env, &classes(&catalog)).unwrap();
+        statements.last().unwrap().refusal.as_ref().map(|refusal| refusal.code)
+    };
+    let writer = |name: &str| {
+        let body = "insert into orders (note) values ($1) returning note";
+        format!("create or replace function {name}(t text) returns text language sql as '{body}'")
+    };
+    for sql in [
+        &*writer("calm"),
+        &writer("lower"),
+        "alter function calm rename to other",
+        "alter function calm set schema other",
+    ] {
+        assert_eq!((refused(true, sql), refused(false, sql)), (Some("hidden-flow"), None), "{sql}");
+    }
+    let redone = format!("{}; {}", writer("loud"), writer("loud"));
+    for sql in [
+        &*writer("loud"),
+        &redone,
+        "create or replace function calm(t text) returns text language sql as 'select lower($1)'",
+    ] {
+        assert_eq!(refused(true, sql), None, "{sql}");
     }
 }

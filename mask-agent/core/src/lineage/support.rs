@@ -140,7 +140,7 @@ fn is_code(kind: ObjectType) -> bool {
 
 /// Whether the server may call functions of users that no statement names.
 fn is_bound(env: &Env<'_>) -> bool {
-    env.overlay.binds() || env.catalog.has_user_names()
+    env.overlay.binds() || env.catalog.binds_user_code()
 }
 
 /// Whether a function that acts has the name of some that did not.
