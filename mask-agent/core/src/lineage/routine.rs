@@ -79,12 +79,6 @@ pub(super) fn may_write(language: Option<&str>, bodies: &[String]) -> bool {
     }
 }
 
-/// Whether the text of a function that is known has words that write.
-pub(super) fn is_writer(routine: &Routine) -> bool {
-    let body = routine.definition.as_deref().and_then(created).and_then(|created| body_text(&created));
-    body.is_some_and(|body| may_write(Some(&routine.language), &[body]))
-}
-
 /// What cannot be read counts as writing.
 fn writes(body: &str, more: &[&str]) -> bool {
     let Ok(tokens) = pg_query::scan_tokens(body) else { return true };

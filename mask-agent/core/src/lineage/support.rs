@@ -7,14 +7,13 @@ use pg_query::{
 };
 
 use super::{
-    Env, Refusal,
+    ColumnId, Env, Masked, Refusal,
     builtins::builtin,
     names::{qualified, strings},
-    routine,
     scope::Level,
     trace::Tracer,
 };
-use crate::catalog::Called;
+use crate::catalog::{Called, Routine};
 
 /// `OPCLASS_ITEM_FUNCTION`.
 const FUNCTION: i32 = 2;
@@ -27,6 +26,14 @@ impl Tracer<'_> {
     /// Whether what was read puts or carries anything anywhere, or calls what is not there yet.
     pub(super) fn acts(&self) -> bool {
         !self.puts.is_empty() || !self.facts.carried.is_empty() || self.facts.calls_missing
+    }
+
+    /// Whether what was read names masked columns, or says or returns what is made of them.
+    pub(super) fn reads_masked(&mut self, classes: &dyn Masked) -> bool {
+        self.graph.spread(classes);
+        let told = self.facts.named.iter().chain(&self.facts.raised).chain(&self.facts.called);
+        let is_masked = |column: ColumnId| classes.is_masked(column.relation, column.number);
+        told.copied().any(|node| self.graph.origins(node).all().any(is_masked))
     }
 
     /// Reads what the server will call because of a definition, where nothing else does.
@@ -107,15 +114,21 @@ fn function_names(option: &DefElem) -> Vec<String> {
 
 /// Why a definition is not sent by which the server would call what acts, by itself. Expressions over a table are read
 /// already.
-pub(super) fn refusal(kind: &NodeEnum, read: &Tracer<'_>, body_acts: bool) -> Option<Refusal> {
+pub(super) fn refusal(
+    kind: &NodeEnum,
+    read: &Tracer<'_>,
+    body_acts: bool,
+    classes: &dyn Masked,
+) -> Option<Refusal> {
     let env = read.env;
     let mut unasked = Tracer::new(env);
     unasked.called_unasked(kind);
     let refused = match kind {
-        NodeEnum::AlterDomainStmt(_)
-        | NodeEnum::CreateCastStmt(_)
-        | NodeEnum::CreateDomainStmt(_)
-        | NodeEnum::DefineStmt(_) => unasked.acts(),
+        // Whether it fails would tell what the function asks, each time and uncounted.
+        NodeEnum::AlterDomainStmt(_) | NodeEnum::CreateCastStmt(_) | NodeEnum::CreateDomainStmt(_) => {
+            unasked.acts() || unasked.reads_masked(classes)
+        }
+        NodeEnum::DefineStmt(_) => unasked.acts(),
         NodeEnum::IndexStmt(_) => read.acts(),
         // Of these no snapshot tells whose functions they call.
         NodeEnum::AlterOpFamilyStmt(_) | NodeEnum::CreateOpClassStmt(_) | NodeEnum::CreateRangeStmt(_) => {
@@ -123,13 +136,15 @@ pub(super) fn refusal(kind: &NodeEnum, read: &Tracer<'_>, body_acts: bool) -> Op
         }
         NodeEnum::CreateStatsStmt(_) => read.facts.calls_user_code,
         NodeEnum::AlterObjectSchemaStmt(moved) => is_code(moved.object_type()) && is_bound(env),
-        NodeEnum::CreateFunctionStmt(create) => body_acts && replaces_bound(create, env),
+        NodeEnum::CreateFunctionStmt(create) => body_acts && replaces_calm(create, env),
         NodeEnum::RenameStmt(rename) => is_code(rename.rename_type()) && is_bound(env),
         _ => false,
     };
     refused.then(|| Refusal {
         code: "hidden-flow",
-        message: "this definition is refused, because the server could then call by itself a function that writes".to_owned(),
+        message: "this definition is refused, because the server could then call by itself a function that \
+                  writes or reads masked columns"
+            .to_owned(),
         hint: "Let the function only compute, and make what it calls before, or let an operator create it past mask-agent.",
     })
 }
@@ -144,9 +159,14 @@ fn is_bound(env: &Env<'_>) -> bool {
 }
 
 /// Whether a function that acts has the name of some that did not.
-fn replaces_bound(create: &CreateFunctionStmt, env: &Env<'_>) -> bool {
+fn replaces_calm(create: &CreateFunctionStmt, env: &Env<'_>) -> bool {
     let name = qualified(&create.funcname).1;
     let mut known = env.catalog.routines(&name).chain(env.overlay.routines(&name)).peekable();
     let is_known = known.peek().is_some() || builtin(env.catalog.major(), &name).is_some();
-    is_known && is_bound(env) && !known.any(routine::is_writer)
+    let acted = |routine: &Routine| {
+        let mut tracer = Tracer::new(env);
+        tracer.call_routine(routine, &[]);
+        tracer.acts()
+    };
+    is_known && is_bound(env) && !known.any(acted)
 }

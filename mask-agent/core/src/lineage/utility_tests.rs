@@ -60,7 +60,8 @@ fn a_domain_has_no_default_that_calls_a_function_of_users() {
         check(&format!("create domain d as text check (value <> '') default {default}"), HIDDEN);
         check(&format!("alter domain d set default {default}"), HIDDEN);
     }
-    check("create domain d as text check (email_of(1) = value) default 'x'", "sent");
+    check("create domain d as text check (twice(1) = length(value)) default 'x'", "sent");
+    check("create domain d as text check (email_of(1) = value) default 'x'", HIDDEN);
     check("alter domain d drop default", "sent");
     let made = "create function f() returns text language sql as 'select email from customers';";
     let renamed = "alter function email_of(int) rename to other_of;";
