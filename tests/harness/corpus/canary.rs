@@ -14,9 +14,13 @@ const PIECE_JOINED: usize = 7;
 /// Bytes that give a few characters of base64 whatever stands before them.
 const PIECE_BASE64: usize = 6;
 
-/// Whether a piece is a number with a point, which counts for no digit: three are the average of many a column.
+/// Whether a piece is a number with a point in it, which counts for no digit: three are the average of many a column.
 fn is_decimal(piece: &[u8]) -> bool {
-    piece.contains(&b'.') && piece.iter().all(|byte| *byte == b'.' || byte.is_ascii_digit())
+    let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
+    piece.contains(&b'.')
+        && piece.iter().all(|byte| *byte == b'.' || byte.is_ascii_digit())
+        && is_digit(piece.first())
+        && is_digit(piece.last())
 }
 
 const TEXTS: &str = "select name from app.customers union all select email from app.customers
