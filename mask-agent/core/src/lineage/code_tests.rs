@@ -313,18 +313,25 @@ fn a_writer_takes_no_name_by_which_the_server_may_call_it() {
         let body = "insert into orders (note) values ($1) returning note";
         format!("create or replace function {name}(t text) returns text language sql as '{body}'")
     };
+    let loud = writer("loud");
+    let waits =
+        "create function waits(t text) returns text language plpgsql as $$ begin return loud(t); end $$";
     for sql in [
-        &*writer("calm"),
-        &writer("lower"),
-        "alter function calm rename to other",
-        "alter function calm set schema other",
+        writer("calm"),
+        writer("lower"),
+        format!("{loud}; alter function loud rename to other"),
+        format!("{loud}; alter function loud set schema other"),
+        format!("{waits}; {loud}"),
     ] {
+        let sql = &*sql;
         assert_eq!((refused(true, sql), refused(false, sql)), (Some("hidden-flow"), None), "{sql}");
     }
     let redone = format!("{}; {}", writer("loud"), writer("loud"));
     for sql in [
-        &*writer("loud"),
+        &*loud,
         &redone,
+        "alter function calm rename to other",
+        "alter function calm set schema other",
         "create or replace function calm(t text) returns text language sql as 'select lower($1)'",
     ] {
         assert_eq!(refused(true, sql), None, "{sql}");

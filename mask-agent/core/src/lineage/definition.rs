@@ -134,7 +134,7 @@ impl Reader<'_> {
             }
             NodeEnum::IndexStmt(_) if utility::calls_users(kind, self.tracer.env) => Made::Bound,
             NodeEnum::CreateEnumStmt(create) => Made::Type(qualified(&create.type_name).1),
-            NodeEnum::CreateExtensionStmt(create) if leaves_names(&create.extname) => return,
+            NodeEnum::CreateExtensionStmt(create) if leaves_names(&create.extname) => Made::Extension,
             NodeEnum::CreateCastStmt(_)
             | NodeEnum::CreateExtensionStmt(_)
             | NodeEnum::AlterExtensionStmt(_)

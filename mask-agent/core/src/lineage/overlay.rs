@@ -1,5 +1,7 @@
 //! Definitions a transaction has changed, which no snapshot knows before it is committed.
 
+/// What the server calls of itself.
+mod bound;
 /// What is put into one relation and is in another by that.
 mod passed;
 /// Policies of row-level security.
@@ -31,6 +33,8 @@ use crate::catalog::{Called, Routine};
 pub enum Made {
     /// Anything, of any name: a type, an operator, a cast.
     Anything,
+    /// An extension of which nothing changes what names mean.
+    Extension,
     /// Something by which the server calls functions of users that no statement names.
     Bound,
     /// A relation whose rows another one shows as well.
@@ -191,6 +195,8 @@ pub struct Overlay {
     is_all: bool,
     /// The server may call functions of users that no statement names.
     has_bound: bool,
+    /// Functions nobody knows may be an extension's.
+    has_extension: bool,
     /// Names of schemas before and after.
     schemas: Vec<(String, String)>,
     /// Functions may have others' names.
@@ -232,6 +238,7 @@ impl Overlay {
         let size = &mut self.size;
         match made {
             Made::Anything => self.is_all = true,
+            Made::Extension => self.has_extension = true,
             Made::Bound => *size += usize::from(!std::mem::replace(&mut self.has_bound, true)),
             Made::Child { relation, parent } => {
                 add(&mut self.parents, (relation.clone(), parent.clone()), size);
@@ -409,11 +416,6 @@ impl Overlay {
     /// Whether anything may be there, of whatever name.
     pub(super) fn has_any(&self) -> bool {
         self.is_all
-    }
-
-    /// Whether the server may call functions by what was made.
-    pub(super) fn binds(&self) -> bool {
-        self.is_all || self.has_bound || !self.operators.is_empty()
     }
 
     /// Whether a type of this name was made whose values nothing but the server's own code makes.

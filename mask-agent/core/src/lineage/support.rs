@@ -45,6 +45,7 @@ impl Tracer<'_> {
             NodeEnum::CreateDomainStmt(domain) => {
                 domain.constraints.iter().for_each(|constraint| self.held_by(Some(constraint)));
             }
+            NodeEnum::CreateStatsStmt(_) | NodeEnum::IndexStmt(_) => self.checked_by(kind),
             NodeEnum::CreateOpClassStmt(class) => class.items.iter().for_each(|item| self.supported(item)),
             NodeEnum::CreateRangeStmt(range) => self.named_in(&range.params, &OF_RANGES),
             NodeEnum::DefineStmt(define) if define.kind() == ObjectType::ObjectOperator => {
@@ -112,32 +113,33 @@ fn function_names(option: &DefElem) -> Vec<String> {
     }
 }
 
-/// Why a definition is not sent by which the server would call what acts, by itself. Expressions over a table are read
-/// already.
+/// Why a definition is not sent by which the server would call what acts, by itself.
 pub(super) fn refusal(
     kind: &NodeEnum,
-    read: &Tracer<'_>,
     body_acts: bool,
+    env: &Env<'_>,
     classes: &dyn Masked,
 ) -> Option<Refusal> {
-    let env = read.env;
-    let mut unasked = Tracer::new(env);
+    let mut unasked = anywhere(env);
     unasked.called_unasked(kind);
     let refused = match kind {
         // Whether it fails would tell what the function asks, each time and uncounted.
         NodeEnum::AlterDomainStmt(_) | NodeEnum::CreateCastStmt(_) | NodeEnum::CreateDomainStmt(_) => {
             unasked.acts() || unasked.reads_masked(classes)
         }
-        NodeEnum::DefineStmt(_) => unasked.acts(),
-        NodeEnum::IndexStmt(_) => read.acts(),
+        NodeEnum::DefineStmt(_) | NodeEnum::IndexStmt(_) => unasked.acts(),
         // Of these no snapshot tells whose functions they call.
-        NodeEnum::AlterOpFamilyStmt(_) | NodeEnum::CreateOpClassStmt(_) | NodeEnum::CreateRangeStmt(_) => {
-            unasked.facts.calls_user_code
+        NodeEnum::AlterOpFamilyStmt(_)
+        | NodeEnum::CreateOpClassStmt(_)
+        | NodeEnum::CreateRangeStmt(_)
+        | NodeEnum::CreateStatsStmt(_) => unasked.facts.calls_user_code,
+        NodeEnum::AlterObjectSchemaStmt(moved) => {
+            is_code(moved.object_type()) && is_bound(env) && may_act(moved.object.as_deref(), env)
         }
-        NodeEnum::CreateStatsStmt(_) => read.facts.calls_user_code,
-        NodeEnum::AlterObjectSchemaStmt(moved) => is_code(moved.object_type()) && is_bound(env),
         NodeEnum::CreateFunctionStmt(create) => body_acts && replaces_calm(create, env),
-        NodeEnum::RenameStmt(rename) => is_code(rename.rename_type()) && is_bound(env),
+        NodeEnum::RenameStmt(rename) => {
+            is_code(rename.rename_type()) && is_bound(env) && may_act(rename.object.as_deref(), env)
+        }
         _ => false,
     };
     refused.then(|| Refusal {
@@ -158,15 +160,54 @@ fn is_bound(env: &Env<'_>) -> bool {
     env.overlay.binds() || env.catalog.binds_user_code()
 }
 
-/// Whether a function that acts has the name of some that did not.
+/// Reads names as they may be found by then, whatever schema comes first.
+fn anywhere<'a>(env: &'a Env<'a>) -> Tracer<'a> {
+    let mut tracer = Tracer::new(env);
+    tracer.path = None;
+    tracer
+}
+
+/// Functions that a name may mean.
+fn named<'a>(env: &'a Env<'a>, name: &str) -> impl Iterator<Item = &'a Routine> {
+    env.catalog.routines(name).chain(env.overlay.routines(name))
+}
+
+fn reads<'a>(env: &'a Env<'a>, routine: &'a Routine) -> Tracer<'a> {
+    let mut tracer = anywhere(env);
+    tracer.call_routine(routine, &[]);
+    tracer
+}
+
+/// Whether a function that gets another name acts; one that nobody knows may.
+fn may_act(object: Option<&Node>, env: &Env<'_>) -> bool {
+    let Some(NodeEnum::ObjectWithArgs(function)) = object.and_then(|object| object.node.as_ref()) else {
+        return true;
+    };
+    let (_, name) = qualified(&function.objname);
+    let mut known = named(env, &name).peekable();
+    known.peek().is_none() || known.any(|routine| reads(env, routine).acts())
+}
+
+/// Whether a function that acts may be called where one was that did not.
 fn replaces_calm(create: &CreateFunctionStmt, env: &Env<'_>) -> bool {
     let name = qualified(&create.funcname).1;
-    let mut known = env.catalog.routines(&name).chain(env.overlay.routines(&name)).peekable();
-    let is_known = known.peek().is_some() || builtin(env.catalog.major(), &name).is_some();
-    let acted = |routine: &Routine| {
-        let mut tracer = Tracer::new(env);
-        tracer.call_routine(routine, &[]);
-        tracer.acts()
+    if !is_bound(env) || named(env, &name).any(|routine| reads(env, routine).acts()) {
+        return false;
+    }
+    // The one before may have been dropped by now.
+    let waits = |routine: &Routine| {
+        mentions(routine, &name) && {
+            let tracer = reads(env, routine);
+            tracer.facts.calls_missing && tracer.puts.is_empty() && tracer.facts.carried.is_empty()
+        }
     };
-    is_known && is_bound(env) && !known.any(acted)
+    named(env, &name).next().is_some()
+        || builtin(env.catalog.major(), &name).is_some()
+        || env.catalog.all_routines().iter().chain(env.overlay.all_routines()).any(waits)
+}
+
+fn mentions(routine: &Routine, name: &str) -> bool {
+    let text = routine.definition.as_deref().unwrap_or_default();
+    let is_in_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '$');
+    text.split(|letter| !is_in_name(letter)).any(|word| word.to_lowercase() == name.to_lowercase())
 }

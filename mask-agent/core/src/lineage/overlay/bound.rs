@@ -1,0 +1,19 @@
+use super::Overlay;
+use crate::catalog::Routine;
+
+impl Overlay {
+    /// Whether functions nobody knows may be an extension's.
+    pub(in crate::lineage) fn has_extension(&self) -> bool {
+        self.has_extension
+    }
+
+    /// Whether the server may call functions by what was made.
+    pub(in crate::lineage) fn binds(&self) -> bool {
+        self.is_all || self.has_bound || !self.operators.is_empty()
+    }
+
+    /// Functions that can be read.
+    pub(in crate::lineage) fn all_routines(&self) -> impl Iterator<Item = &Routine> {
+        self.functions.values().flatten().flatten().map(AsRef::as_ref)
+    }
+}
