@@ -531,7 +531,12 @@ impl Catalog {
 
     /// Whether the server may call functions of users that no statement names: for an operator, a type or what is written.
     pub fn binds_user_code(&self) -> bool {
-        !self.user_names.is_empty() || self.relations().any(|relation| relation.calls_users)
+        self.has_user_names() || self.relations().any(|relation| relation.calls_users)
+    }
+
+    /// Whether any operator or type runs code of users.
+    pub fn has_user_names(&self) -> bool {
+        !self.user_names.is_empty()
     }
 
     /// Types from which code of users makes values of this one; 0 is text that is read.

@@ -16,6 +16,7 @@ use super::{
     routine::{self, is_followed},
     scope::Level,
     statement::{Reader, writes},
+    support::Body,
     trace::{Put, Target, Tracer},
     utility::Followed,
 };
@@ -31,8 +32,7 @@ pub(super) struct Follow {
     pub(super) is: Followed,
     pub(super) writes: Vec<Write>,
     pub(super) channels: Vec<Channel>,
-    /// Whether a function puts or carries anything, or calls what is not there.
-    pub(super) acts: bool,
+    pub(super) body: Body,
     /// What it will ask of masked columns.
     pub(super) predicates: Vec<Predicate>,
 }
@@ -65,7 +65,7 @@ impl Reader<'_> {
         self.followed.is = Followed::Yes;
         self.followed.writes = writes(&tracer, false, classes);
         self.followed.channels = tracer.channels();
-        self.followed.acts = tracer.acts();
+        self.followed.body = tracer.body(classes);
         self.statement.meets_rules |= tracer.facts.meets_rules;
         let is_masked = |column: ColumnId| classes.is_masked(column.relation, column.number);
         if tracer.facts.sets_lexer

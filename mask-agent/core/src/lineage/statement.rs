@@ -375,7 +375,7 @@ impl<'a> Reader<'a> {
         self.made_by(kind);
         self.tracer.checked_by(kind);
         self.follow(kind, classes);
-        let unasked = || support::refusal(kind, self.followed.acts, self.tracer.env, classes);
+        let unasked = || support::refusal(kind, self.followed.body, self.tracer.env, classes);
         self.statement.refusal = self.statement.refusal.take().or_else(unasked);
         self.judged(node, classes)?;
         self.statement.settings = meaning::settings(kind);

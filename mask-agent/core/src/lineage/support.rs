@@ -15,6 +15,15 @@ use super::{
 };
 use crate::catalog::{Called, Routine};
 
+/// What the body of a new function does.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Body {
+    /// It puts or carries anything, or calls what is not there.
+    pub(super) acts: bool,
+    /// It reads masked columns.
+    pub(super) asks: bool,
+}
+
 /// `OPCLASS_ITEM_FUNCTION`.
 const FUNCTION: i32 = 2;
 
@@ -23,13 +32,18 @@ const OF_OPERATORS: [&str; 2] = ["function", "procedure"];
 const OF_RANGES: [&str; 2] = ["canonical", "subtype_diff"];
 
 impl Tracer<'_> {
+    /// What was read as the body of a function.
+    pub(super) fn body(&mut self, classes: &dyn Masked) -> Body {
+        Body { acts: self.acts(), asks: self.reads_masked(classes) }
+    }
+
     /// Whether what was read puts or carries anything anywhere, or calls what is not there yet.
-    pub(super) fn acts(&self) -> bool {
+    fn acts(&mut self) -> bool {
         !self.puts.is_empty() || !self.facts.carried.is_empty() || self.facts.calls_missing
     }
 
     /// Whether what was read names masked columns, or says or returns what is made of them.
-    pub(super) fn reads_masked(&mut self, classes: &dyn Masked) -> bool {
+    fn reads_masked(&mut self, classes: &dyn Masked) -> bool {
         self.graph.spread(classes);
         let told = self.facts.named.iter().chain(&self.facts.raised).chain(&self.facts.called);
         let is_masked = |column: ColumnId| classes.is_masked(column.relation, column.number);
@@ -114,12 +128,7 @@ fn function_names(option: &DefElem) -> Vec<String> {
 }
 
 /// Why a definition is not sent by which the server would call what acts, by itself.
-pub(super) fn refusal(
-    kind: &NodeEnum,
-    body_acts: bool,
-    env: &Env<'_>,
-    classes: &dyn Masked,
-) -> Option<Refusal> {
+pub(super) fn refusal(kind: &NodeEnum, body: Body, env: &Env<'_>, classes: &dyn Masked) -> Option<Refusal> {
     let mut unasked = anywhere(env);
     unasked.called_unasked(kind);
     let refused = match kind {
@@ -134,11 +143,22 @@ pub(super) fn refusal(
         | NodeEnum::CreateRangeStmt(_)
         | NodeEnum::CreateStatsStmt(_) => unasked.facts.calls_user_code,
         NodeEnum::AlterObjectSchemaStmt(moved) => {
-            is_code(moved.object_type()) && is_bound(env) && may_act(moved.object.as_deref(), env)
+            is_code(moved.object_type()) && is_bound(env) && {
+                let name = function_name(moved.object.as_deref());
+                comes_to(name.as_deref(), name.as_deref(), env, classes)
+            }
         }
-        NodeEnum::CreateFunctionStmt(create) => body_acts && replaces_calm(create, env),
+        NodeEnum::CreateFunctionStmt(create) => {
+            is_bound(env) && body.acts && replaces(create, env, Tracer::acts)
+                || is_bound_by_name(env)
+                    && body.asks
+                    && replaces(create, env, |read| read.reads_masked(classes))
+        }
         NodeEnum::RenameStmt(rename) => {
-            is_code(rename.rename_type()) && is_bound(env) && may_act(rename.object.as_deref(), env)
+            is_code(rename.rename_type()) && is_bound(env) && {
+                let name = function_name(rename.object.as_deref());
+                comes_to(name.as_deref(), Some(&rename.newname), env, classes)
+            }
         }
         _ => false,
     };
@@ -160,6 +180,11 @@ fn is_bound(env: &Env<'_>) -> bool {
     env.overlay.binds() || env.catalog.binds_user_code()
 }
 
+/// Whether it may for a type or an operator; what is called for what is written is read wherever something is.
+fn is_bound_by_name(env: &Env<'_>) -> bool {
+    env.overlay.binds() || env.catalog.has_user_names()
+}
+
 /// Reads names as they may be found by then, whatever schema comes first.
 fn anywhere<'a>(env: &'a Env<'a>) -> Tracer<'a> {
     let mut tracer = Tracer::new(env);
@@ -178,32 +203,52 @@ fn reads<'a>(env: &'a Env<'a>, routine: &'a Routine) -> Tracer<'a> {
     tracer
 }
 
-/// Whether a function that gets another name acts; one that nobody knows may.
-fn may_act(object: Option<&Node>, env: &Env<'_>) -> bool {
-    let Some(NodeEnum::ObjectWithArgs(function)) = object.and_then(|object| object.node.as_ref()) else {
-        return true;
-    };
-    let (_, name) = qualified(&function.objname);
-    let mut known = named(env, &name).peekable();
-    known.peek().is_none() || known.any(|routine| reads(env, routine).acts())
+fn function_name(object: Option<&Node>) -> Option<String> {
+    match object.and_then(|object| object.node.as_ref()) {
+        Some(NodeEnum::ObjectWithArgs(function)) => Some(qualified(&function.objname).1),
+        _ => None,
+    }
 }
 
-/// Whether a function that acts may be called where one was that did not.
-fn replaces_calm(create: &CreateFunctionStmt, env: &Env<'_>) -> bool {
+/// Whether a function that comes to another place acts, or reads masked columns where others may find it; one that
+/// nobody knows may.
+fn comes_to(name: Option<&str>, new_name: Option<&str>, env: &Env<'_>, classes: &dyn Masked) -> bool {
+    let (Some(name), Some(new_name)) = (name, new_name) else { return true };
+    let mut known = named(env, name).peekable();
+    let is_called = || everybody(env).any(|routine| mentions(routine, new_name));
+    known.peek().is_none()
+        || known.any(|routine| {
+            let mut read = reads(env, routine);
+            read.acts() || is_bound_by_name(env) && read.reads_masked(classes) && is_called()
+        })
+}
+
+/// Whether a function that does something may be called where one was that did not.
+fn replaces<'a>(
+    create: &CreateFunctionStmt,
+    env: &'a Env<'a>,
+    does: impl Fn(&mut Tracer<'a>) -> bool,
+) -> bool {
     let name = qualified(&create.funcname).1;
-    if !is_bound(env) || named(env, &name).any(|routine| reads(env, routine).acts()) {
+    if named(env, &name).any(|routine| does(&mut reads(env, routine))) {
         return false;
     }
     // The one before may have been dropped by now.
-    let waits = |routine: &Routine| {
+    let waits = |routine: &'a Routine| {
         mentions(routine, &name) && {
-            let tracer = reads(env, routine);
-            tracer.facts.calls_missing && tracer.puts.is_empty() && tracer.facts.carried.is_empty()
+            let mut tracer = reads(env, routine);
+            let misses = std::mem::take(&mut tracer.facts.calls_missing);
+            misses && !does(&mut tracer)
         }
     };
     named(env, &name).next().is_some()
         || builtin(env.catalog.major(), &name).is_some()
-        || env.catalog.all_routines().iter().chain(env.overlay.all_routines()).any(waits)
+        || everybody(env).any(waits)
+}
+
+/// Functions that can be read.
+fn everybody<'a>(env: &'a Env<'a>) -> impl Iterator<Item = &'a Routine> {
+    env.catalog.all_routines().iter().chain(env.overlay.all_routines())
 }
 
 fn mentions(routine: &Routine, name: &str) -> bool {
