@@ -147,7 +147,8 @@ async fn serve(config: Config) -> Result<()> {
         ],
     )?;
     let peers = interceptor.peers()?;
-    let upstreams = Arc::new(Upstreams::new(peers.clone(), ways, pins));
+    let silence = Duration::from_secs(config.upstream_silence_s.into());
+    let upstreams = Arc::new(Upstreams::new(peers.clone(), ways, pins, silence));
     let catalogs = Catalogs::new(upstreams.clone(), policy, ledger);
     let shared = Arc::new(Shared::new(Parts {
         peers,

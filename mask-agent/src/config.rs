@@ -20,6 +20,9 @@ const CONNECTIONS_MAX: u32 = 65_536;
 /// PostgreSQL's own limit for `authentication_timeout`.
 const LOGIN_TIMEOUT_S_MAX: u16 = 600;
 
+/// As long as Linux itself waits before it looks whether a silent peer is still there.
+const SILENCE_S: std::ops::RangeInclusive<u16> = 2..=7_200;
+
 /// Whether clients get TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -66,6 +69,8 @@ pub(crate) struct Config {
     pub(crate) upstream_tls: UpstreamTls,
     /// Databases for which it is another.
     pub(crate) upstreams: Vec<Upstream>,
+    /// Seconds after which a database that acknowledges nothing is given up.
+    pub(crate) upstream_silence_s: u16,
     /// Ports to intercept in place of the policy's.
     pub(crate) ports: Vec<u16>,
     /// Log what the eBPF programs do.
@@ -87,6 +92,7 @@ impl Default for Config {
             client_ca: None,
             upstream_tls: UpstreamTls::default(),
             upstreams: Vec::new(),
+            upstream_silence_s: 120,
             ports: Vec::new(),
             debug_ebpf: false,
         }
@@ -118,6 +124,7 @@ impl Config {
             client_ca: file.client_ca,
             upstream_tls: file.upstream_tls,
             upstreams: file.upstreams,
+            upstream_silence_s: file.upstream_silence_s,
             ports: if ports.is_empty() { file.ports } else { ports },
             debug_ebpf: debug_ebpf || file.debug_ebpf,
         };
@@ -145,6 +152,14 @@ impl Config {
         }
         if !(1..=LOGIN_TIMEOUT_S_MAX).contains(&self.login_timeout_s) {
             bail!("login_timeout_s is {}; allowed: 1 to {LOGIN_TIMEOUT_S_MAX}", self.login_timeout_s);
+        }
+        if !SILENCE_S.contains(&self.upstream_silence_s) {
+            bail!(
+                "upstream_silence_s is {}; allowed: {} to {}",
+                self.upstream_silence_s,
+                SILENCE_S.start(),
+                SILENCE_S.end()
+            );
         }
         if self.listen_port == 0 || self.ports.contains(&0) {
             bail!("port 0 stands for no port; allowed: 1 to 65535");
@@ -188,6 +203,7 @@ mod tests {
         assert!(wrong("policy: a\nlisten_port: 70000\n").starts_with("c.yaml:2:14: "));
         assert!(wrong("max_connections: 0\n").contains("allowed: 1 to"));
         assert!(wrong("login_timeout_s: 0\n").contains("allowed: 1 to 600"));
+        assert!(wrong("upstream_silence_s: 1\n").contains("allowed: 2 to 7200"));
         assert!(wrong("ports: [15432]\n").contains("15432"));
         assert_eq!(Config::parse("c.yaml", "# nothing\n").unwrap(), Config::default());
     }

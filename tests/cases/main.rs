@@ -17,6 +17,7 @@ mod explain;
 mod encodings;
 mod extended;
 mod extensions;
+mod faults;
 mod following;
 mod interception;
 mod kept;

@@ -10,6 +10,8 @@ pub mod corpus;
 pub mod decoy;
 /// A reader of the catalogs that is asked again and again.
 pub mod follower;
+/// A line to a server that can fail.
+pub mod line;
 /// A network namespace of a test's own.
 pub mod netns;
 /// A throw-away PostgreSQL.
@@ -33,6 +35,7 @@ use anyhow::{Context, Result, bail};
 
 pub use agent::{Agent, Start};
 pub use decoy::Decoy;
+pub use line::{Line, Trouble};
 pub use netns::Netns;
 pub use postgres::Postgres;
 pub use tls::Certificates;

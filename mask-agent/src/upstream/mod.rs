@@ -24,6 +24,7 @@ use postgres_protocol::authentication::{
     sasl::{ChannelBinding as ScramBinding, ScramSha256},
 };
 use rustls::{ClientConfig, client::Resumption, crypto::CryptoProvider, pki_types::ServerName};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -81,18 +82,21 @@ pub(crate) struct Upstreams {
     ways: Ways,
     pins: Arc<Pins>,
     provider: Arc<CryptoProvider>,
+    /// A database that acknowledges nothing for so long is given up.
+    silence: Duration,
     servers: Mutex<HashMap<SocketAddr, Arc<Server>>>,
     /// Names of the certificates shown last; none where a server has no TLS.
     names: Mutex<HashMap<SocketAddr, Arc<[Name]>>>,
 }
 
 impl Upstreams {
-    pub(crate) fn new(peers: Peers, ways: Ways, pins: Pins) -> Self {
+    pub(crate) fn new(peers: Peers, ways: Ways, pins: Pins, silence: Duration) -> Self {
         Self {
             peers,
             ways,
             pins: Arc::new(pins),
             provider: tls::provider(),
+            silence,
             servers: Mutex::default(),
             names: Mutex::default(),
         }
@@ -145,10 +149,19 @@ impl Upstreams {
     async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
         let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         self.peers.exempt(socket.as_fd())?;
-        socket.set_keepalive(true)?;
+        self.notice_silence(SockRef::from(&socket))?;
         let stream = tokio::time::timeout(CONNECT_DEADLINE, socket.connect(to)).await??;
         stream.set_nodelay(true)?;
         Ok(stream)
+    }
+
+    /// The client's own probes end at us, so it would wait without end for a database that is cut off.
+    fn notice_silence(&self, socket: SockRef<'_>) -> io::Result<()> {
+        let interval = (self.silence / 6).max(Duration::from_secs(1));
+        socket.set_tcp_keepalive(
+            &TcpKeepalive::new().with_time(self.silence / 2).with_interval(interval).with_retries(3),
+        )?;
+        socket.set_tcp_user_timeout(Some(self.silence))
     }
 
     async fn secure(
