@@ -273,3 +273,44 @@ fn a_database_that_is_cut_off_is_given_up_in_time() -> Result<()> {
         agent.status().is_ok_and(|status| status["daemon"]["connections"] == 0)
     })
 }
+
+/// Counts for minutes, and writes nothing.
+const ENDLESS: &str = "select count(*) from customers, generate_series(1, 100000000000)";
+/// Counts for a second or two, and writes.
+const LONG: &str = "insert into counted select count(*) from generate_series(1, 6000000) returning 1";
+
+#[test]
+fn a_query_ends_with_the_client_that_vanished_and_what_writes_does_not() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    scene.ask("create table counted (n int8)")?;
+    let running = |sql: &str| {
+        let asked = format!(
+            "select 'running: ' || count(*) from pg_stat_activity where query = '{sql}' and state = 'active'"
+        );
+        let (_, text) = scene.postgres.psql(&asked).unwrap_or_default();
+        text.lines().find_map(|line| line.trim().strip_prefix("running: ")?.parse::<usize>().ok())
+    };
+    for sql in [ENDLESS, LONG] {
+        let [_, mut client] = scene.clients()?;
+        let told = client.step("connect")?;
+        assert!(told.error.is_none(), "{told:?}\n{}", scene.agent.log());
+        client.begin(sql)?;
+        wait_for("the statement to run", || running(sql) == Some(1))?;
+        drop(client);
+        wait_for("the statement to end", || running(sql) == Some(0))?;
+    }
+    let (_, text) = scene.postgres.psql("select 'counted: ' || n from counted")?;
+    assert!(text.contains("counted: 6000000"), "{text}");
+    scene.assert_nothing_is_left("vanished")?;
+    let reasons: Vec<String> = scene
+        .agent
+        .trail()?
+        .iter()
+        .filter_map(|record| Some(record["reason"].as_str()?.to_owned()))
+        .collect();
+    assert_eq!(reasons.iter().filter(|reason| reason.contains("vanished")).count(), 1, "{reasons:?}");
+    Ok(())
+}

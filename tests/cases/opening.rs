@@ -61,6 +61,9 @@ fn a_client_that_has_said_everything_still_gets_its_answer() -> Result<()> {
     let kinds: Vec<u8> = all.iter().map(|(kind, _)| *kind).collect();
     assert_eq!(kinds, b"TDCZ");
     assert!(shows(&ask(None, "select * from customers")?, b"canary"));
+    // Long enough for us to look whether it is still there.
+    let counts = ask(Some(&agent), "select count(*) from generate_series(1, 15000000)")?;
+    assert!(shows(&counts, b"15000000"), "{counts:?}");
     Ok(())
 }
 

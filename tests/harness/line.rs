@@ -72,7 +72,7 @@ impl Line {
         let thread = thread::spawn(move || {
             while let Ok((client, _)) = accepting.accept() {
                 let line = line.clone();
-                thread::spawn(move || line.carry(client));
+                thread::spawn(move || line.carry(&client));
             }
         });
         Ok(Self { port: listener.local_addr()?.port(), listener, trouble, open, thread: Some(thread) })
@@ -109,16 +109,16 @@ impl Carrier {
         Trouble::ALL[usize::from(self.trouble.load(Ordering::SeqCst))]
     }
 
-    fn carry(&self, client: TcpStream) {
+    fn carry(&self, client: &TcpStream) {
         let Ok(server) = TcpStream::connect(self.to) else { return };
         self.open.fetch_add(1, Ordering::SeqCst);
         thread::scope(|scope| {
             // Either side's end is the other's.
             scope.spawn(|| {
-                let _ = self.copy(&client, &server, false);
+                let _ = self.copy(client, &server, false);
                 let _ = server.shutdown(Shutdown::Write);
             });
-            let _ = self.copy(&server, &client, true);
+            let _ = self.copy(&server, client, true);
             let _ = client.shutdown(Shutdown::Both);
             let _ = server.shutdown(Shutdown::Both);
         });

@@ -27,6 +27,9 @@ pub trait Session: Send {
     /// Whether it can be ended without breaking anything off.
     fn is_idle(&self) -> bool;
 
+    /// Whether the server is doing something, and nothing but reading for an answer.
+    fn only_reads(&self) -> bool;
+
     /// Whether bytes from the client would be consumed now; the shell leaves them unread otherwise.
     fn accepts_client(&self) -> bool;
 

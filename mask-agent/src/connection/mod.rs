@@ -4,6 +4,7 @@
 //! one read and one held frame in each direction, and both directions always make progress.
 
 mod side;
+mod vanished;
 
 use std::{
     future::poll_fn,
@@ -41,6 +42,8 @@ use crate::{
 const CANCEL_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a statement waits to learn whether the snapshot still says what the server has.
 const CHECK_DEADLINE: Duration = Duration::from_secs(2);
+/// Between two looks whether a client that has said everything still waits for its answer.
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
 /// For the last bytes to a client whose connection ends.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -75,6 +78,8 @@ pub(crate) enum Ending {
     Server,
     #[error("socket: {0}")]
     Socket(#[from] io::Error),
+    #[error("client vanished; its query was cancelled")]
+    Vanished,
 }
 
 struct Connection<'a> {
@@ -128,6 +133,9 @@ pub(crate) async fn serve(
         Err(ending) => Err(ending),
     };
     connection.presence = None;
+    if matches!(ended, Err(Ending::Vanished)) {
+        connection.cancel_own().await;
+    }
     if let Some(key) = &connection.cancel {
         shared.cancels.remove(key);
     }
@@ -141,7 +149,8 @@ pub(crate) async fn serve(
         | Ending::Server
         | Ending::Session(_)
         | Ending::Slow
-        | Ending::Socket(_) => Ok(()),
+        | Ending::Socket(_)
+        | Ending::Vanished => Ok(()),
     };
     // A client that does not read has lost the rest.
     let _ = timeout(FLUSH_DEADLINE, connection.client.finish()).await;
@@ -169,6 +178,7 @@ impl Connection<'_> {
         let mut stopping = false;
         let mut stopped = pin!(stopped(stop));
         let mut deadline = pin!(sleep(DRAIN_DEADLINE));
+        let mut look = pin!(sleep(LOOK_PAUSE));
         let mut news = pin!(self.shared.catalogs.news(self.caller.original, &login).next());
         loop {
             tokio::select! {
@@ -187,6 +197,12 @@ impl Connection<'_> {
                     deadline.as_mut().reset(tokio::time::Instant::now() + DRAIN_DEADLINE);
                 }
                 () = &mut deadline, if stopping => return Err(Ending::Drained),
+                () = &mut look, if self.client.ended => {
+                    if self.is_in_vain() && self.client.is_gone() {
+                        return Err(Ending::Vanished);
+                    }
+                    look.as_mut().reset(tokio::time::Instant::now() + LOOK_PAUSE);
+                }
             }
             if stopping && self.session.is_idle() {
                 return Err(Ending::Drained);
@@ -212,7 +228,11 @@ impl Connection<'_> {
             if self.server_first { [From::Server, From::Client] } else { [From::Client, From::Server] };
         for from in order {
             if let Poll::Ready(read) = self.poll_read(from, cx) {
-                return Poll::Ready(read.map(|bytes| (from, bytes)).map_err(Ending::from));
+                return Poll::Ready(match read {
+                    Ok(bytes) => Ok((from, bytes)),
+                    Err(_) if matches!(from, From::Client) && self.is_in_vain() => Err(Ending::Vanished),
+                    Err(error) => Err(error.into()),
+                });
             }
         }
         Poll::Pending
@@ -229,6 +249,11 @@ impl Connection<'_> {
             }
             _ => Poll::Pending,
         }
+    }
+
+    /// Whether nobody would miss what the server is doing, once the client is gone.
+    fn is_in_vain(&self) -> bool {
+        self.session.only_reads() && !self.client.holds()
     }
 
     fn side(&mut self, from: From) -> Option<&mut Side> {
@@ -322,6 +347,16 @@ impl Connection<'_> {
             }
         }
         Ok((result?, loaded))
+    }
+
+    /// Ends the query that the server is running for nobody.
+    async fn cancel_own(&mut self) {
+        let Some((to, key)) = self.cancel.as_ref().and_then(|key| self.shared.cancels.find(key)) else {
+            return;
+        };
+        if let Err(error) = cancel(self.shared, to, &key).await {
+            tracing::warn!(%error, %to, "the query of a client that vanished could not be cancelled");
+        }
     }
 
     async fn dial(&mut self) -> Result<(), Ending> {

@@ -10,6 +10,7 @@ use std::{
 use mask_core::{masking::gate::ClientBytes, session::ServerBytes};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::vanished;
 use crate::tls::Stream;
 
 /// One read; larger ones gained nothing on loopback.
@@ -158,6 +159,16 @@ impl Side {
                 Poll::Pending
             }
         }
+    }
+
+    /// Whether nobody holds the peer's socket any more, as far as the kernel can tell.
+    pub(super) fn is_gone(&self) -> bool {
+        let ends = self.stream.socket().map(|socket| Ok((socket.local_addr()?, socket.peer_addr()?)));
+        let gone = ends.map(|ends| ends.and_then(|(own, other)| vanished::is_gone(own, other)));
+        gone.unwrap_or(Ok(false)).unwrap_or_else(|error| {
+            tracing::debug!(%error, "nobody knows whether a client is still there");
+            false
+        })
     }
 
     /// Whether bytes were read that nobody has consumed.

@@ -54,6 +54,16 @@ impl Stream {
         }
     }
 
+    /// The socket; none where it is in a handshake.
+    pub(crate) fn socket(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(socket) => Some(socket),
+            Self::Accepted(stream) => Some(stream.get_ref().0),
+            Self::Dialed(stream) => Some(stream.get_ref().0),
+            Self::Away => None,
+        }
+    }
+
     /// Whether sealed bytes wait for the socket.
     pub(crate) fn holds(&self) -> bool {
         match self {

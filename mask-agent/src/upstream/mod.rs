@@ -149,14 +149,14 @@ impl Upstreams {
     async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
         let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         self.peers.exempt(socket.as_fd())?;
-        self.notice_silence(SockRef::from(&socket))?;
+        self.notice_silence(&SockRef::from(&socket))?;
         let stream = tokio::time::timeout(CONNECT_DEADLINE, socket.connect(to)).await??;
         stream.set_nodelay(true)?;
         Ok(stream)
     }
 
     /// The client's own probes end at us, so it would wait without end for a database that is cut off.
-    fn notice_silence(&self, socket: SockRef<'_>) -> io::Result<()> {
+    fn notice_silence(&self, socket: &SockRef<'_>) -> io::Result<()> {
         let interval = (self.silence / 6).max(Duration::from_secs(1));
         socket.set_tcp_keepalive(
             &TcpKeepalive::new().with_time(self.silence / 2).with_interval(interval).with_retries(3),

@@ -94,3 +94,18 @@ pub(super) struct Facts {
     /// Relations written to, with number 0, or their columns.
     pub(super) written: Vec<ColumnId>,
 }
+
+impl Facts {
+    /// Whether all that was noted leaves everything as it is.
+    pub(super) fn only_reads(&self) -> bool {
+        self.written.is_empty()
+            && self.carried.is_empty()
+            && !(self.calls_user_code
+                || self.changes_unknown
+                || self.counts
+                || self.defines
+                || self.meets_user_code
+                || self.reaches
+                || self.sets)
+    }
+}

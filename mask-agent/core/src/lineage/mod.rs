@@ -425,6 +425,8 @@ pub struct Statement {
     pub calls_user_code: bool,
     /// It calls functions of the server's that do more than compute, and so may fail by what they find.
     pub reaches: bool,
+    /// It is a query that changes nothing, so that nobody misses it whom nobody reads the answer of.
+    pub only_reads: bool,
     /// It writes where rules may do something else.
     pub meets_rules: bool,
     /// It reads large objects.

@@ -118,6 +118,7 @@ impl Statement {
             may_quote: false,
             calls_user_code: false,
             reaches: false,
+            only_reads: false,
             meets_rules: false,
             reads_large_objects: false,
             refusal: None,
@@ -535,6 +536,10 @@ fn finish_facts(statement: &mut Statement, tracer: &Tracer<'_>) {
     statement.may_quote |= facts.calls_opaque_code || facts.meets_user_code || facts.changes_unknown;
     statement.calls_user_code = facts.calls_user_code || facts.meets_user_code;
     statement.reaches = facts.reaches;
+    statement.only_reads = statement.command == "SelectStmt"
+        && statement.made.is_empty()
+        && statement.effect == Effect::None
+        && facts.only_reads();
     statement.meets_rules |= facts.meets_rules;
     statement.reads_large_objects |= facts.reads_large_objects;
     statement.reads_statement =

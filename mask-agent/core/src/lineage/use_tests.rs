@@ -481,3 +481,42 @@ fn literals_matter_where_they_are_no_values() {
         assert!(matters(sql), "{sql}");
     }
 }
+
+#[test]
+fn only_a_query_that_changes_nothing_only_reads() {
+    let reads = |sql: &str| statements(sql).unwrap().iter().all(|statement| statement.only_reads);
+    for sql in [
+        "select * from customers",
+        "with c as (select salary from customers) select sum(salary) from c union all select 1",
+        "select count(*) from customers for update",
+        "values (1)",
+        "table orders",
+        "select now(), random()",
+    ] {
+        assert!(reads(sql), "{sql}");
+    }
+    for sql in [
+        "insert into orders (note) values ('a')",
+        "with i as (insert into orders (note) values ('a') returning 1) select * from i",
+        "with d as (delete from orders returning 1) select 1",
+        "with u as (update nobody_knows set a = 1 returning 1) select 1",
+        "select 1 as a into t",
+        "create table t as select 1 as a",
+        "select nextval('numbers_seq')",
+        "select set_config('a.b', 'c', false)",
+        "select pg_notify('a', 'b')",
+        "select pg_advisory_lock(1)",
+        "select opaque(1)",
+        "select twice(1)",
+        "select lo_create(0)",
+        "copy customers to stdout",
+        "explain analyze select 1",
+        "begin",
+        "set a.b = c",
+        "select 1; delete from orders",
+        "fetch all from c",
+        "execute s",
+    ] {
+        assert!(!reads(sql), "{sql}");
+    }
+}

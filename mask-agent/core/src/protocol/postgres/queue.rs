@@ -58,6 +58,8 @@ pub(super) struct Analysed {
     pub(super) calls_user_code: bool,
     /// It calls functions of the server's that do more than compute.
     pub(super) reaches: bool,
+    /// None of its statements changes anything.
+    pub(super) only_reads: bool,
     /// It was ruled on after it had been sent: only columns that the server names are shown.
     pub(super) is_anew: bool,
     pub(super) refusal: Option<Fault>,
@@ -92,6 +94,7 @@ impl Analysed {
             changes_settings: false,
             calls_user_code: false,
             reaches: false,
+            only_reads: true,
             is_anew: false,
             refusal: None,
             may_be_wrong: false,
@@ -246,6 +249,10 @@ impl Queue {
 
     pub(super) fn head_mut(&mut self) -> Option<&mut Reply> {
         self.entries.front_mut()
+    }
+
+    pub(super) fn oldest_first(&self) -> impl Iterator<Item = &Reply> {
+        self.entries.iter()
     }
 
     pub(super) fn newest_first(&self) -> impl Iterator<Item = &Reply> {

@@ -290,6 +290,7 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
         analysed.withholds |= ruled.withholds;
         analysed.calls_user_code |= statement.calls_user_code;
         analysed.reaches |= statement.reaches;
+        analysed.only_reads &= statement.only_reads;
         analysed.budgeted.extend_from_slice(&ruled.budgeted);
         analysed.computes.extend_from_slice(&ruled.computes);
         analysed.executes.extend(ruled.executes.iter().map(|executes| executes.name.clone()));

@@ -19,7 +19,7 @@ use super::{
     frontend::QUEUE_MAX,
     meaning::Meaning,
     outputs::{Outputs, Shape},
-    queue::{Analysed, Portal, Prepared, Queue, Statement},
+    queue::{Analysed, Portal, Prepared, Queue, Reply, Statement},
     record::Current,
 };
 use crate::{
@@ -391,6 +391,35 @@ impl Session for PostgresSession {
             }
             Phase::LoggingIn(_) | Phase::Starting => false,
         }
+    }
+
+    fn only_reads(&self) -> bool {
+        let reads = |statement: &Statement| statement.analysed.only_reads;
+        let mut bound = HashMap::new();
+        let is_reading = |reply: &Reply| match reply {
+            Reply::Bind { portal, statement, .. } => {
+                let only = statement.as_ref().is_some_and(reads);
+                bound.insert(portal.clone(), only);
+                true
+            }
+            Reply::Execute { portal } => bound.get(portal).copied().unwrap_or_else(|| {
+                self.portals.get(portal).is_some_and(|portal| reads(&portal.prepared.statement))
+            }),
+            Reply::Simple { statement, .. } => reads(statement),
+            Reply::Close { .. }
+            | Reply::DescribePortal { .. }
+            | Reply::DescribeStatement { .. }
+            | Reply::Parse { .. }
+            | Reply::Probe { .. }
+            | Reply::Refused { .. }
+            | Reply::RefusedQuery { .. }
+            | Reply::Sync => true,
+        };
+        self.phase == Phase::Ready
+            && self.queue.len() > 0
+            && self.client_pass == 0
+            && self.copy_in.is_none()
+            && self.queue.oldest_first().all(is_reading)
     }
 
     fn accepts_client(&self) -> bool {
