@@ -18,6 +18,8 @@ pub mod netns;
 pub mod postgres;
 /// Statements by chance, and what makes those that leak small.
 pub mod random;
+/// Clients that live and die by chance.
+pub mod soak;
 /// Certificates, as an operator makes them.
 pub mod tls;
 /// The protocol written by hand.

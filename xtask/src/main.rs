@@ -10,6 +10,7 @@ mod instructions;
 mod mutants;
 mod random;
 mod setup;
+mod soak;
 mod tidy;
 
 use std::process::Command;
@@ -68,6 +69,8 @@ enum Task {
     Random(random::Options),
     /// Install what the tool chain and the tests need, and say why.
     Setup,
+    /// Many clients that open, ask, cancel and die by chance, and what the daemon holds when they are gone.
+    Soak(soak::Options),
     /// All tests; those that need root get it by sudo.
     Test,
     /// House rules that no other tool knows.
@@ -81,6 +84,9 @@ enum Task {
     /// A part of `bench` in a process of its own.
     #[command(hide = true)]
     ScanClient { port: u16, request: std::path::PathBuf },
+    /// A part of `soak` in a process of its own.
+    #[command(hide = true)]
+    SoakClients { port: u16, clients: u32, seconds: u64, seed: u64 },
 }
 
 fn main() -> Result<()> {
@@ -111,6 +117,11 @@ fn main() -> Result<()> {
         }
         Task::Random(options) => as_root(&["build", "--package", "mask-agent"], || random::run(&options)),
         Task::Setup => setup::run(),
+        Task::Soak(options) => {
+            let build = ["build", "--release", "--package", "mask-agent", "--package", "xtask"];
+            as_root(&build, || soak::run(&options))
+        }
+        Task::SoakClients { port, clients, seconds, seed } => soak::clients(port, clients, seconds, seed),
         Task::Test => {
             setup::run()?;
             test()

@@ -19,6 +19,7 @@ mod words;
 mod writes;
 
 pub use program::program;
+pub use rng::Rng;
 pub use run::{Leak, Search, Tally};
 pub use tree::{Node, Sort, shrink};
 pub use words::Kind;
