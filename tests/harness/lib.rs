@@ -20,6 +20,8 @@ pub mod postgres;
 pub mod random;
 /// Clients that live and die by chance.
 pub mod soak;
+/// The source of PostgreSQL, for its own tests.
+pub mod source;
 /// Certificates, as an operator makes them.
 pub mod tls;
 /// The protocol written by hand.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod catalog;
+mod compat;
 mod corpus;
 mod demo;
 mod functions;
@@ -35,6 +36,8 @@ enum Task {
         #[arg(long, value_name = "GATE", value_parser = gate)]
         except: Option<String>,
     },
+    /// PostgreSQL's own regression and isolation suites, direct and through the agent.
+    Compat(compat::Options),
     /// Attacks and their benign twins in every form of a statement, direct and through the agent.
     Corpus(corpus::Options),
     /// An unmodified client gets masked rows; then the daemon is killed, and the client nothing.
@@ -99,6 +102,7 @@ fn main() -> Result<()> {
             as_root(&build, || bench::run(&options))
         }
         Task::Ci { except } => ci(except.as_deref()),
+        Task::Compat(options) => as_root(&["build", "--package", "mask-agent"], || compat::run(&options)),
         Task::Corpus(options) => as_root(&["build", "--package", "mask-agent"], || corpus::run(&options)),
         Task::Demo => as_root(&["build", "--package", "mask-agent"], demo::run),
         Task::Functions { check: true } => functions::run(functions::Mode::Check),

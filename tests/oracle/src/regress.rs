@@ -5,27 +5,26 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, bail};
-use mask_tests::output;
+use anyhow::Result;
+use mask_tests::source::postgresql_source;
 
 use crate::{
     server::{Server, run},
-    sets::{Batch, CORPORA, distinct},
+    sets::{Batch, distinct},
     split::split,
 };
 
-const SOURCE: &str = "postgresql-15";
 const DATABASE: &str = "regression";
 
 /// One leaves subscriptions that keep the database from being dropped, the other needs folders the server may not write.
 const SKIPPED: [&str; 2] = ["subscription", "tablespace"];
 
 pub(crate) fn batches(server: &Server) -> Result<Vec<Batch>> {
-    let suite = fetch()?;
+    let suite = postgresql_source()?.join("src/test/regress");
     let files = schedule(&suite)?;
     let marker = server.folder.join("loaded");
     if !marker.exists() {
@@ -43,47 +42,6 @@ pub(crate) fn batches(server: &Server) -> Result<Vec<Batch>> {
 
 fn schema(file: &str) -> String {
     format!("f_{}", file.replace(|c: char| !c.is_ascii_alphanumeric(), "_"))
-}
-
-/// The suite's folder, from the distribution's source package.
-fn fetch() -> Result<PathBuf> {
-    let folder = std::env::current_dir()?.join(CORPORA).join(SOURCE);
-    let suite = folder.join("src/test/regress");
-    if suite.join("parallel_schedule").exists() {
-        return Ok(suite);
-    }
-    println!("fetching the source package {SOURCE}: its regression tests are the statements to compare on");
-    fs::create_dir_all(folder.join("lists/partial"))?;
-    let known = "$(REPO_URI) $(RELEASE) $(COMPONENT)";
-    let (ok, targets) =
-        output(Command::new("apt-get").args(["indextargets", "--format", known, "Created-By: Packages"]))?;
-    let main = targets.lines().find(|line| line.ends_with(" main") && !line.contains('-'));
-    let Some(main) = main.filter(|_| ok) else {
-        bail!("apt knows no repository with the component main: {targets}")
-    };
-    let list = folder.join("sources.list");
-    let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
-    fs::write(&list, format!("deb-src [signed-by={keyring}] {main}\n"))?;
-    let apt = |arguments: &[&str]| {
-        let mut command = Command::new("apt-get");
-        command.arg("-o").arg(format!("Dir::Etc::sourcelist={}", list.display()));
-        command
-            .args(["-o", "Dir::Etc::sourceparts=-", "-o"])
-            .arg(format!("Dir::State::lists={}/lists", folder.display()));
-        run(command.args(arguments).current_dir(&folder))
-    };
-    apt(&["update", "-qq"])?;
-    apt(&["source", "-qq", "--download-only", SOURCE])?;
-    let archive = fs::read_dir(&folder)?.filter_map(|entry| Some(entry.ok()?.path())).find(|path| {
-        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.contains(".orig.tar."))
-    });
-    let archive = archive.context("the source package has no archive of the original")?;
-    let mut unpack = Command::new("tar");
-    unpack.args(["--strip-components=1", "--wildcards", "-C"]).arg(&folder).arg("-xf").arg(&archive);
-    run(unpack.arg("*/src/test/regress"))?;
-    fs::remove_dir_all(folder.join("lists"))?;
-    fs::remove_file(&list)?;
-    Ok(suite)
 }
 
 /// The files in the order they run; later ones use what earlier ones made.

@@ -8,16 +8,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use mask_tests::output;
+use mask_tests::{output, source::CORPORA};
 
 use crate::{
     regress,
     server::{Server, run},
     split::{optimizable, split},
 };
-
-/// Where fetched material is kept; never committed.
-pub(crate) const CORPORA: &str = "target/corpora";
 
 const TPCH_SCHEMA: &str = include_str!("../schemas/tpch.sql");
 const TPCDS_SCHEMA: &str = include_str!("../schemas/tpcds.sql");

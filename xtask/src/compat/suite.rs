@@ -1,0 +1,168 @@
+//! One run of a suite: where its files lie, what runs it, and what it wrote.
+
+use std::{
+    fs,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
+use mask_tests::{Scratch, check_interrupt, output, source::postgresql_source};
+
+/// The distribution's drivers; those of 15 run the tests of 15, whatever the server's version is.
+const DRIVERS: &str = "/usr/lib/postgresql/15/lib/pgxs/src/test";
+const LIBRARIES: &str = "/usr/lib/postgresql/15/lib";
+const HEADERS: &str = "postgresql-server-dev-15";
+
+/// Whom the server's files belong to; it reads and writes the suite's as well.
+const USER: &str = "postgres";
+
+/// Direct, the longer suite takes a minute; through a daemon that is not optimised, some more.
+const RUN_MINUTES_MAX: u64 = 40;
+
+/// One of PostgreSQL's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Suite {
+    Isolation,
+    Regress,
+}
+
+impl Suite {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Isolation => "isolation",
+            Self::Regress => "regress",
+        }
+    }
+
+    fn driver(self) -> &'static str {
+        match self {
+            Self::Isolation => "pg_isolation_regress",
+            Self::Regress => "pg_regress",
+        }
+    }
+
+    fn schedule(self) -> &'static str {
+        match self {
+            Self::Isolation => "isolation_schedule",
+            Self::Regress => "parallel_schedule",
+        }
+    }
+}
+
+/// A suite's files in a folder that the server may enter. Every run has the same path, because errors name it.
+pub(crate) struct Place {
+    suite: Suite,
+    source: PathBuf,
+    /// Functions in C that the tests load.
+    library: PathBuf,
+    scratch: Scratch,
+}
+
+impl Place {
+    pub(crate) fn new(suite: Suite) -> Result<Self> {
+        let source = postgresql_source()?;
+        let library = library(&source)?;
+        let source = source.join("src/test").join(suite.name());
+        Ok(Self { suite, source, library, scratch: Scratch::new("compat")? })
+    }
+
+    /// Runs the suite, or some of its tests, and puts what they printed into a folder. `client` makes a command of a
+    /// program.
+    pub(crate) fn run(
+        &self,
+        client: impl FnOnce(&str) -> Command,
+        port: u16,
+        environment: &[(&str, String)],
+        only: &[String],
+        results: &Path,
+    ) -> Result<()> {
+        let folder = self.fresh()?;
+        let log = fs::File::create(folder.join("log"))?;
+        let mut driver = client("setpriv");
+        driver.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--"]);
+        driver.arg(format!("{DRIVERS}/{}/{}", self.suite.name(), self.suite.driver()));
+        driver.args(["--host=127.0.0.1", &format!("--port={port}"), "--user=postgres"]);
+        driver.arg(format!("--dlpath={}", folder.join("lib").display()));
+        if only.is_empty() {
+            driver.arg(format!("--schedule={}", folder.join(self.suite.schedule()).display()));
+        }
+        driver.args(only).current_dir(&folder).envs(environment.iter().map(|(name, value)| (name, value)));
+        driver.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+        // It fails where a result is not what is expected, which is for the comparison to say.
+        finish(driver.spawn()?)?;
+        let found = fs::read_dir(folder.join("results"))?.count();
+        let log = || fs::read_to_string(folder.join("log")).unwrap_or_default();
+        ensure!(found > 0, "{} ran no test: {}", self.suite.driver(), log());
+        if results.exists() {
+            fs::remove_dir_all(results)?;
+        }
+        fs::create_dir_all(results.parent().context("a folder below target")?)?;
+        command(Command::new("cp").arg("-r").arg(folder.join("results")).arg(results))?;
+        Ok(fs::write(results.with_extension("log"), log())?)
+    }
+
+    fn fresh(&self) -> Result<PathBuf> {
+        let folder = self.scratch.0.join("run");
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        command(Command::new("cp").arg("-r").arg(&self.source).arg(&folder))?;
+        fs::create_dir_all(folder.join("results"))?;
+        fs::create_dir(folder.join("lib"))?;
+        for file in [&self.library, &Path::new(LIBRARIES).join("refint.so"), &Path::new(LIBRARIES).join("autoinc.so")]
+        {
+            let name = file.file_name().context("a library has a name")?;
+            fs::copy(file, folder.join("lib").join(name))?;
+        }
+        command(Command::new("chown").args(["-R", USER]).arg(&folder))?;
+        Ok(folder)
+    }
+}
+
+/// Waits until the driver is through, and ends it and what it started where that takes too long.
+fn finish(mut child: Child) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(RUN_MINUTES_MAX * 60);
+    while child.try_wait()?.is_none() {
+        let stopped = check_interrupt();
+        if stopped.is_err() || Instant::now() > end {
+            command(Command::new("kill").args(["-TERM", "--", &format!("-{}", child.id())]))?;
+            child.wait()?;
+            stopped?;
+            bail!("the suite was not through after {RUN_MINUTES_MAX} minutes");
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(())
+}
+
+/// The functions in C that the regression tests load, compiled with the server's headers.
+fn library(source: &Path) -> Result<PathBuf> {
+    let library = source.join("regress.so");
+    if library.exists() {
+        return Ok(library);
+    }
+    println!("fetching {HEADERS}: the regression tests load functions in C");
+    command(Command::new("apt-get").args(["download", "-qq", HEADERS]).current_dir(source))?;
+    let package = fs::read_dir(source)?.filter_map(|entry| Some(entry.ok()?.path())).find(|path| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(HEADERS))
+    });
+    let headers = source.join("headers");
+    command(Command::new("dpkg-deb").arg("-x").arg(package.context("no package came")?).arg(&headers))?;
+    let include = headers.join("usr/include/postgresql");
+    let mut compile = Command::new("clang");
+    compile.args(["-shared", "-fPIC", "-O1", "-w", "-I"]).arg(include.join("15/server")).arg("-I").arg(include);
+    // The configuration's own headers are in libpq-dev.
+    compile.args(["-I", "/usr/include/postgresql"]).arg(source.join("src/test/regress/regress.c"));
+    command(compile.arg("-o").arg(&library))?;
+    Ok(library)
+}
+
+fn command(command: &mut Command) -> Result<()> {
+    let (ok, text) = output(command)?;
+    ensure!(ok, "{command:?}: {text}");
+    Ok(())
+}
