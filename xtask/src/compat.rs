@@ -3,12 +3,13 @@
 mod suite;
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
     time::Instant,
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use mask_tests::{Agent, Postgres, catch_interrupts};
 use suite::{Place, Suite};
@@ -84,8 +85,19 @@ fn leg(options: &Options, place: &Place, mode: Option<Mode>, results: &PathBuf) 
         Some(Mode::Enforce) => Some(Agent::start(postgres.port)?),
         Some(Mode::Observe) => Some(Agent::start_with(postgres.port, Some(OBSERVE))?),
     };
-    let client = |program: &str| agent.as_ref().map_or_else(|| Command::new(program), |agent| agent.client(program));
-    place.run(client, postgres.port, &[], &options.only, results)?;
+    let client =
+        |program: &str| agent.as_ref().map_or_else(|| Command::new(program), |agent| agent.client(program));
+    let ran = place.run(client, postgres.port, &[], &options.only, results);
+    if let Some(mut agent) = agent {
+        fs::write(results.with_extension("daemon.log"), agent.log())?;
+        ensure!(agent.ended()?.is_none(), "the daemon ended: {}", last_lines(&agent.log()));
+    }
+    ran?;
     println!("{}: {} s", results.display(), began.elapsed().as_secs());
     Ok(())
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
 }

@@ -113,7 +113,8 @@ impl Place {
         command(Command::new("cp").arg("-r").arg(&self.source).arg(&folder))?;
         fs::create_dir_all(folder.join("results"))?;
         fs::create_dir(folder.join("lib"))?;
-        for file in [&self.library, &Path::new(LIBRARIES).join("refint.so"), &Path::new(LIBRARIES).join("autoinc.so")]
+        for file in
+            [&self.library, &Path::new(LIBRARIES).join("refint.so"), &Path::new(LIBRARIES).join("autoinc.so")]
         {
             let name = file.file_name().context("a library has a name")?;
             fs::copy(file, folder.join("lib").join(name))?;
@@ -154,7 +155,11 @@ fn library(source: &Path) -> Result<PathBuf> {
     command(Command::new("dpkg-deb").arg("-x").arg(package.context("no package came")?).arg(&headers))?;
     let include = headers.join("usr/include/postgresql");
     let mut compile = Command::new("clang");
-    compile.args(["-shared", "-fPIC", "-O1", "-w", "-I"]).arg(include.join("15/server")).arg("-I").arg(include);
+    compile
+        .args(["-shared", "-fPIC", "-O1", "-w", "-I"])
+        .arg(include.join("15/server"))
+        .arg("-I")
+        .arg(include);
     // The configuration's own headers are in libpq-dev.
     compile.args(["-I", "/usr/include/postgresql"]).arg(source.join("src/test/regress/regress.c"));
     command(compile.arg("-o").arg(&library))?;

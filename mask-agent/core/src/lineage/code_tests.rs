@@ -337,3 +337,17 @@ fn a_writer_takes_no_name_by_which_the_server_may_call_it() {
         assert_eq!(refused(true, sql), None, "{sql}");
     }
 }
+
+// The scanner gives no list for a text without tokens, and the daemon ended where it took it for one.
+#[test]
+fn a_routine_without_a_body_writes_nothing() {
+    let catalog = Catalog::new(Contents::default());
+    let env = Env { catalog: &catalog, path: None, overlay: &Overlay::default() };
+    for body in ["", " ", "\n\t\r\u{b}\u{c}", "-- nothing", "/**/"] {
+        for language in ["sql", "plpgsql"] {
+            let sql = format!("create procedure p() language {language} as $${body}$$");
+            let statements = analyse(&sql, &env, &classes(&catalog)).unwrap();
+            assert_eq!(statements[0].refusal, None, "{sql:?}");
+        }
+    }
+}

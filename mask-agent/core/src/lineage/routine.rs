@@ -79,8 +79,15 @@ pub(super) fn may_write(language: Option<&str>, bodies: &[String]) -> bool {
     }
 }
 
+/// What PostgreSQL's scanner skips.
+const BLANKS: [char; 6] = [' ', '\t', '\n', '\r', '\u{b}', '\u{c}'];
+
 /// What cannot be read counts as writing.
 fn writes(body: &str, more: &[&str]) -> bool {
+    // The scanner's list of no tokens is a null pointer, which the binding takes for a list.
+    if body.chars().all(|letter| BLANKS.contains(&letter)) {
+        return false;
+    }
     let Ok(tokens) = pg_query::scan_tokens(body) else { return true };
     tokens.iter().any(|token| {
         let (Ok(start), Ok(end)) = (usize::try_from(token.start), usize::try_from(token.end)) else {
