@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use mask_tests::{Agent, Postgres, catch_interrupts};
-use suite::{Place, Suite};
+use suite::{Chosen, Place, Suite};
 
 /// Where results are left to be looked at.
 const RESULTS: &str = "target/compat";
@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// Only these tests, one after the other; the suite's first, which makes tables, is needed by most.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// All but these tests.
+    #[arg(long, value_delimiter = ',', conflicts_with = "only")]
+    except: Vec<String>,
 }
 
 /// What the daemon does with what it found out.
@@ -87,7 +90,13 @@ fn leg(options: &Options, place: &Place, mode: Option<Mode>, results: &PathBuf) 
     };
     let client =
         |program: &str| agent.as_ref().map_or_else(|| Command::new(program), |agent| agent.client(program));
-    let ran = place.run(client, postgres.port, &[], &options.only, results);
+    let ran = place.run(
+        client,
+        postgres.port,
+        &[],
+        &Chosen { only: &options.only, except: &options.except },
+        results,
+    );
     if let Some(mut agent) = agent {
         fs::write(results.with_extension("daemon.log"), agent.log())?;
         ensure!(agent.ended()?.is_none(), "the daemon ended: {}", last_lines(&agent.log()));

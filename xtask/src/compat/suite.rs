@@ -53,6 +53,14 @@ impl Suite {
     }
 }
 
+/// What of a suite is run.
+pub(crate) struct Chosen<'a> {
+    /// Only these tests, or all.
+    pub(crate) only: &'a [String],
+    /// Not these.
+    pub(crate) except: &'a [String],
+}
+
 /// A suite's files in a folder that the server may enter. Every run has the same path, because errors name it.
 pub(crate) struct Place {
     suite: Suite,
@@ -77,7 +85,7 @@ impl Place {
         client: impl FnOnce(&str) -> Command,
         port: u16,
         environment: &[(&str, String)],
-        only: &[String],
+        chosen: &Chosen<'_>,
         results: &Path,
     ) -> Result<()> {
         let folder = self.fresh()?;
@@ -87,13 +95,18 @@ impl Place {
         driver.arg(format!("{DRIVERS}/{}/{}", self.suite.name(), self.suite.driver()));
         driver.args(["--host=127.0.0.1", &format!("--port={port}"), "--user=postgres"]);
         driver.arg(format!("--dlpath={}", folder.join("lib").display()));
-        if only.is_empty() {
-            driver.arg(format!("--schedule={}", folder.join(self.suite.schedule()).display()));
+        if chosen.only.is_empty() {
+            let schedule = folder.join(self.suite.schedule());
+            fs::write(&schedule, without(&fs::read_to_string(&schedule)?, chosen.except))?;
+            driver.arg(format!("--schedule={}", schedule.display()));
         }
-        driver.args(only).current_dir(&folder).envs(environment.iter().map(|(name, value)| (name, value)));
+        driver
+            .args(chosen.only)
+            .current_dir(&folder)
+            .envs(environment.iter().map(|(name, value)| (name, value)));
         driver.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         // It fails where a result is not what is expected, which is for the comparison to say.
-        finish(driver.spawn()?)?;
+        let finished = finish(driver.spawn()?);
         let found = fs::read_dir(folder.join("results"))?.count();
         let log = || fs::read_to_string(folder.join("log")).unwrap_or_default();
         ensure!(found > 0, "{} ran no test: {}", self.suite.driver(), log());
@@ -102,7 +115,8 @@ impl Place {
         }
         fs::create_dir_all(results.parent().context("a folder below target")?)?;
         command(Command::new("cp").arg("-r").arg(folder.join("results")).arg(results))?;
-        Ok(fs::write(results.with_extension("log"), log())?)
+        fs::write(results.with_extension("log"), log())?;
+        finished
     }
 
     fn fresh(&self) -> Result<PathBuf> {
@@ -122,6 +136,17 @@ impl Place {
         command(Command::new("chown").args(["-R", USER]).arg(&folder))?;
         Ok(folder)
     }
+}
+
+/// A schedule without some tests.
+fn without(schedule: &str, except: &[String]) -> String {
+    let lines = schedule.lines().filter_map(|line| {
+        let Some(tests) = line.strip_prefix("test:") else { return Some(line.to_owned()) };
+        let left = tests.split_whitespace().filter(|test| !except.iter().any(|except| except == test));
+        let left: Vec<_> = left.collect();
+        (!left.is_empty()).then(|| format!("test: {}", left.join(" ")))
+    });
+    lines.map(|line| line + "\n").collect()
 }
 
 /// Waits until the driver is through, and ends it and what it started where that takes too long.

@@ -1,7 +1,29 @@
 //! Values that meet in a predicate, a union or a group tell about each other and about the rows they stand in.
 
+use std::{collections::HashMap, ops::ControlFlow};
+
 use super::{ColumnId, EntryId, Graph, Guesses, Holds, Meeting, NodeId, Pace, Ties, Usage};
 use crate::lineage::Masked;
+
+/// What a value tells of masked ones, or of what nobody knows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Telling {
+    Nothing,
+    /// By the rows it stands in, and nothing by itself.
+    Rows,
+    /// By itself; nothing that is found out later makes it tell less.
+    Value,
+}
+
+/// What has been found out of values: every meeting asks for the same ones, in every round.
+#[derive(Default)]
+struct Known {
+    telling: HashMap<NodeId, Telling>,
+    /// What no round changes.
+    rows: HashMap<NodeId, Vec<EntryId>>,
+    masked_rows: HashMap<NodeId, Vec<EntryId>>,
+    paired: HashMap<NodeId, bool>,
+}
 
 impl Graph {
     /// Follows what meets: a value that was compared with a masked one tells it by being there, unless it is a
@@ -10,11 +32,21 @@ impl Graph {
     /// `where n.i <= c.salary` lets every `n.i` up to the salary through; the last one, or their number, is the
     /// salary. So the other relation's rows are implied by what they were compared with.
     pub(in crate::lineage) fn spread(&mut self, classes: &dyn Masked) {
+        if !self.nodes.iter().any(|node| {
+            node.untraceable.is_some()
+                || node.base.is_some_and(|base| classes.is_masked(base.relation, base.number))
+        }) {
+            return;
+        }
+        let mut known = Known::default();
         let mut meetings = std::mem::take(&mut self.meetings);
         for _round in 0..=meetings.len() {
             let mut changed = false;
             for meeting in &mut meetings {
-                changed |= self.spread_one(meeting, classes);
+                if self.spread_one(meeting, classes, &mut known) {
+                    known.telling.retain(|_, telling| *telling == Telling::Value);
+                    changed = true;
+                }
             }
             if !changed {
                 break;
@@ -23,39 +55,46 @@ impl Graph {
         self.meetings = meetings;
     }
 
-    fn spread_one(&mut self, meeting: &mut Meeting, classes: &dyn Masked) -> bool {
+    fn spread_one(&mut self, meeting: &mut Meeting, classes: &dyn Masked, known: &mut Known) -> bool {
         let is_sensitive = |column: ColumnId| classes.is_masked(column.relation, column.number);
         let holds = |column: ColumnId| classes.holds(column.relation, column.number);
         let mut telling = Vec::new();
         let mut others = Vec::new();
+        let mut mixed = Vec::new();
         for id in &meeting.nodes {
-            let origins = self.origins(*id);
-            let by_value = origins.columns.iter().chain(&origins.views).any(|column| is_sensitive(*column));
-            if by_value
-                || origins.untraceable.is_some()
-                || origins.implied.iter().any(|column| is_sensitive(*column))
-            {
+            let told = *known.telling.entry(*id).or_insert_with(|| self.telling(*id, &is_sensitive));
+            if told != Telling::Nothing {
                 telling.push(*id);
             }
-            if !by_value && origins.untraceable.is_none() {
+            if told == Telling::Value {
+                mixed.push(*id);
+            } else {
                 others.push(*id);
             }
         }
-        if meeting.usage == Usage::Equality && !telling.is_empty() && self.meets_temporary(meeting) {
+        if telling.is_empty() {
+            return false;
+        }
+        if meeting.usage == Usage::Equality && self.meets_temporary(meeting) {
             meeting.guesses = Guesses::Many;
         }
         let masked = |base: Option<ColumnId>| base.is_some_and(&is_sensitive);
-        let own: Vec<EntryId> =
-            telling.iter().flat_map(|id| self.leaves(*id, Ties::Followed, &masked)).collect();
-        let mixed: Vec<NodeId> = telling.iter().copied().filter(|id| !others.contains(id)).collect();
+        let mut own: Vec<EntryId> = Vec::new();
+        for id in &telling {
+            let rows = known.masked_rows.entry(*id);
+            own.extend_from_slice(rows.or_insert_with(|| self.leaves(*id, Ties::Followed, &masked)));
+        }
         // Rows of a list that somebody has put beside masked values are no ordinary ones.
         let is_paired = telling.iter().any(|id| {
-            let stored = self.origins(*id).columns.into_iter().filter_map(holds).max();
-            stored.max(self.holds(*id)) >= Some(Holds::Paired)
+            *known.paired.entry(*id).or_insert_with(|| {
+                let stored = self.origins(*id).columns.into_iter().filter_map(holds).max();
+                stored.max(self.holds(*id)) >= Some(Holds::Paired)
+            })
         });
         let mut changed = false;
         for id in others {
-            let mut rows: Vec<EntryId> = self.leaves(id, Ties::Followed, &|_| true);
+            let rows = known.rows.entry(id).or_insert_with(|| self.leaves(id, Ties::Followed, &|_| true));
+            let mut rows = rows.clone();
             // A constant of a row has none of its own, but stands in one.
             let stands = self.node(id).entry.filter(|_| rows.is_empty());
             let mut within = rows.iter().copied().chain(stands).peekable();
@@ -81,6 +120,35 @@ impl Graph {
             }
         }
         changed | self.spread_mixed(meeting, &mixed, &own)
+    }
+
+    fn telling(&self, id: NodeId, is_sensitive: &dyn Fn(ColumnId) -> bool) -> Telling {
+        let mut behind = Vec::new();
+        let by_value = self.walk(id, |_, node, open| {
+            if node.untraceable.is_some() || node.base.is_some_and(is_sensitive) {
+                return ControlFlow::Break(());
+            }
+            behind.extend_from_slice(&node.implied);
+            behind.extend(node.entry.map(|entry| self.rows(entry)));
+            open.extend_from_slice(&node.from);
+            ControlFlow::Continue(())
+        });
+        if by_value.is_break() {
+            return Telling::Value;
+        }
+        let mut by_rows = Telling::Nothing;
+        let untraceable = self.walk_from(behind, |_, node, open| {
+            if node.untraceable.is_some() {
+                return ControlFlow::Break(());
+            }
+            if node.base.is_some_and(is_sensitive) {
+                by_rows = Telling::Rows;
+            }
+            open.extend(node.from.iter().chain(&node.implied));
+            open.extend(node.entry.map(|entry| self.rows(entry)));
+            ControlFlow::Continue(())
+        });
+        if untraceable.is_break() { Telling::Value } else { by_rows }
     }
 
     /// Whether a value may be another one the next time it is asked for.

@@ -33,11 +33,19 @@ impl Graph {
     pub(super) fn walk(
         &self,
         from: NodeId,
+        visit: impl FnMut(NodeId, &Node, &mut Vec<NodeId>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        self.walk_from(vec![from], visit)
+    }
+
+    /// The same from several nodes.
+    pub(super) fn walk_from(
+        &self,
+        mut open: Vec<NodeId>,
         mut visit: impl FnMut(NodeId, &Node, &mut Vec<NodeId>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let mut seen = self.seen.take();
         seen.begin(self.nodes.len());
-        let mut open = vec![from];
         let mut flow = ControlFlow::Continue(());
         while let (Some(id), true) = (open.pop(), flow.is_continue()) {
             if seen.is_first(id) {
