@@ -1,5 +1,8 @@
 //! PostgreSQL's own test suites, direct and through the agent: ordinary programs must not notice.
 
+mod compare;
+mod known;
+mod login;
 mod suite;
 
 use std::{
@@ -11,7 +14,10 @@ use std::{
 
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
-use mask_tests::{Agent, Postgres, catch_interrupts};
+use compare::{Kind, differences, table};
+use known::Known;
+use login::Login;
+use mask_tests::{Agent, catch_interrupts};
 use suite::{Chosen, Place, Suite};
 
 /// Where results are left to be looked at.
@@ -28,6 +34,9 @@ pub(crate) struct Options {
     /// One of the two, in place of both.
     #[arg(long)]
     mode: Option<Mode>,
+    /// How clients come to the server.
+    #[arg(long, value_enum, default_value_t = Login::Plain)]
+    login: Login,
     /// The server's major version, in place of the system's own.
     #[arg(long)]
     major: Option<u16>,
@@ -61,42 +70,66 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     catch_interrupts();
     let suites = options.suite.map_or_else(|| vec![Suite::Regress, Suite::Isolation], |suite| vec![suite]);
     let modes = options.mode.map_or_else(|| vec![Mode::Observe, Mode::Enforce], |mode| vec![mode]);
+    let known = Known::load()?;
+    let mut left = 0;
     for suite in suites {
         let place = Place::new(suite)?;
-        let results = Path::new(RESULTS).join(suite.name());
+        let major = options.major.map_or("system".to_owned(), |major| major.to_string());
+        let results = Path::new(RESULTS).join(options.login.name()).join(major).join(suite.name());
         let direct = ["direct", "direct-again"].map(|name| results.join(name));
         for folder in &direct {
             leg(options, &place, None, folder)?;
         }
+        let unstable = differences(&direct[0], &direct[1])?;
+        for difference in &unstable {
+            println!("not the same twice without the agent: {difference}");
+        }
         for mode in &modes {
-            leg(options, &place, Some(*mode), &results.join(mode.name()))?;
+            let folder = results.join(mode.name());
+            leg(options, &place, Some(*mode), &folder)?;
+            left += report(&known, suite, *mode, &direct[0], &folder)?;
         }
     }
+    ensure!(left == 0, "{left} places differ, and nobody has said why");
     Ok(())
+}
+
+/// Says how a run differs from the direct one, and gives how many places nobody has a reason for.
+fn report(known: &Known, suite: Suite, mode: Mode, direct: &Path, folder: &Path) -> Result<usize> {
+    let all = differences(direct, folder)?;
+    let list = folder.with_extension("differences");
+    fs::write(&list, all.iter().map(ToString::to_string).collect::<String>())?;
+    println!("\n## {} in {} mode\n\n{}", suite.name(), mode.name(), table(&all));
+    let expected = |kind: &Kind| mode == Mode::Enforce && *kind != Kind::Other;
+    let mut left = 0;
+    for difference in all.iter().filter(|difference| !expected(&difference.kind)) {
+        match known.reason(suite.name(), mode.name(), difference) {
+            Some(reason) => println!("{}:{}: {reason}", difference.test, difference.line),
+            None => {
+                left += 1;
+                println!("{difference}");
+            }
+        }
+    }
+    println!("all of them: {}", list.display());
+    Ok(left)
 }
 
 /// Runs a suite on a server of its own.
 fn leg(options: &Options, place: &Place, mode: Option<Mode>, results: &PathBuf) -> Result<()> {
     let began = Instant::now();
     let arguments = ["-c", "max_prepared_transactions=2", "-c", "autovacuum=off"];
-    let postgres = match options.major {
-        Some(major) => Postgres::start_major_with(major, &arguments)?,
-        None => Postgres::start_with("trust", &arguments)?,
-    };
+    let server = options.login.start(options.major, &arguments)?;
+    let port = server.postgres.port;
     let agent = match mode {
         None => None,
-        Some(Mode::Enforce) => Some(Agent::start(postgres.port)?),
-        Some(Mode::Observe) => Some(Agent::start_with(postgres.port, Some(OBSERVE))?),
+        Some(Mode::Enforce) => Some(Agent::start(port)?),
+        Some(Mode::Observe) => Some(Agent::start_with(port, Some(OBSERVE))?),
     };
     let client =
         |program: &str| agent.as_ref().map_or_else(|| Command::new(program), |agent| agent.client(program));
-    let ran = place.run(
-        client,
-        postgres.port,
-        &[],
-        &Chosen { only: &options.only, except: &options.except },
-        results,
-    );
+    let chosen = Chosen { only: &options.only, except: &options.except };
+    let ran = place.run(client, port, &server.environment, &chosen, results);
     if let Some(mut agent) = agent {
         fs::write(results.with_extension("daemon.log"), agent.log())?;
         ensure!(agent.ended()?.is_none(), "the daemon ended: {}", last_lines(&agent.log()));

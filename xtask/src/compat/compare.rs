@@ -67,6 +67,13 @@ pub(super) struct Difference {
     proxied: Vec<String>,
 }
 
+impl Difference {
+    /// Whether a line of it holds a text.
+    pub(super) fn holds(&self, text: &str) -> bool {
+        self.direct.iter().chain(&self.proxied).any(|line| line.contains(text))
+    }
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(text, "{}:{} ({})", self.test, self.line, self.kind)?;
@@ -78,7 +85,11 @@ impl fmt::Display for Difference {
 /// All places where two folders of results differ.
 pub(super) fn differences(direct: &Path, proxied: &Path) -> Result<Vec<Difference>> {
     let (tests, others) = (tests(direct)?, tests(proxied)?);
-    ensure!(tests == others, "other tests ran: {:?}", tests.symmetric_difference(&others).collect::<Vec<_>>());
+    ensure!(
+        tests == others,
+        "other tests ran: {:?}",
+        tests.symmetric_difference(&others).collect::<Vec<_>>()
+    );
     let mut all = Vec::new();
     for test in tests {
         let mut diff = Command::new("diff");
@@ -128,7 +139,9 @@ fn kind(direct: &[String], proxied: &[String], after_refusal: bool) -> Kind {
     if proxied.iter().any(|line| line.contains(WITHHELD)) {
         return Kind::Withheld;
     }
-    if direct.len() == proxied.len() && direct.iter().zip(proxied).all(|(direct, proxied)| is_masked(direct, proxied)) {
+    if direct.len() == proxied.len()
+        && direct.iter().zip(proxied).all(|(direct, proxied)| is_masked(direct, proxied))
+    {
         return Kind::Masked;
     }
     let is_consequence =
@@ -155,7 +168,9 @@ fn cells(line: &str) -> Vec<&str> {
 
 /// Whether a cell looks like a constant or a pattern of the built-in policy.
 fn is_placeholder(cell: &str) -> bool {
-    let is_pattern = cell.chars().all(|letter| matches!(letter, 'x' | 'X' | '0' | '*') || letter.is_ascii_punctuation() || letter == ' ');
+    let is_pattern = cell.chars().all(|letter| {
+        matches!(letter, 'x' | 'X' | '0' | '*') || letter.is_ascii_punctuation() || letter == ' '
+    });
     is_pattern || cell == "f" || cell.contains("2000")
 }
 
@@ -193,16 +208,19 @@ mod tests {
         assert_eq!(kinds(&format!("{refused}{missing}"))[1], Kind::Missing);
         assert_eq!(kinds(&format!("{refused}9d9\n< (1 row)\n"))[1], Kind::Behind);
         assert_eq!(kinds("9d9\n< (1 row)\n"), [Kind::Other]);
-        let withheld = "1c1\n< ERROR:  x\n---\n> ERROR:  data exception (text withheld by mask-agent: it may)\n";
+        let withheld =
+            "1c1\n< ERROR:  x\n---\n> ERROR:  data exception (text withheld by mask-agent: it may)\n";
         assert_eq!(kinds(withheld), [Kind::Withheld]);
     }
 
     #[test]
     fn only_cells_that_hold_placeholders_are_masked() {
         let head = "1,3c1,3\n<  id |   email   \n< ----+-----------\n";
-        let masked = format!("{head}<   1 | a@b.org   \n---\n>  id |  email  \n> ----+---------\n>   1 | x@x.xxx \n");
+        let masked =
+            format!("{head}<   1 | a@b.org   \n---\n>  id |  email  \n> ----+---------\n>   1 | x@x.xxx \n");
         assert_eq!(kinds(&masked), [Kind::Masked]);
-        let clear = format!("{head}<   1 | a@b.org   \n---\n>  id |  email  \n> ----+---------\n>   1 | c@b.org \n");
+        let clear =
+            format!("{head}<   1 | a@b.org   \n---\n>  id |  email  \n> ----+---------\n>   1 | c@b.org \n");
         assert_eq!(kinds(&clear), [Kind::Other]);
         assert_eq!(kinds("1c1\n< 1 | 2\n---\n> 1\n"), [Kind::Other]);
     }
