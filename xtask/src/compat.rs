@@ -17,7 +17,7 @@ use clap::{Args, ValueEnum};
 use compare::{Kind, differences, table};
 use known::Known;
 use login::Login;
-use mask_tests::{Agent, catch_interrupts};
+use mask_tests::{Agent, Start, catch_interrupts};
 use suite::{Chosen, Place, Suite};
 
 /// Where results are left to be looked at.
@@ -46,6 +46,12 @@ pub(crate) struct Options {
     /// All but these tests.
     #[arg(long, value_delimiter = ',', conflicts_with = "only")]
     except: Vec<String>,
+    /// The optimised daemon.
+    #[arg(long)]
+    pub(crate) release: bool,
+    /// Runs nothing, and compares what the last run has left.
+    #[arg(long)]
+    compare: bool,
 }
 
 /// What the daemon does with what it found out.
@@ -117,19 +123,22 @@ fn report(known: &Known, suite: Suite, mode: Mode, direct: &Path, folder: &Path)
 
 /// Runs a suite on a server of its own.
 fn leg(options: &Options, place: &Place, mode: Option<Mode>, results: &PathBuf) -> Result<()> {
+    if options.compare {
+        return Ok(());
+    }
     let began = Instant::now();
     let arguments = ["-c", "max_prepared_transactions=2", "-c", "autovacuum=off"];
     let server = options.login.start(options.major, &arguments)?;
     let port = server.postgres.port;
-    let agent = match mode {
-        None => None,
-        Some(Mode::Enforce) => Some(Agent::start(port)?),
-        Some(Mode::Observe) => Some(Agent::start_with(port, Some(OBSERVE))?),
-    };
+    let agent = mode.map(|mode| {
+        let policy = (mode == Mode::Observe).then_some(OBSERVE);
+        Agent::start_as(port, &Start { policy, release: options.release, ..Start::default() })
+    });
+    let agent = agent.transpose()?;
     let client =
         |program: &str| agent.as_ref().map_or_else(|| Command::new(program), |agent| agent.client(program));
     let chosen = Chosen { only: &options.only, except: &options.except };
-    let ran = place.run(client, port, &server.environment, &chosen, results);
+    let ran = place.run(client, &server, &chosen, results);
     if let Some(mut agent) = agent {
         fs::write(results.with_extension("daemon.log"), agent.log())?;
         ensure!(agent.ended()?.is_none(), "the daemon ended: {}", last_lines(&agent.log()));

@@ -1,4 +1,4 @@
-//! What cargo cannot do: setup, demo, test, ci, tidy, bench, functions, instructions, mutants, random.
+//! What cargo cannot do: setup, demo, test, ci, tidy, bench, compat, functions, instructions, mutants, random.
 
 mod bench;
 mod catalog;
@@ -102,6 +102,9 @@ fn main() -> Result<()> {
             as_root(&build, || bench::run(&options))
         }
         Task::Ci { except } => ci(except.as_deref()),
+        Task::Compat(options) if options.release => {
+            as_root(&["build", "--release", "--package", "mask-agent"], || compat::run(&options))
+        }
         Task::Compat(options) => as_root(&["build", "--package", "mask-agent"], || compat::run(&options)),
         Task::Corpus(options) => as_root(&["build", "--package", "mask-agent"], || corpus::run(&options)),
         Task::Demo => as_root(&["build", "--package", "mask-agent"], demo::run),

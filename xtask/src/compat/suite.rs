@@ -12,6 +12,8 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use mask_tests::{Scratch, check_interrupt, output, source::postgresql_source};
 
+use super::login::Server;
+
 /// The distribution's drivers; those of 15 run the tests of 15, whatever the server's version is.
 const DRIVERS: &str = "/usr/lib/postgresql/15/lib/pgxs/src/test";
 const LIBRARIES: &str = "/usr/lib/postgresql/15/lib";
@@ -42,6 +44,14 @@ impl Suite {
         match self {
             Self::Isolation => "pg_isolation_regress",
             Self::Regress => "pg_regress",
+        }
+    }
+
+    /// A test that only makes what the others use, by COPY from the server's files, as an operator does.
+    fn setup(self) -> Option<&'static str> {
+        match self {
+            Self::Isolation => None,
+            Self::Regress => Some("test_setup"),
         }
     }
 
@@ -79,44 +89,56 @@ impl Place {
     }
 
     /// Runs the suite, or some of its tests, and puts what they printed into a folder. `client` makes a command of a
-    /// program.
+    /// program; what only sets up is run direct.
     pub(crate) fn run(
         &self,
-        client: impl FnOnce(&str) -> Command,
-        port: u16,
-        environment: &[(&str, String)],
+        client: impl Fn(&str) -> Command,
+        server: &Server,
         chosen: &Chosen<'_>,
         results: &Path,
     ) -> Result<()> {
         let folder = self.fresh()?;
-        let log = fs::File::create(folder.join("log"))?;
-        let mut driver = client("setpriv");
-        driver.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--"]);
-        driver.arg(format!("{DRIVERS}/{}/{}", self.suite.name(), self.suite.driver()));
-        driver.args(["--host=127.0.0.1", &format!("--port={port}"), "--user=postgres"]);
-        driver.arg(format!("--dlpath={}", folder.join("lib").display()));
+        let setup: Vec<String> = self.suite.setup().map(str::to_owned).into_iter().collect();
+        let mut finished = Ok(());
+        if !setup.is_empty() {
+            let mut driver = self.driver(|program| Command::new(program), server, &folder)?;
+            finished = finish(driver.args(&setup).spawn()?);
+        }
+        let mut driver = self.driver(client, server, &folder)?;
+        if !setup.is_empty() {
+            driver.arg("--use-existing");
+        }
+        let except: Vec<_> = chosen.except.iter().chain(&setup).collect();
         if chosen.only.is_empty() {
             let schedule = folder.join(self.suite.schedule());
-            fs::write(&schedule, without(&fs::read_to_string(&schedule)?, chosen.except))?;
+            fs::write(&schedule, without(&fs::read_to_string(&schedule)?, &except))?;
             driver.arg(format!("--schedule={}", schedule.display()));
         }
-        driver
-            .args(chosen.only)
-            .current_dir(&folder)
-            .envs(environment.iter().map(|(name, value)| (name, value)));
-        driver.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+        driver.args(chosen.only.iter().filter(|test| !setup.contains(test)));
         // It fails where a result is not what is expected, which is for the comparison to say.
-        let finished = finish(driver.spawn()?);
+        let finished = finished.and_then(|()| finish(driver.spawn()?));
         let found = fs::read_dir(folder.join("results"))?.count();
-        let log = || fs::read_to_string(folder.join("log")).unwrap_or_default();
-        ensure!(found > 0, "{} ran no test: {}", self.suite.driver(), log());
+        let log = fs::read_to_string(folder.join("log"))?;
+        ensure!(found > 0, "{} ran no test: {log}", self.suite.driver());
         if results.exists() {
             fs::remove_dir_all(results)?;
         }
         fs::create_dir_all(results.parent().context("a folder below target")?)?;
         command(Command::new("cp").arg("-r").arg(folder.join("results")).arg(results))?;
-        fs::write(results.with_extension("log"), log())?;
+        fs::write(results.with_extension("log"), log)?;
         finished
+    }
+
+    fn driver(&self, client: impl Fn(&str) -> Command, server: &Server, folder: &Path) -> Result<Command> {
+        let log = fs::File::options().create(true).append(true).open(folder.join("log"))?;
+        let mut driver = client("setpriv");
+        driver.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--"]);
+        driver.arg(format!("{DRIVERS}/{}/{}", self.suite.name(), self.suite.driver()));
+        driver.args(["--host=127.0.0.1", &format!("--port={}", server.postgres.port), "--user=postgres"]);
+        driver.arg(format!("--dlpath={}", folder.join("lib").display()));
+        driver.current_dir(folder).envs(server.environment.iter().map(|(name, value)| (name, value)));
+        driver.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+        Ok(driver)
     }
 
     fn fresh(&self) -> Result<PathBuf> {
@@ -139,10 +161,10 @@ impl Place {
 }
 
 /// A schedule without some tests.
-fn without(schedule: &str, except: &[String]) -> String {
+fn without(schedule: &str, except: &[&String]) -> String {
     let lines = schedule.lines().filter_map(|line| {
         let Some(tests) = line.strip_prefix("test:") else { return Some(line.to_owned()) };
-        let left = tests.split_whitespace().filter(|test| !except.iter().any(|except| except == test));
+        let left = tests.split_whitespace().filter(|test| !except.iter().any(|except| *except == test));
         let left: Vec<_> = left.collect();
         (!left.is_empty()).then(|| format!("test: {}", left.join(" ")))
     });
