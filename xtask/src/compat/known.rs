@@ -18,7 +18,7 @@ struct Group {
     /// For a reader who knows PostgreSQL and not the agent.
     reason: String,
     suite: String,
-    /// None for both.
+    /// `direct` for what is not the same twice without the agent; all of them where not written.
     mode: Option<String>,
     places: Vec<Place>,
 }

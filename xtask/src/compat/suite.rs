@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use mask_tests::{Scratch, check_interrupt, output, source::postgresql_source};
 
-use super::login::Server;
+use super::{compare::tests, login::Server};
 
 /// The distribution's drivers; those of 15 run the tests of 15, whatever the server's version is.
 const DRIVERS: &str = "/usr/lib/postgresql/15/lib/pgxs/src/test";
@@ -120,6 +120,11 @@ impl Place {
         let found = fs::read_dir(folder.join("results"))?.count();
         let log = fs::read_to_string(folder.join("log"))?;
         ensure!(found > 0, "{} ran no test: {log}", self.suite.driver());
+        for test in tests(&folder.join("results"))? {
+            let printed = fs::read(folder.join(format!("results/{test}.out")))?;
+            let refused = printed.starts_with(b"psql: error: connection");
+            ensure!(!refused, "{test} was not let in: {}", String::from_utf8_lossy(&printed));
+        }
         if results.exists() {
             fs::remove_dir_all(results)?;
         }
@@ -136,7 +141,10 @@ impl Place {
         driver.arg(format!("{DRIVERS}/{}/{}", self.suite.name(), self.suite.driver()));
         driver.args(["--host=127.0.0.1", &format!("--port={}", server.postgres.port), "--user=postgres"]);
         driver.arg(format!("--dlpath={}", folder.join("lib").display()));
-        driver.current_dir(folder).envs(server.environment.iter().map(|(name, value)| (name, value)));
+        driver
+            .current_dir(folder)
+            .env("HOME", folder)
+            .envs(server.environment.iter().map(|(name, value)| (name, value)));
         driver.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         Ok(driver)
     }
