@@ -14,6 +14,9 @@ use anyhow::{Context, Result, ensure};
 const RULE: &str = "\"rule\":\"";
 const WITHHELD: &str = "withheld by mask-agent";
 
+/// What an error about the client's own text keeps only where nothing masked is meant.
+const ASIDES: [&str; 3] = ["CONTEXT:", "DETAIL:", "HINT:"];
+
 /// Errors that say something is missing which a refused statement would have made, or that its transaction is over.
 const CONSEQUENCES: [&str; 8] = [
     " does not exist",
@@ -136,11 +139,13 @@ fn kind(direct: &[String], proxied: &[String], after_refusal: bool) -> Kind {
     if let Some(rule) = proxied.iter().find_map(|line| line.split(RULE).nth(1)?.split('"').next()) {
         return Kind::Refused(rule.to_owned());
     }
-    if proxied.iter().any(|line| line.contains(WITHHELD)) {
+    let is_aside = |line: &String| ASIDES.iter().any(|aside| line.starts_with(aside));
+    let lacks_asides = proxied.is_empty() && !direct.is_empty() && direct.iter().all(is_aside);
+    if lacks_asides || proxied.iter().any(|line| line.contains(WITHHELD)) {
         return Kind::Withheld;
     }
     if direct.len() == proxied.len()
-        && direct.iter().zip(proxied).all(|(direct, proxied)| is_masked(direct, proxied))
+        && direct.iter().zip(proxied).all(|(direct, proxied)| is_masked(direct, proxied, after_refusal))
     {
         return Kind::Masked;
     }
@@ -155,9 +160,13 @@ fn kind(direct: &[String], proxied: &[String], after_refusal: bool) -> Kind {
 
 /// Whether a line has the same cells but for placeholders. Columns are as wide as their widest cell, so blanks and dashes
 /// say nothing.
-fn is_masked(direct: &str, proxied: &str) -> bool {
+fn is_masked(direct: &str, proxied: &str, after_refusal: bool) -> bool {
     let (direct, proxied) = (cells(direct), cells(proxied));
-    let same = |(direct, proxied): (&&str, &&str)| direct == proxied || is_placeholder(proxied);
+    // A table that was not filled gives counts and sums like these.
+    let is_empty = |cell: &str| after_refusal && matches!(cell, "" | "0");
+    let same = |(direct, proxied): (&&str, &&str)| {
+        direct == proxied || is_placeholder(proxied) && !is_empty(proxied)
+    };
     direct.len() == proxied.len() && direct.iter().zip(&proxied).all(same)
 }
 
@@ -208,9 +217,13 @@ mod tests {
         assert_eq!(kinds(&format!("{refused}{missing}"))[1], Kind::Missing);
         assert_eq!(kinds(&format!("{refused}9d9\n< (1 row)\n"))[1], Kind::Behind);
         assert_eq!(kinds("9d9\n< (1 row)\n"), [Kind::Other]);
+        let emptied = "9c9\n<      2\n---\n>      0\n";
+        assert_eq!(kinds(emptied), [Kind::Masked]);
+        assert_eq!(kinds(&format!("{refused}{emptied}"))[1], Kind::Behind);
         let withheld =
             "1c1\n< ERROR:  x\n---\n> ERROR:  data exception (text withheld by mask-agent: it may)\n";
         assert_eq!(kinds(withheld), [Kind::Withheld]);
+        assert_eq!(kinds("1d1\n< DETAIL:  x\n"), [Kind::Withheld]);
     }
 
     #[test]

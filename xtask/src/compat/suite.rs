@@ -202,7 +202,10 @@ fn library(source: &Path) -> Result<PathBuf> {
         return Ok(library);
     }
     println!("fetching {HEADERS}: the regression tests load functions in C");
-    command(Command::new("apt-get").args(["download", "-qq", HEADERS]).current_dir(source))?;
+    // Those of a later minor version may name functions that this server does not have.
+    let (_, version) = output(Command::new("dpkg-query").args(["-W", "-f", "${Version}", "postgresql-15"]))?;
+    let wanted = format!("{HEADERS}={version}");
+    command(Command::new("apt-get").args(["download", "-qq", &wanted]).current_dir(source))?;
     let package = fs::read_dir(source)?.filter_map(|entry| Some(entry.ok()?.path())).find(|path| {
         path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(HEADERS))
     });
