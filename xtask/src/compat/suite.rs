@@ -229,3 +229,16 @@ fn command(command: &mut Command) -> Result<()> {
     ensure!(ok, "{command:?}: {text}");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::without;
+
+    #[test]
+    fn a_schedule_without_a_test_is_the_same_but_for_it() {
+        let schedule = "# first\ntest: a\ntest: b c\n";
+        let except = ["a".to_owned(), "c".to_owned()];
+        assert_eq!(without(schedule, &except.iter().collect::<Vec<_>>()), "# first\ntest: b\n");
+        assert_eq!(without(schedule, &[]), "# first\ntest: a\ntest: b c\n");
+    }
+}
