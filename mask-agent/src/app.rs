@@ -31,6 +31,7 @@ use crate::{
     intercept::{self, Interceptor, Options},
     keys,
     ledger::Ledger,
+    logins::Logins,
     refusals,
     server::{self, DRAIN_DEADLINE, Parts, Shared},
     tls::{self, Pins},
@@ -119,6 +120,7 @@ async fn serve(config: Config) -> Result<()> {
             Some(tls::Clients::open(&config.state_dir, config.client_ca.as_deref())?)
         }
     };
+    let logins = Logins::read(&config.logins, server::random()?)?;
     let ways = Ways::read(&config.upstream_tls, &config.upstreams)?;
     let pins = Pins::open(&config.state_dir)?;
     let ledger = Ledger::open(&config.state_dir)?;
@@ -158,6 +160,7 @@ async fn serve(config: Config) -> Result<()> {
         catalogs,
         spool,
         keys,
+        logins,
         connections_max: config.max_connections,
         login_timeout: Duration::from_secs(config.login_timeout_s.into()),
     })?);
@@ -260,9 +263,11 @@ impl Live<'_> {
 
     fn load(&mut self) -> Result<String> {
         let policy = load_policy(self.policy)?;
+        let logins = self.shared.logins().read_again()?;
         self.interceptor.select(selection(&policy, self.ports))?;
         let name = policy.name().to_owned();
         self.shared.catalogs.set_policy(policy);
+        self.shared.set_logins(logins);
         Ok(name)
     }
 

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::{
     cli::Overrides,
+    logins::Login,
     upstream::{Upstream, UpstreamTls},
 };
 
@@ -71,6 +72,8 @@ pub(crate) struct Config {
     pub(crate) upstreams: Vec<Upstream>,
     /// Seconds after which a database that acknowledges nothing is given up.
     pub(crate) upstream_silence_s: u16,
+    /// Logins that this host holds for clients.
+    pub(crate) logins: Vec<Login>,
     /// Ports to intercept in place of the policy's.
     pub(crate) ports: Vec<u16>,
     /// Log what the eBPF programs do.
@@ -93,6 +96,7 @@ impl Default for Config {
             upstream_tls: UpstreamTls::default(),
             upstreams: Vec::new(),
             upstream_silence_s: 120,
+            logins: Vec::new(),
             ports: Vec::new(),
             debug_ebpf: false,
         }
@@ -125,6 +129,7 @@ impl Config {
             upstream_tls: file.upstream_tls,
             upstreams: file.upstreams,
             upstream_silence_s: file.upstream_silence_s,
+            logins: file.logins,
             ports: if ports.is_empty() { file.ports } else { ports },
             debug_ebpf: debug_ebpf || file.debug_ebpf,
         };

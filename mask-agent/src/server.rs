@@ -16,8 +16,8 @@ use std::{
 use mask_core::{
     audit::Event,
     masking::KeyRing,
-    protocol::postgres::{ClientTls, PostgresSession, Settings},
-    session::{CancelKey, Handshake, Input, Outbox, Session, Want},
+    protocol::postgres::{ClientTls, Credentials, NONCE_BYTES, PostgresSession, Relayed, Settings},
+    session::{CancelKey, ChannelBinding, Handshake, Input, Outbox, Session, Want},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -30,7 +30,8 @@ use crate::{
     catalog::Catalogs,
     connection,
     control::Report,
-    intercept::{Peers, identity},
+    intercept::{Caller, Peers, identity},
+    logins::{Asking, Logins},
     tls::{self, Stream},
     upstream::{self, Upstreams},
     workers::Workers,
@@ -91,6 +92,7 @@ pub(crate) struct Shared {
     pub(crate) spool: Spool,
     pub(crate) cancels: Cancels,
     keys: RwLock<KeyRing>,
+    logins: RwLock<Arc<Logins>>,
     random: Mutex<File>,
     connections: AtomicU64,
     /// One for each connection there may be.
@@ -109,6 +111,7 @@ pub(crate) struct Parts {
     pub(crate) catalogs: Catalogs,
     pub(crate) spool: Spool,
     pub(crate) keys: KeyRing,
+    pub(crate) logins: Logins,
     pub(crate) connections_max: u32,
     pub(crate) login_timeout: Duration,
 }
@@ -123,6 +126,7 @@ impl Shared {
             catalogs,
             spool,
             keys,
+            logins,
             connections_max,
             login_timeout,
         } = parts;
@@ -135,6 +139,7 @@ impl Shared {
             spool,
             cancels: Cancels::default(),
             keys: RwLock::new(keys),
+            logins: RwLock::new(Arc::new(logins)),
             random: Mutex::new(File::open("/dev/urandom")?),
             connections: AtomicU64::new(0),
             slots: Arc::new(Semaphore::new(connections_max as usize)),
@@ -151,6 +156,16 @@ impl Shared {
     /// Gives other keys to connections that are opened from now on.
     pub(crate) fn set_keys(&self, keys: KeyRing) {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    /// The logins that are held now.
+    pub(crate) fn logins(&self) -> Arc<Logins> {
+        self.logins.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives other logins to connections that are opened from now on.
+    pub(crate) fn set_logins(&self, logins: Logins) {
+        *self.logins.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(logins);
     }
 
     /// What the daemon says of itself.
@@ -172,13 +187,11 @@ impl Shared {
     }
 
     /// Random bytes of the kernel's generator.
-    pub(crate) fn random(&self) -> [u8; 32] {
+    pub(crate) fn random(&self) -> io::Result<[u8; 32]> {
         let mut bytes = [0; 32];
         let mut file = self.random.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = file.read_exact(&mut bytes) {
-            tracing::error!(%error, "no random bytes; cancel keys of this connection are not secret");
-        }
-        bytes
+        file.read_exact(&mut bytes)?;
+        Ok(bytes)
     }
 }
 
@@ -237,14 +250,31 @@ fn record_refusal(shared: &Shared, reason: &str) {
     let _ = shared.spool.append(None, &[event]);
 }
 
-/// A session for a connection.
-pub(crate) fn session(shared: &Shared) -> PostgresSession {
-    PostgresSession::new(Settings {
+/// Random bytes of the kernel's generator.
+pub(crate) fn random() -> io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A session for a connection; who does not log in has no caller.
+pub(crate) fn session(shared: &Shared, caller: Option<&Caller>) -> io::Result<PostgresSession> {
+    let credentials: Box<dyn Credentials> = match caller {
+        Some(caller) => {
+            let mut nonce = [0; NONCE_BYTES];
+            nonce.copy_from_slice(&shared.random()?[..NONCE_BYTES]);
+            let disclosure = shared.upstreams.disclosure(caller.original);
+            Box::new(Asking { logins: shared.logins(), caller: caller.clone(), disclosure, nonce })
+        }
+        None => Box::new(Relayed),
+    };
+    Ok(PostgresSession::new(Settings {
         keys: shared.keys(),
-        cancel_secret: shared.random(),
+        cancel_secret: shared.random()?,
         client_tls: shared.client_tls,
         proof: Box::new(upstream::Proof::default()),
-    })
+        credentials,
+    }))
 }
 
 /// What a connection is opened for.
@@ -255,7 +285,7 @@ enum Opening {
 
 /// Reads on until the client has said it; none where it says nonsense, or nothing.
 async fn opening(shared: &Shared, stream: &mut Stream) -> io::Result<Option<Opening>> {
-    let mut session = Box::new(session(shared));
+    let mut session = Box::new(session(shared, None)?);
     let mut bytes = [0; FIRST_BYTES];
     let mut filled = 0;
     loop {
@@ -275,7 +305,7 @@ async fn opening(shared: &Shared, stream: &mut Stream) -> io::Result<Option<Open
         if let [Want::StartTls(handshake)] = &out.wants[..] {
             let first = &bytes[..filled];
             secure(shared, stream, *handshake, first, None).await?;
-            let told = session.handle(Input::Encrypted, &mut Outbox::default());
+            let told = session.handle(Input::Encrypted(None), &mut Outbox::default());
             if told.is_err() {
                 return Ok(None);
             }
@@ -301,7 +331,7 @@ pub(crate) async fn secure(
     handshake: Handshake,
     first: &[u8],
     to: Option<SocketAddr>,
-) -> io::Result<()> {
+) -> io::Result<Option<ChannelBinding>> {
     let clients = shared.clients.as_ref().ok_or(io::ErrorKind::Unsupported)?;
     let socket = stream.take_plain().ok_or(io::ErrorKind::AlreadyExists)?;
     let first = match handshake {
@@ -309,8 +339,10 @@ pub(crate) async fn secure(
         Handshake::Requested => &[],
     };
     let names = to.and_then(|to| shared.upstreams.names(to)).unwrap_or_default();
-    *stream = clients.accept(socket, handshake, first, &names, to.map(|to| to.ip())).await?;
-    Ok(())
+    let (encrypted, binding) =
+        clients.accept(socket, handshake, first, &names, to.map(|to| to.ip())).await?;
+    *stream = encrypted;
+    Ok(binding)
 }
 
 /// Answers as a server does that has no slot left, or a full disk; a client that is closed without a word would try

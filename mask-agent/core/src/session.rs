@@ -6,6 +6,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use secrecy::{ExposeSecret, SecretSlice};
+
 use crate::{
     audit,
     lineage::CopiedDatabase,
@@ -49,8 +51,8 @@ pub enum Input<'a> {
     Connected(Option<ChannelBinding>),
     /// There is no connection to the upstream.
     DialFailed(DialFault),
-    /// The client's connection is encrypted from here on.
-    Encrypted,
+    /// The client's connection is encrypted from here on; what the client can bind a login to.
+    Encrypted(Option<ChannelBinding>),
     /// There is no room for another connection.
     Overloaded,
     /// The connection is to end.
@@ -152,8 +154,37 @@ pub struct Login {
     pub user: String,
     /// Database name.
     pub database: String,
-    /// The password the client gave, where the server asked for one.
-    pub password: Option<Vec<u8>>,
+    /// The password, where the server asked for one: the client's, or the one the host holds.
+    pub password: Option<Secret>,
+    /// Whether a server may be told it as it is.
+    pub disclosure: Disclosure,
+    /// The name the client gave itself, where that is another.
+    pub client_user: Option<String>,
+}
+
+/// Whether a server may be told a password as it is, or only be shown that we know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disclosure {
+    /// It may be told.
+    Clear,
+    /// It is shown a proof.
+    Proof,
+}
+
+/// A password. It is in no log and no error, and wiped once nobody holds it.
+#[derive(Clone, Debug)]
+pub struct Secret(Arc<SecretSlice<u8>>);
+
+impl Secret {
+    /// Takes the bytes, of which there should be no copy.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(bytes.into()))
+    }
+
+    /// The bytes, for whoever has to prove them.
+    pub fn expose(&self) -> &[u8] {
+        self.0.expose_secret()
+    }
 }
 
 /// How the shell proves a password to the server: it has the randomness the core has not.
@@ -240,6 +271,14 @@ impl ServerBytes {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
+    /// The database did not accept the login that this host holds for it.
+    #[error("the database refused the login of `{user}` with the password of {source_name}")]
+    Credential {
+        /// The role.
+        user: String,
+        /// Where its password comes from.
+        source_name: String,
+    },
     /// The server answered a login in a way that cannot be trusted.
     #[error("upstream authentication failed: {0}")]
     Authentication(&'static str),
@@ -252,4 +291,7 @@ pub enum SessionError {
     /// The session is over in good order.
     #[error("finished")]
     Finished,
+    /// The client has not proved who it says it is.
+    #[error("login refused: {0}")]
+    Refused(&'static str),
 }

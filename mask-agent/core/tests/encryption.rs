@@ -28,7 +28,7 @@ fn asked_for_tls(peer: &Peer) -> Option<Handshake> {
 fn encrypted() -> Peer {
     let mut peer = Peer::default();
     peer.feed(From::Client, &SSL_REQUEST);
-    peer.tell(Input::Encrypted);
+    peer.tell(Input::Encrypted(None));
     peer
 }
 
@@ -40,7 +40,7 @@ fn a_request_for_tls_is_answered_and_nothing_is_read_until_the_handshake_is_over
     assert!(!peer.accepts_client());
     peer.feed(From::Client, &startup());
     assert!(peer.to_server.is_empty() && peer.holds(From::Client), "bytes before the handshake are nobody's");
-    peer.tell(Input::Encrypted);
+    peer.tell(Input::Encrypted(None));
     assert!(peer.accepts_client() && peer.ended.is_none());
 }
 
@@ -134,7 +134,7 @@ fn who_has_to_encrypt_and_does_not_is_told_and_may_still_cancel() {
 
     let mut secured = Peer::with_tls(ClientTls::Require);
     secured.feed(From::Client, &SSL_REQUEST);
-    secured.tell(Input::Encrypted);
+    secured.tell(Input::Encrypted(None));
     secured.feed(From::Client, &startup());
     assert_eq!((secured.to_server, secured.ended), (startup(), None));
 

@@ -360,9 +360,9 @@ impl Catalogs {
         let mut config = tokio_postgres::Config::new();
         config.user(&login.user).dbname(&login.database).application_name("mask-agent catalog");
         if let Some(password) = &login.password {
-            config.password(password);
+            config.password(password.expose());
         }
-        let (client, connection) = self.upstreams.log_in(upstream, &mut config).await?;
+        let (client, connection) = self.upstreams.log_in(upstream, &mut config, login.disclosure).await?;
         let mover = tokio::spawn(async {
             // Its error, if any, shows in what is asked.
             let _ = connection.await;

@@ -109,11 +109,15 @@ pub(crate) async fn serve(
     stream: TcpStream,
     stop: &mut watch::Receiver<bool>,
 ) -> Ending {
+    let session = match server::session(shared, Some(caller)) {
+        Ok(session) => session,
+        Err(error) => return error.into(),
+    };
     let mut connection = Connection {
         shared,
         subject,
         caller,
-        session: server::session(shared),
+        session,
         client: Side::new(Stream::Plain(stream)),
         server: None,
         failed: None,
@@ -135,6 +139,9 @@ pub(crate) async fn serve(
     connection.presence = None;
     if matches!(ended, Err(Ending::Vanished)) {
         connection.cancel_own().await;
+    }
+    if let Err(Ending::Session(error @ SessionError::Credential { .. })) = &ended {
+        tracing::error!(%error, to = %caller.original, "a login that this host holds is of no use");
     }
     if let Some(key) = &connection.cancel {
         shared.cancels.remove(key);
@@ -284,6 +291,13 @@ impl Connection<'_> {
             let held = self.client.take_back();
             self.feed_all(From::Client, held).await?;
         }
+        // What the server said behind its consent waits for the client's proof, and more may not come.
+        if matches!(from, From::Client) && !self.session.is_ready() && self.session.accepts_server() {
+            let held = self.server.as_mut().filter(|server| server.holds()).map(Side::take_back);
+            if let Some(held) = held {
+                self.feed_all(From::Server, held).await?;
+            }
+        }
         Ok(())
     }
 
@@ -401,10 +415,10 @@ impl Connection<'_> {
         // The answer is out before the handshake begins.
         poll_fn(|cx| self.client.poll_flush(cx)).await?;
         let stream = self.client.stream();
-        Box::pin(server::secure(self.shared, stream, handshake, first, Some(to)))
+        let binding = Box::pin(server::secure(self.shared, stream, handshake, first, Some(to)))
             .await
             .map_err(Ending::Handshake)?;
-        self.inject(Input::Encrypted)
+        self.inject(Input::Encrypted(binding))
     }
 
     /// Tells the session what no peer sent.

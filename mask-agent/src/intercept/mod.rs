@@ -6,6 +6,7 @@
 mod attach;
 mod identity;
 mod link;
+mod membership;
 mod peers;
 mod refusals;
 mod settings;
@@ -28,6 +29,7 @@ use mask_core::policy::Selection;
 use attach::{Cgroup, Change};
 pub use identity::{Identity, identity, identity_at};
 use link::Link;
+pub use membership::is_within;
 pub use peers::{Caller, Peers};
 pub use refusals::{Refusals, Refused, since_boot};
 use serde::Serialize;

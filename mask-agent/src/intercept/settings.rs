@@ -105,7 +105,7 @@ pub(super) fn missing<'a>(subjects: &'a Subjects, cgroups: &Path) -> Option<&'a 
 }
 
 /// A cgroup's number is the inode of its folder.
-fn number(cgroups: &Path, path: &str) -> Option<u64> {
+pub(super) fn number(cgroups: &Path, path: &str) -> Option<u64> {
     let folder: PathBuf = cgroups.join(path.trim_start_matches('/'));
     fs::metadata(folder).ok().filter(fs::Metadata::is_dir).map(|folder| folder.ino())
 }

@@ -13,12 +13,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use mask_core::session::Handshake;
+use mask_core::session::{ChannelBinding, Handshake};
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::CryptoProvider,
     server::{
-        Accepted, Acceptor, ClientHello, NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier,
+        Accepted, Acceptor, ClientHello, NoServerSessionStorage, WebPkiClientVerifier,
         danger::ClientCertVerifier,
     },
     sign::{CertifiedKey, SingleCertAndKey},
@@ -27,7 +27,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use super::{
-    ALPN, Name, Stream,
+    ALPN, Certificate, Name, Stream,
     authority::{Authority, LEAF_VALID},
     certificates, provider,
 };
@@ -45,6 +45,8 @@ struct Leaf {
     named: Arc<ServerConfig>,
     /// For those that do not, or name others, which PostgreSQL has ignored until version 17.
     unnamed: Arc<ServerConfig>,
+    /// What a login can be bound to.
+    binding: Option<ChannelBinding>,
 }
 
 /// Gives clients TLS.
@@ -52,8 +54,6 @@ pub(crate) struct Clients {
     authority: Authority,
     provider: Arc<CryptoProvider>,
     verifier: Arc<dyn ClientCertVerifier>,
-    /// One for all, so that a client can take up its session wherever it connects again.
-    tickets: Arc<dyn ProducesTickets>,
     leaves: Mutex<HashMap<BTreeSet<Name>, Leaf>>,
 }
 
@@ -77,12 +77,12 @@ impl Clients {
             authority: Authority::open(state_dir)?,
             provider,
             verifier,
-            tickets: rustls::crypto::ring::Ticketer::new()?,
             leaves: Mutex::default(),
         })
     }
 
-    /// Encrypts a client's connection, of which `first` was read already. `names` are the server's.
+    /// Encrypts a client's connection, of which `first` was read already, and says what a login on it can be bound to.
+    /// `names` are the server's.
     pub(crate) async fn accept(
         &self,
         socket: TcpStream,
@@ -90,10 +90,10 @@ impl Clients {
         first: &[u8],
         names: &[Name],
         address: Option<IpAddr>,
-    ) -> io::Result<Stream> {
+    ) -> io::Result<(Stream, Option<ChannelBinding>)> {
         let start = hello(socket, first).await?;
-        let config = self.config(&start.client_hello(), handshake, names, address)?;
-        Ok(Stream::Accepted(Box::new(start.into_stream(config).await?)))
+        let (config, binding) = self.config(&start.client_hello(), handshake, names, address)?;
+        Ok((Stream::Accepted(Box::new(start.into_stream(config).await?)), binding))
     }
 
     fn config(
@@ -102,7 +102,7 @@ impl Clients {
         handshake: Handshake,
         names: &[Name],
         address: Option<IpAddr>,
-    ) -> io::Result<Arc<ServerConfig>> {
+    ) -> io::Result<(Arc<ServerConfig>, Option<ChannelBinding>)> {
         let is_named = hello.alpn().is_some_and(|mut offered| offered.any(|name| name == ALPN));
         if handshake == Handshake::Direct && !is_named {
             return Err(io::Error::other("a direct handshake that does not name the protocol (ALPN)"));
@@ -120,7 +120,8 @@ impl Clients {
             leaves.insert(all.clone(), self.leaf(&key).map_err(io::Error::other)?);
         }
         let leaf = leaves.get(&all).ok_or(io::ErrorKind::NotFound)?;
-        Ok(if is_named { leaf.named.clone() } else { leaf.unnamed.clone() })
+        let config = if is_named { leaf.named.clone() } else { leaf.unnamed.clone() };
+        Ok((config, leaf.binding.clone()))
     }
 
     fn leaf(&self, key: &Arc<CertifiedKey>) -> Result<Leaf, rustls::Error> {
@@ -128,13 +129,15 @@ impl Clients {
             .with_safe_default_protocol_versions()?
             .with_client_cert_verifier(self.verifier.clone())
             .with_cert_resolver(Arc::new(SingleCertAndKey::from((**key).clone())));
-        config.ticketer = self.tickets.clone();
+        // Of its own: a client that takes up its session again binds its login to the certificate it was shown first.
+        config.ticketer = rustls::crypto::ring::Ticketer::new()?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         // A client that connects again takes the newest; more would be bytes for nothing.
         config.send_tls13_tickets = 1;
         let unnamed = Arc::new(config.clone());
         config.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(Leaf { made: Instant::now(), named: Arc::new(config), unnamed })
+        let binding = key.cert.first().and_then(|shown| Certificate::read(shown)?.binding);
+        Ok(Leaf { made: Instant::now(), named: Arc::new(config), unnamed, binding })
     }
 }
 

@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context, Result};
 use mask_core::{
     protocol::postgres::{Answer, SSL_REQUEST},
-    session::{Binding, ChannelBinding, DialFault, PasswordProof, SessionError},
+    session::{Binding, ChannelBinding, DialFault, Disclosure, PasswordProof, SessionError},
 };
 use postgres_protocol::authentication::{
     md5_hash,
@@ -33,7 +33,7 @@ use tokio_rustls::TlsConnector;
 
 pub(crate) use self::own::CLOSE_DEADLINE;
 use self::settings::{Negotiation, Ready, TlsMode};
-pub(crate) use self::settings::{Upstream, UpstreamTls, Ways};
+pub(crate) use self::settings::{Upstream, UpstreamTls, Ways, covers};
 use crate::{
     intercept::Peers,
     tls::{self, ALPN, Certificate, Name, Pins, Stream, Verifier},
@@ -105,6 +105,11 @@ impl Upstreams {
     /// Names of the certificate a database has shown; none where it was never asked.
     pub(crate) fn names(&self, to: SocketAddr) -> Option<Arc<[Name]>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner).get(&place(to)).cloned()
+    }
+
+    /// Whether a database may be told a password of the host's, or only be shown that we know it.
+    pub(crate) fn disclosure(&self, to: SocketAddr) -> Disclosure {
+        if self.ways.of(place(to)).tls.mode.verifies() { Disclosure::Clear } else { Disclosure::Proof }
     }
 
     /// Connects to the database a client meant, and encrypts as is configured and agreed.

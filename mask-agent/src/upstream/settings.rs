@@ -30,6 +30,11 @@ pub(crate) enum TlsMode {
 }
 
 impl TlsMode {
+    /// Whether it is certain who answers.
+    pub(super) fn verifies(self) -> bool {
+        matches!(self, Self::VerifyCa | Self::VerifyFull)
+    }
+
     /// What has to be true of a certificate; none where there is no TLS.
     pub(super) fn trust(self) -> Option<Trust> {
         match self {
@@ -83,9 +88,13 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     fn covers(&self, to: SocketAddr) -> bool {
-        self.port.is_none_or(|port| port == to.port())
-            && self.prefix.is_none_or(|prefix| contains(prefix, to.ip()))
+        covers(self.port, self.prefix, to)
     }
+}
+
+/// Whether a port and an address are meant, where each means all without it.
+pub(crate) fn covers(port: Option<u16>, prefix: Option<Prefix>, to: SocketAddr) -> bool {
+    port.is_none_or(|port| port == to.port()) && prefix.is_none_or(|prefix| contains(prefix, to.ip()))
 }
 
 fn contains(prefix: Prefix, address: IpAddr) -> bool {

@@ -71,6 +71,12 @@ pub enum Event {
         user: String,
         /// Database.
         database: String,
+        /// Who the client said it was, where the host's login is another role.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        client_user: Option<String>,
+        /// Where the password comes from that the host holds; none where the client's own was used, or none was asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        credential: Option<String>,
     },
     /// Columns that are given masked values, and so are masked from now on.
     ColumnsTainted {

@@ -13,7 +13,7 @@ use mask_core::{
     catalog::{Catalog, Column, Contents, Relation, RelationKind},
     masking::MaskKey,
     policy::{Policy, Snapshot},
-    protocol::postgres::{ClientTls, PostgresSession, Settings},
+    protocol::postgres::{ClientTls, Credentials, PostgresSession, Relayed, Settings},
     session::{Binding, Input, Outbox, PasswordProof, Session, SessionError, Want},
 };
 
@@ -104,8 +104,14 @@ impl Default for Peer {
 impl Peer {
     /// A session of a daemon that gives its clients TLS, or does not.
     pub fn with_tls(client_tls: ClientTls) -> Self {
+        Self::with(client_tls, Box::new(Relayed))
+    }
+
+    /// A session of a daemon that holds credentials.
+    pub fn with(client_tls: ClientTls, credentials: Box<dyn Credentials>) -> Self {
         let keys = MaskKey::new([7; 32]).into();
-        let settings = Settings { keys, cancel_secret: [9; 32], client_tls, proof: Box::new(Proof) };
+        let proof = Box::new(Proof);
+        let settings = Settings { keys, cancel_secret: [9; 32], client_tls, proof, credentials };
         Self {
             session: PostgresSession::new(settings),
             snapshot: snapshot(),
@@ -174,7 +180,7 @@ impl Peer {
         self.wants.retain(|want| !matches!(want, Want::StartTls(_)));
         if self.wants.len() < waited && self.ended.is_none() {
             assert!(!self.session.accepts_client(), "what comes before the end of a handshake is read");
-            self.tell(Input::Encrypted);
+            self.tell(Input::Encrypted(None));
         }
     }
 

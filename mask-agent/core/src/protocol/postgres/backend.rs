@@ -31,7 +31,7 @@ const COUNT_BYTES: usize = 2;
 impl PostgresSession {
     pub(super) fn server(&mut self, bytes: &[u8], out: &mut Outbox) -> Result<usize, SessionError> {
         let mut at = 0;
-        while at < bytes.len() {
+        while at < bytes.len() && self.proving.is_none() {
             if self.server_pass > 0 {
                 let count = self.server_pass.min(bytes.len() - at);
                 out.client.pass(at..at + count);
@@ -101,7 +101,7 @@ impl PostgresSession {
         out: &mut Outbox,
     ) -> Result<bool, SessionError> {
         match self.phase {
-            Phase::Opening => return Err(SessionError::Server("message before start-up")),
+            Phase::Opening | Phase::Proving(_) => return Err(SessionError::Server("message out of turn")),
             Phase::LoggingIn(_) => return self.backend_login(kind, range, body, out).map(|()| true),
             Phase::Ready | Phase::Starting => {}
         }

@@ -90,6 +90,11 @@ impl Fault {
         }
     }
 
+    /// Writes it for the client.
+    pub(super) fn tell(&self, out: &mut crate::session::Outbox) {
+        out.client.message(|out| self.write(out));
+    }
+
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let kind = if self.severity == "NOTICE" { b'N' } else { b'E' };
         put(out, kind, |out| {

@@ -16,7 +16,7 @@ use super::{
     tokens::{SentAs, Turning, stale},
 };
 use crate::lineage::Keeps;
-use crate::session::{Handshake, Login, Outbox, SessionError, Want};
+use crate::session::{Disclosure, Handshake, Login, Outbox, SessionError, Want};
 
 /// Fails in the server's grammar, and tells the reader of the server's log why.
 const FAILING_SQL: &[u8] = b"mask_agent_refused_this_statement";
@@ -109,7 +109,13 @@ impl PostgresSession {
             }
             Packet::Startup(startup) => {
                 self.start(startup, out)?;
-                out.server.0.input(at..at + length);
+                match self.login.as_ref().filter(|login| login.client_user.is_some()) {
+                    Some(login) => {
+                        let renamed = startup::renamed(&bytes[..length], &login.user, &login.database);
+                        out.server.0.scratch(|out| out.extend_from_slice(&renamed));
+                    }
+                    None => out.server.0.input(at..at + length),
+                }
             }
         }
         Ok(Some(length))
@@ -129,9 +135,10 @@ impl PostgresSession {
         self.minor = startup.minor;
         self.starts_with_path = startup.has_path;
         self.meaning.start(&startup.settings);
-        self.login = Some(Login { user, database, password: None });
+        let disclosure = Disclosure::Clear;
+        self.login = Some(Login { user, database, password: None, disclosure, client_user: None });
         self.phase = Phase::LoggingIn(Asked::Nothing);
-        Ok(())
+        self.choose_credential(out)
     }
 
     /// One whole message; false leaves it unread until a snapshot is here.
@@ -142,8 +149,9 @@ impl PostgresSession {
         body: &[u8],
         out: &mut Outbox,
     ) -> Result<bool, SessionError> {
-        if let Phase::LoggingIn(asked) = self.phase {
+        if let Phase::LoggingIn(asked) | Phase::Proving(asked) = self.phase {
             return match kind {
+                b'p' if self.proving.is_some() => self.prove(asked, body, out).map(|()| true),
                 b'p' => self.password(asked, body, out).map(|()| true),
                 b'X' => Err(SessionError::Finished),
                 _ => Err(SessionError::Client("unexpected message during authentication")),

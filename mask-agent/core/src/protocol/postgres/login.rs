@@ -1,22 +1,20 @@
-//! Login: whatever the server asks for, the client is asked for a clear-text password.
+//! Login: whatever the server asks for, the client is asked for a clear-text password, unless the host holds one.
 //!
 //! The password is needed in clear to answer upstream, and for the catalog connection. SCRAM passed through
-//! would fail for every libpq client as soon as both legs are encrypted.
+//! would fail for every libpq client as soon as both legs are encrypted. `credentials` says whose password it is.
 
 use std::ops::Range;
 
 use super::{
-    error::UNSUPPORTED,
+    error::{UNSUPPORTED, sqlstate},
     frame::{Fields, put, put_string},
+    scram::{SCRAM, SCRAM_PLUS},
     session::{Asked, Phase, PostgresSession},
 };
 use crate::{
     audit::Event,
-    session::{Binding, CancelKey, Outbox, SessionError, Want},
+    session::{Binding, CancelKey, Outbox, Secret, SessionError, Want},
 };
-
-const SCRAM: &[u8] = b"SCRAM-SHA-256";
-const SCRAM_PLUS: &[u8] = b"SCRAM-SHA-256-PLUS";
 
 impl PostgresSession {
     /// The client never learns the server's key: it gets one of ours, with the same process number.
@@ -45,7 +43,17 @@ impl PostgresSession {
         out: &mut Outbox,
     ) -> Result<(), SessionError> {
         match kind {
-            b'R' => self.authentication(range, body, out),
+            b'R' => self.authentication(body, out),
+            // Class 28 is about who may log in. Before anything was answered, it is about where from.
+            b'E' if self.has_answered && sqlstate(body).is_some_and(|state| state.starts_with("28")) => {
+                match self.credential_refused(out) {
+                    Some(error) => Err(error),
+                    None => {
+                        out.client.pass(range);
+                        Ok(())
+                    }
+                }
+            }
             b'E' | b'N' => {
                 out.client.pass(range);
                 Ok(())
@@ -61,25 +69,17 @@ impl PostgresSession {
         }
     }
 
-    fn authentication(
-        &mut self,
-        range: Range<usize>,
-        body: &[u8],
-        out: &mut Outbox,
-    ) -> Result<(), SessionError> {
+    fn authentication(&mut self, body: &[u8], out: &mut Outbox) -> Result<(), SessionError> {
         let mut fields = Fields::new(body);
         let method = fields.oid().ok_or(SessionError::Server("malformed authentication request"))?;
         let asked = match method {
-            0 => {
-                self.phase = Phase::Starting;
-                out.client.pass(range);
-                let login = self.login.as_ref();
-                out.events.push(Event::Authenticated {
-                    user: login.map(|login| login.user.clone()).unwrap_or_default(),
-                    database: login.map(|login| login.database.clone()).unwrap_or_default(),
-                });
-                return Ok(());
+            // A server that skips its own proof may not have one.
+            0 if self.is_unproved => {
+                let why = "the database has not proved that it knows the password, so it may be somebody else";
+                let error = SessionError::Authentication("the server's proof is missing");
+                return Err(Self::fatal(out, "08006", why, error));
             }
+            0 => Asked::Nothing,
             3 => Asked::Clear,
             5 => {
                 let salt = fields.bytes(4).and_then(|salt| salt.try_into().ok());
@@ -101,7 +101,11 @@ impl PostgresSession {
                 out.server.0.scratch(|out| put(out, b'p', |out| out.extend_from_slice(&answer)));
                 return Ok(());
             }
-            12 => return self.settings.proof.scram_finish(fields.rest()),
+            12 => {
+                self.settings.proof.scram_finish(fields.rest())?;
+                self.is_unproved = false;
+                return Ok(());
+            }
             _ => {
                 let why = "the server asks for a kind of authentication that cannot be relayed; \
                            use password, md5 or scram-sha-256";
@@ -109,8 +113,20 @@ impl PostgresSession {
                 return Err(Self::fatal(out, UNSUPPORTED, why, error));
             }
         };
-        self.phase = Phase::LoggingIn(asked);
-        out.client.message(|out| put(out, b'R', |out| out.extend_from_slice(&3u32.to_be_bytes())));
+        self.asked(asked, out)
+    }
+
+    /// The server is content, and so are we.
+    pub(super) fn let_in(&mut self, out: &mut Outbox) -> Result<(), SessionError> {
+        self.phase = Phase::Starting;
+        out.client.message(|out| put(out, b'R', |out| out.extend_from_slice(&0_u32.to_be_bytes())));
+        let login = self.login.as_ref().ok_or(SessionError::Server("login before start-up"))?;
+        out.events.push(Event::Authenticated {
+            user: login.user.clone(),
+            database: login.database.clone(),
+            client_user: login.client_user.clone(),
+            credential: self.held.take().map(|held| held.source),
+        });
         Ok(())
     }
 
@@ -124,18 +140,28 @@ impl PostgresSession {
         let mut fields = Fields::new(body);
         let password = fields.string().filter(|_| fields.is_empty());
         let password = password.ok_or(SessionError::Client("malformed password message"))?;
+        self.answer(asked, Secret::new(password.to_vec()), out)
+    }
+
+    /// Turns a password into what the server asked for.
+    pub(super) fn answer(
+        &mut self,
+        asked: Asked,
+        secret: Secret,
+        out: &mut Outbox,
+    ) -> Result<(), SessionError> {
         let Some(login) = &mut self.login else {
             return Err(SessionError::Client("password before start-up"));
         };
-        login.password = Some(password.to_vec());
+        let password = secret.expose();
         let proof = &mut self.settings.proof;
         let answer = match asked {
             Asked::Nothing => return Err(SessionError::Client("password that nothing asked for")),
-            Asked::Clear => [password, b"\0"].concat(),
+            Asked::Clear => Secret::new([password, b"\0"].concat()),
             Asked::Md5(salt) => {
                 let mut answer = proof.md5(login.user.as_bytes(), password, salt).into_bytes();
                 answer.push(0);
-                answer
+                Secret::new(answer)
             }
             Asked::Scram | Asked::ScramPlus => {
                 let (mechanism, binding) = match (asked, &self.binding) {
@@ -143,15 +169,18 @@ impl PostgresSession {
                     (_, Some(_)) => (SCRAM, Binding::NotOffered),
                     (_, None) => (SCRAM, Binding::Unsupported),
                 };
+                self.is_unproved = true;
                 let first = proof.scram_first(password, binding);
                 let mut answer = Vec::new();
                 put_string(&mut answer, mechanism);
                 answer.extend_from_slice(&u32::try_from(first.len()).unwrap_or(0).to_be_bytes());
                 answer.extend_from_slice(&first);
-                answer
+                Secret::new(answer)
             }
         };
-        out.server.0.scratch(|out| put(out, b'p', |out| out.extend_from_slice(&answer)));
+        out.server.0.scratch(|out| put(out, b'p', |out| out.extend_from_slice(answer.expose())));
+        login.password = Some(secret);
+        self.has_answered = true;
         self.phase = Phase::LoggingIn(Asked::Nothing);
         Ok(())
     }

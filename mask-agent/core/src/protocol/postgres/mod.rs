@@ -13,6 +13,8 @@ mod budget;
 mod copy;
 /// COPY from the client.
 mod copy_in;
+/// Whose password is proved to a server.
+mod credentials;
 /// Other constants and parameters than the client's.
 mod edit;
 /// What the bytes of statements and values mean.
@@ -27,7 +29,7 @@ mod frame;
 mod frontend;
 /// The function call message.
 mod large_objects;
-/// Login: whatever the server asks for, the client is asked for a clear-text password.
+/// Login: what the server asks for, and who answers.
 mod login;
 /// What the session has changed of what words mean.
 mod meaning;
@@ -42,6 +44,8 @@ mod queue;
 mod record;
 /// What a statement means, and what is ruled on it.
 mod ruling;
+/// The server's side of SCRAM.
+mod scram;
 /// The session: what it holds, and what the shell tells it.
 mod session;
 /// Conditions that servers report.
@@ -51,7 +55,9 @@ mod startup;
 /// Tokens that come back.
 mod tokens;
 
+pub use credentials::{Access, Credentials, Held, Placeholder, Relayed};
 pub use encryption::{Answer, ClientTls, SSL_REQUEST};
+pub use scram::{NONCE_BYTES, SALT_BYTES, Verifier};
 pub use session::{PostgresSession, Settings};
 
 /// The longest message that is held as a whole. Rows that need no masking and COPY data stream past it.

@@ -2,6 +2,9 @@
 //!
 //! ```text
 //! Opening ──Startup──▶ LoggingIn ──AuthenticationOk──▶ Starting ──snapshot, ReadyForQuery──▶ Ready
+//!                        │  ▲
+//!                        ▼  │ the client has proved its placeholder
+//!                       Proving
 //! ```
 
 use std::{
@@ -13,6 +16,7 @@ use std::{
 use super::{
     copy::Copying,
     copy_in::CopyInScan,
+    credentials::{Credentials, Held, Proving},
     encoding::Encodings,
     encryption::{ClientTls, Encryption},
     error::{Fault, OVERLOADED, SHUTDOWN, UNRECORDED},
@@ -42,12 +46,16 @@ pub struct Settings {
     pub client_tls: ClientTls,
     /// How a password is proved to the server.
     pub proof: Box<dyn PasswordProof>,
+    /// Whose password that is.
+    pub credentials: Box<dyn Credentials>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     LoggingIn(Asked),
     Opening,
+    /// The client has to prove a placeholder before what the server asked for is answered.
+    Proving(Asked),
     Ready,
     Starting,
 }
@@ -84,6 +92,15 @@ pub struct PostgresSession {
     pub(super) encryption: Encryption,
     /// What a login to the server can be bound to.
     pub(super) binding: Option<ChannelBinding>,
+    /// What a login of the client can be bound to.
+    pub(super) client_binding: Option<ChannelBinding>,
+    /// The credential of the host's it logs in with, until it is in.
+    pub(super) held: Option<Held>,
+    pub(super) proving: Option<Proving>,
+    /// A password was sent, or a proof of one.
+    pub(super) has_answered: bool,
+    /// The server has yet to prove that it knows the password.
+    pub(super) is_unproved: bool,
     pub(super) minor: u16,
     /// The server's process, once it has said so.
     pub(super) pid: Option<u32>,
@@ -176,6 +193,11 @@ impl PostgresSession {
             encryption_asked: 0,
             encryption: Encryption::default(),
             binding: None,
+            client_binding: None,
+            held: None,
+            proving: None,
+            has_answered: false,
+            is_unproved: false,
             minor: 0,
             pid: None,
             login: None,
@@ -346,8 +368,9 @@ impl Session for PostgresSession {
                 Ok(0)
             }
             Input::DialFailed(fault) => Err(Self::dial_failed(fault, out)),
-            Input::Encrypted => {
+            Input::Encrypted(binding) => {
                 self.encryption = Encryption::Encrypted;
+                self.client_binding = binding;
                 Ok(0)
             }
             Input::Overloaded => {
@@ -389,7 +412,7 @@ impl Session for PostgresSession {
                     && self.client_pass == 0
                     && self.server_pass == 0
             }
-            Phase::LoggingIn(_) | Phase::Starting => false,
+            Phase::LoggingIn(_) | Phase::Proving(_) | Phase::Starting => false,
         }
     }
 
@@ -430,6 +453,10 @@ impl Session for PostgresSession {
     }
 
     fn accepts_server(&self) -> bool {
-        !(self.waiting && self.phase == Phase::Starting)
+        match self.phase {
+            Phase::Proving(_) => false,
+            Phase::Starting => !self.waiting,
+            Phase::LoggingIn(_) | Phase::Opening | Phase::Ready => true,
+        }
     }
 }

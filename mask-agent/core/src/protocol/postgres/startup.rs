@@ -1,6 +1,6 @@
 //! Start-up packets: the only messages without a type byte.
 
-use super::frame::Fields;
+use super::frame::{Fields, put_string};
 
 /// PostgreSQL itself refuses longer start-up packets (`MAX_STARTUP_PACKET_LENGTH`).
 const STARTUP_BYTES_MAX: usize = 10_000;
@@ -49,6 +49,27 @@ pub(super) fn packet(bytes: &[u8]) -> Result<Option<(Packet<'_>, usize)>, &'stat
         _ => return Err("protocol version is not 3"),
     };
     Ok(Some((packet, length)))
+}
+
+/// The same start-up packet for another user, in the database that the one before would have been in.
+pub(super) fn renamed(packet: &[u8], user: &str, database: &str) -> Vec<u8> {
+    let (version, parameters) = packet.get(4..).and_then(|rest| rest.split_at_checked(4)).unwrap_or_default();
+    let mut body = version.to_vec();
+    for (key, value) in [(&b"user"[..], user), (b"database", database)] {
+        put_string(&mut body, key);
+        put_string(&mut body, value.as_bytes());
+    }
+    let mut fields = Fields::new(parameters);
+    while let Some(key) = fields.string().filter(|key| !key.is_empty()) {
+        let Some(value) = fields.string() else { break };
+        if !matches!(key, b"user" | b"database") {
+            put_string(&mut body, key);
+            put_string(&mut body, value);
+        }
+    }
+    body.push(0);
+    let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
+    [&length.to_be_bytes()[..], &body].concat()
 }
 
 fn cancel(mut fields: Fields<'_>) -> Result<Packet<'_>, &'static str> {
