@@ -339,8 +339,7 @@ pub(crate) async fn secure(
         Handshake::Requested => &[],
     };
     let names = to.and_then(|to| shared.upstreams.names(to)).unwrap_or_default();
-    let (encrypted, binding) =
-        clients.accept(socket, handshake, first, &names, to.map(|to| to.ip())).await?;
+    let (encrypted, binding) = clients.accept(socket, handshake, first, &names, to.map(|to| to.ip())).await?;
     *stream = encrypted;
     Ok(binding)
 }

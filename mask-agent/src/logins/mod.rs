@@ -51,7 +51,10 @@ impl Clients {
         let odd = |part: &str| matches!(part, "" | "." | "..");
         for path in self.cgroups.iter().filter(|path| *path != "/") {
             let is_path = path.strip_prefix('/').is_some_and(|path| !path.split('/').any(odd));
-            ensure!(is_path, "`{path}` is no cgroup; allowed: a path as in `/system.slice/agent.service`, or `/`");
+            ensure!(
+                is_path,
+                "`{path}` is no cgroup; allowed: a path as in `/system.slice/agent.service`, or `/`"
+            );
         }
         Ok(())
     }
@@ -126,7 +129,9 @@ impl Ready {
         let proofs = match (login.method, &login.placeholder) {
             (Method::Inject, None) => None,
             (Method::Inject, Some(_)) => bail!("`placeholder` goes with `method: scram`"),
-            (Method::Scram, None) => bail!("`method: scram` needs a `placeholder`, which clients have to prove"),
+            (Method::Scram, None) => {
+                bail!("`method: scram` needs a `placeholder`, which clients have to prove")
+            }
             (Method::Scram, Some(source)) => {
                 let placeholder = source.read().context("the placeholder")?;
                 ensure!(
@@ -145,7 +150,8 @@ impl Ready {
 }
 
 fn proofs(login: &Login, placeholder: &Secret, salts: &[u8; 32]) -> Result<Proofs> {
-    let text = std::str::from_utf8(placeholder.expose()).ok().filter(|text| text.starts_with("SCRAM-SHA-256$"));
+    let text =
+        std::str::from_utf8(placeholder.expose()).ok().filter(|text| text.starts_with("SCRAM-SHA-256$"));
     if let Some(text) = text {
         let wrong = "it begins as a verifier and is none; allowed: SCRAM-SHA-256$ITERATIONS:SALT$KEY:KEY, or a password";
         return Ok(Proofs::Any(Verifier::parse(text).context(wrong)?));

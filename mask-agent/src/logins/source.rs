@@ -120,7 +120,10 @@ fn read(path: &Path, readers: Readers) -> Result<Vec<u8>> {
     }
     let others = if readers == Readers::Group { 0o037 } else { 0o077 };
     if found.mode() & others != 0 {
-        bail!("{shown} has mode {:04o}, so others can use it; run `chmod 600 {shown}`", found.mode() & 0o7777);
+        bail!(
+            "{shown} has mode {:04o}, so others can use it; run `chmod 600 {shown}`",
+            found.mode() & 0o7777
+        );
     }
     ensure!(found.len() <= SECRET_BYTES_MAX, "{shown} is longer than {SECRET_BYTES_MAX} bytes");
     let mut bytes = Vec::with_capacity(found.len() as usize + 1);

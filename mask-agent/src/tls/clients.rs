@@ -73,12 +73,7 @@ impl Clients {
                 WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build()?
             }
         };
-        Ok(Self {
-            authority: Authority::open(state_dir)?,
-            provider,
-            verifier,
-            leaves: Mutex::default(),
-        })
+        Ok(Self { authority: Authority::open(state_dir)?, provider, verifier, leaves: Mutex::default() })
     }
 
     /// Encrypts a client's connection, of which `first` was read already, and says what a login on it can be bound to.

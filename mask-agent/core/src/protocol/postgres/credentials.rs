@@ -135,12 +135,7 @@ impl PostgresSession {
     }
 
     /// The client's next message about its placeholder.
-    pub(super) fn prove(
-        &mut self,
-        asked: Asked,
-        body: &[u8],
-        out: &mut Outbox,
-    ) -> Result<(), SessionError> {
+    pub(super) fn prove(&mut self, asked: Asked, body: &[u8], out: &mut Outbox) -> Result<(), SessionError> {
         let proved = match self.proving.take() {
             Some(Proving::Offered(placeholder)) => self.challenge(placeholder, body, out),
             Some(Proving::Challenged(exchange)) => exchange.finish(body).map(Some),

@@ -75,7 +75,8 @@ impl PostgresSession {
         let asked = match method {
             // A server that skips its own proof may not have one.
             0 if self.is_unproved => {
-                let why = "the database has not proved that it knows the password, so it may be somebody else";
+                let why =
+                    "the database has not proved that it knows the password, so it may be somebody else";
                 let error = SessionError::Authentication("the server's proof is missing");
                 return Err(Self::fatal(out, "08006", why, error));
             }

@@ -151,7 +151,9 @@ impl ScramFault {
             Self::Binding => (AUTHORIZATION, "SCRAM channel binding check failed".to_owned()),
             Self::BindingUnseen => (AUTHORIZATION, "SCRAM channel binding negotiation error".to_owned()),
             Self::Malformed(what) => (PROTOCOL, format!("malformed SCRAM message: {what}")),
-            Self::Unsupported(what) => (UNSUPPORTED, format!("client requires {what}, which is not supported")),
+            Self::Unsupported(what) => {
+                (UNSUPPORTED, format!("client requires {what}, which is not supported"))
+            }
             Self::WrongPassword => (PASSWORD, format!("password authentication failed for user \"{user}\"")),
         }
     }
