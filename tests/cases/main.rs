@@ -22,6 +22,7 @@ mod following;
 mod interception;
 mod kept;
 mod ledger;
+mod logins;
 mod main_path;
 mod masks;
 mod names;

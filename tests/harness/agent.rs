@@ -44,6 +44,8 @@ pub struct Start<'a> {
     pub at_root: bool,
     /// Run the daemon and its clients in this network namespace.
     pub netns: Option<&'a Netns>,
+    /// Words before the daemon's program, which run it.
+    pub runner: &'a [&'a str],
     /// More arguments.
     pub arguments: &'a [&'a str],
 }
@@ -135,6 +137,7 @@ impl Agent {
         }
         let entering = start.netns.map(Netns::entering).unwrap_or_default();
         let mut run: Vec<OsString> = entering.iter().map(OsString::from).collect();
+        run.extend(start.runner.iter().map(OsString::from));
         run.extend([binary.into(), "run".into(), "--pin-dir".into(), pins.clone().into()]);
         let state = scratch.0.join("state");
         run.extend(["--state-dir".into(), state.clone().into()]);
@@ -255,6 +258,11 @@ impl Agent {
         // SAFETY: the pid is our own child's and has not been reaped.
         unsafe { libc::kill(pid, signal) };
         Ok(())
+    }
+
+    /// Asks the daemon to read its policy and its credentials again.
+    pub fn reread(&self) -> Result<()> {
+        self.signal(libc::SIGHUP)
     }
 
     /// Writes another policy file and asks the daemon to read it.

@@ -78,6 +78,11 @@ pub(crate) enum Ending {
     Server,
     #[error("socket: {0}")]
     Socket(#[from] io::Error),
+    #[error(
+        "the client left when it was asked for its password; where it insists on channel_binding or require_auth, it \
+         needs an entry in `logins` with `method: scram`"
+    )]
+    Unanswered,
     #[error("client vanished; its query was cancelled")]
     Vanished,
 }
@@ -147,6 +152,11 @@ pub(crate) async fn serve(
         shared.cancels.remove(key);
     }
     let Err(ending) = ended;
+    let ending = match ending {
+        // Nothing that is said to it is shown: libpq ends with words of its own.
+        Ending::Client if connection.session.awaits_password() => Ending::Unanswered,
+        ending => ending,
+    };
     // Both always end in an error, which is the one we have.
     let _ = match ending {
         Ending::Audit => connection.inject(Input::Unrecorded),
@@ -157,6 +167,7 @@ pub(crate) async fn serve(
         | Ending::Session(_)
         | Ending::Slow
         | Ending::Socket(_)
+        | Ending::Unanswered
         | Ending::Vanished => Ok(()),
     };
     // A client that does not read has lost the rest.

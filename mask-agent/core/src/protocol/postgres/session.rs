@@ -255,6 +255,11 @@ impl PostgresSession {
         self.login.as_ref()
     }
 
+    /// Whether the client was asked for its password and has not answered.
+    pub fn awaits_password(&self) -> bool {
+        matches!(self.phase, Phase::LoggingIn(asked) if asked != Asked::Nothing)
+    }
+
     pub(super) fn enforces(&self) -> bool {
         self.snapshot.as_ref().is_none_or(|snapshot| snapshot.mode == Mode::Enforce)
     }
