@@ -431,6 +431,10 @@ fn human(record: &serde_json::Value) -> String {
             record["duration_us"],
             text("sqlstate")
         ),
+        "authenticated" => match record["client_user"].as_str() {
+            Some(client) => format!("{} for {client} in {}", text("user"), text("database")),
+            None => format!("{} in {}", text("user"), text("database")),
+        },
         "keys_loaded" => format!("versions {}", record["versions"]),
         "refusals_omitted" => format!("{} refused connections have no record", record["count"]),
         _ => text("reason"),

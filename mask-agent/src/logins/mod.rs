@@ -219,7 +219,7 @@ const _: () = assert!(SALT_BYTES <= 32 && NONCE_BYTES <= 32, "both are made of 3
 pub(crate) struct Asking {
     pub(crate) logins: Arc<Logins>,
     pub(crate) caller: Caller,
-    /// Whether the database is one whose certificate is verified.
+    /// Whether it is certain that the database is the one that is meant.
     pub(crate) disclosure: Disclosure,
     /// Random bytes.
     pub(crate) nonce: [u8; NONCE_BYTES],

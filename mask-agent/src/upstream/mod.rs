@@ -109,7 +109,7 @@ impl Upstreams {
 
     /// Whether a database may be told a password of the host's, or only be shown that we know it.
     pub(crate) fn disclosure(&self, to: SocketAddr) -> Disclosure {
-        if self.ways.of(place(to)).tls.mode.verifies() { Disclosure::Clear } else { Disclosure::Proof }
+        if self.ways.of(place(to)).tls.mode.is_certain() { Disclosure::Clear } else { Disclosure::Proof }
     }
 
     /// Connects to the database a client meant, and encrypts as is configured and agreed.

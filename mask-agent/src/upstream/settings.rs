@@ -30,9 +30,9 @@ pub(crate) enum TlsMode {
 }
 
 impl TlsMode {
-    /// Whether it is certain who answers.
-    pub(super) fn verifies(self) -> bool {
-        matches!(self, Self::VerifyCa | Self::VerifyFull)
+    /// Whether it is certain who answers: without a name, anybody whom a public authority knows may.
+    pub(super) fn is_certain(self) -> bool {
+        matches!(self, Self::VerifyFull)
     }
 
     /// What has to be true of a certificate; none where there is no TLS.

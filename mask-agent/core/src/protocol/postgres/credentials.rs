@@ -125,9 +125,8 @@ impl PostgresSession {
             return self.let_in(out);
         }
         if asked == Asked::Clear && held.disclosure == Disclosure::Proof {
-            let why = "the database asks for the password itself, which this host shows only to a database whose \
-                       certificate is verified; use scram-sha-256 there, or upstream TLS with mode verify-ca or \
-                       verify-full";
+            let why = "the database asks for the password itself, which this host gives only to one that is certain to \
+                       be it; the operator has it ask for scram-sha-256, or sets TLS to it to verify-full";
             return Err(Self::fatal(out, AUTHORIZATION, why, SessionError::Authentication("clear password")));
         }
         let password = held.password.clone();
