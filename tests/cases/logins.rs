@@ -91,6 +91,10 @@ fn a_password_of_any_characters_works_as_it_does_direct() -> Result<()> {
         ("composed", "e\u{301}\u{fb01}\u{2168}\u{ff21}"),
         ("prohibited", "bell\u{7}\u{fb01}"),
         ("unassigned", "\u{1f600}\u{fb01}"),
+        ("superscript", "\u{1d2c}\u{fb01}"),
+        ("nothing", "\u{ad}"),
+        ("block", &"x".repeat(64)),
+        ("long", &"e\u{301}\u{fb01}".repeat(20)),
         ("directions", "\u{5d0}x\u{fb01}"),
     ];
     for (name, password) in passwords {
@@ -109,6 +113,11 @@ fn a_password_of_any_characters_works_as_it_does_direct() -> Result<()> {
         let near = format!("user={name} password='{password}x'");
         assert!(!through(&agent, &postgres, &near)?.0, "{name}");
     }
+    // The catalog is read by the same password: masked columns are known.
+    let (name, password) = passwords[3];
+    let rest = format!("user={name} password='{password}'");
+    let (ok, text) = psql(agent.client("psql"), &postgres, &rest, QUERY)?;
+    assert!(ok && text.starts_with("1|Lisbon|") && !text.contains("canary"), "{text}");
     // What is the same once it is prepared is the same password.
     let rest = "user=mapped password='no break softhyphen'";
     assert_eq!(through(&agent, &postgres, rest)?, (true, "mapped|Lisbon\n".to_owned()));

@@ -154,7 +154,8 @@ pub struct Login {
     pub user: String,
     /// Database name.
     pub database: String,
-    /// The password, where the server asked for one: the client's, or the one the host holds.
+    /// The password, where the server asked for one: the client's, or the one the host holds. Where it asked for SCRAM,
+    /// what has the same proof in place of it.
     pub password: Option<Secret>,
     /// Whether a server may be told it as it is.
     pub disclosure: Disclosure,

@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::{
     error::{UNSUPPORTED, sqlstate},
     frame::{Fields, put, put_string},
-    scram::{SCRAM, SCRAM_PLUS},
+    scram::{SCRAM, SCRAM_PLUS, key},
     session::{Asked, Phase, PostgresSession},
 };
 use crate::{
@@ -154,6 +154,8 @@ impl PostgresSession {
         let Some(login) = &mut self.login else {
             return Err(SessionError::Client("password before start-up"));
         };
+        // The driver of the catalog's connection prepares passwords as well.
+        let secret = if matches!(asked, Asked::Scram | Asked::ScramPlus) { key(&secret) } else { secret };
         let password = secret.expose();
         let proof = &mut self.settings.proof;
         let answer = match asked {

@@ -6,11 +6,15 @@
 //!
 //! Promise: nothing a client can time or read tells a name that is unknown from a password that is wrong.
 
+use std::cmp::Ordering;
+
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretBox};
 use sha2::{Digest, Sha256};
+use stringprep::tables;
 use subtle::ConstantTimeEq;
+use unicode_normalization::UnicodeNormalization;
 
 use super::error::{PROTOCOL, UNSUPPORTED};
 use crate::session::{ChannelBinding, Secret};
@@ -23,6 +27,8 @@ pub const SALT_BYTES: usize = 16;
 pub const NONCE_BYTES: usize = 18;
 /// Bytes of a hash.
 const KEY_BYTES: usize = 32;
+/// Bytes that are hashed at a time, and of a key of HMAC.
+const BLOCK_BYTES: usize = 64;
 
 pub(super) const SCRAM: &[u8] = b"SCRAM-SHA-256";
 pub(super) const SCRAM_PLUS: &[u8] = b"SCRAM-SHA-256-PLUS";
@@ -92,10 +98,54 @@ impl Clone for Verifier {
 
 /// What PostgreSQL makes of a password before it hashes it (RFC 4013). One that is no UTF-8, has what is prohibited, or
 /// has nothing else, is taken as it is.
+///
+/// PostgreSQL looks for what is prohibited before it normalizes, and not afterwards as the RFC has it
+/// (`pg_saslprep`): an unassigned character that would become another is kept.
 fn prepared(password: &[u8]) -> Secret {
-    let text = std::str::from_utf8(password).ok();
-    let prepared = text.and_then(|text| stringprep::saslprep(text).ok()).filter(|text| !text.is_empty());
-    Secret::new(prepared.map_or_else(|| password.to_vec(), |text| text.into_owned().into_bytes()))
+    let mapped = |text: &str| -> Vec<char> {
+        let spaces = text.chars().map(|c| if tables::non_ascii_space_character(c) { ' ' } else { c });
+        spaces.filter(|c| !tables::commonly_mapped_to_nothing(*c)).collect()
+    };
+    let text = std::str::from_utf8(password).ok().filter(|text| !text.is_ascii());
+    let mapped = text.map(mapped).filter(|text| !text.is_empty());
+    let mapped = mapped.filter(|text| !text.iter().copied().any(is_prohibited) && is_of_one_direction(text));
+    let bytes = mapped.map(|text| text.into_iter().nfkc().collect::<String>().into_bytes());
+    Secret::new(bytes.unwrap_or_else(|| password.to_vec()))
+}
+
+fn is_prohibited(c: char) -> bool {
+    tables::non_ascii_space_character(c)
+        || tables::ascii_control_character(c)
+        || tables::non_ascii_control_character(c)
+        || tables::private_use(c)
+        || tables::non_character_code_point(c)
+        || tables::surrogate_code(c)
+        || tables::inappropriate_for_plain_text(c)
+        || tables::inappropriate_for_canonical_representation(c)
+        || tables::change_display_properties_or_deprecated(c)
+        || tables::tagging_character(c)
+        || tables::unassigned_code_point(c)
+}
+
+/// Whether a text that has what is written from right to left has nothing else in it.
+fn is_of_one_direction(text: &[char]) -> bool {
+    let is_leftward = |c: &char| tables::bidi_r_or_al(*c);
+    let ends = [text.first(), text.last()];
+    !text.iter().any(is_leftward)
+        || ends.into_iter().flatten().all(is_leftward) && !text.iter().any(|c| tables::bidi_l(*c))
+}
+
+/// What has the same proof as a password, for whoever prepares it once more and otherwise than PostgreSQL: with a NUL
+/// behind it nothing is changed any more, and HMAC fills a key up with zeros anyway, or hashes one that is longer than a
+/// block. (One that fills the block is left as it is.)
+pub(super) fn key(password: &Secret) -> Secret {
+    let prepared = prepared(password.expose());
+    let bytes = prepared.expose();
+    match bytes.len().cmp(&BLOCK_BYTES) {
+        Ordering::Less => Secret::new([bytes, b"\0"].concat()),
+        Ordering::Equal => prepared,
+        Ordering::Greater => Secret::new([&Sha256::digest(bytes)[..], b"\0"].concat()),
+    }
 }
 
 fn salted(password: &Secret, salt: &[u8], iterations: u32) -> [u8; KEY_BYTES] {
@@ -111,7 +161,7 @@ fn salted(password: &Secret, salt: &[u8], iterations: u32) -> [u8; KEY_BYTES] {
 
 fn keyed(key: &[u8]) -> Hmac<Sha256> {
     // HMAC hashes a key that is longer than a block, and pads a shorter one with zeros.
-    let mut block = [0; 64];
+    let mut block = [0; BLOCK_BYTES];
     if key.len() > block.len() {
         block[..KEY_BYTES].copy_from_slice(&Sha256::digest(key));
     } else {

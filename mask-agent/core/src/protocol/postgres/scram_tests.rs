@@ -160,8 +160,26 @@ fn passwords_are_prepared_as_postgresql_prepares_them() {
         ("\u{5d0}a\u{fb01}", "\u{5d0}a\u{fb01}"),
         ("\u{1f600}\u{fb01}", "\u{1f600}\u{fb01}"),
         ("\u{ad}", "\u{ad}"),
+        // It would be another character afterwards, and is unassigned or prohibited before.
+        ("\u{1d2c}", "\u{1d2c}"),
+        ("\u{340}", "\u{340}"),
     ] {
         assert_eq!(prepared(written.as_bytes()).expose(), expected.as_bytes(), "{written:?}");
     }
     assert_eq!(prepared(b"\xe9t\xe9").expose(), b"\xe9t\xe9", "no UTF-8");
+}
+
+#[test]
+fn what_stands_for_a_password_has_its_proof_and_is_not_prepared_again() {
+    let bytes = |text: &str| Secret::new(text.as_bytes().to_vec());
+    for password in
+        ["short", "\u{1d2c}\u{fb01}", "no\u{a0}break", "\u{ad}", &"\u{fb01}x".repeat(40), &"x".repeat(65)]
+    {
+        let key = key(&bytes(password));
+        let salted_key = salted(&key, b"salt", 2);
+        assert_eq!(salted_key, salted(&prepared(password.as_bytes()), b"salt", 2), "{password}");
+        let text = std::str::from_utf8(key.expose());
+        assert!(text.is_err() || stringprep::saslprep(text.unwrap()).is_err(), "{password}");
+    }
+    assert_eq!(key(&bytes(&"x".repeat(64))).expose(), "x".repeat(64).as_bytes(), "it fills a block");
 }
