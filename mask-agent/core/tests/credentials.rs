@@ -4,37 +4,10 @@ mod peer;
 
 use mask_core::{
     audit::Event,
-    protocol::postgres::{Access, ClientTls, Credentials, Held, Placeholder, Verifier},
-    session::{Disclosure, Input, Secret},
+    protocol::postgres::ClientTls,
+    session::{Disclosure, Input},
 };
-use peer::{From, Peer, contains, frames, login, message, startup};
-
-/// The password that no client knows; it may be in nothing that leaves for one.
-const HELD: &str = "held-secret";
-
-#[derive(Clone, Copy)]
-struct Host {
-    user: Option<&'static str>,
-    disclosure: Disclosure,
-    /// Whether clients have to prove a placeholder.
-    has_placeholder: bool,
-}
-
-impl Credentials for Host {
-    fn find(&self, user: &str, _database: &str) -> Access {
-        if user == "stranger" {
-            return Access::Refused;
-        }
-        let verifier = Verifier::of(&Secret::new(b"placeholder".to_vec()), [5; 16]);
-        Access::Held(Held {
-            user: self.user.map(ToOwned::to_owned),
-            password: Secret::new(HELD.as_bytes().to_vec()),
-            source: "file /etc/x".to_owned(),
-            disclosure: self.disclosure,
-            placeholder: self.has_placeholder.then_some(Placeholder { verifier, nonce: [3; 18] }),
-        })
-    }
-}
+use peer::{From, HELD, Host, Peer, contains, frames, login, message, startup};
 
 const INJECT: Host = Host { user: None, disclosure: Disclosure::Proof, has_placeholder: false };
 const SCRAM: Host = Host { has_placeholder: true, ..INJECT };
@@ -57,7 +30,7 @@ fn packet(pairs: &[(&str, &str)]) -> Vec<u8> {
         body.extend_from_slice(format!("{key}\0{value}\0").as_bytes());
     }
     body.push(0);
-    [&u32::try_from(body.len() + 4).unwrap().to_be_bytes()[..], &body].concat()
+    [&(body.len() as u32 + 4).to_be_bytes()[..], &body].concat()
 }
 
 #[test]

@@ -121,9 +121,8 @@ struct Ready {
 impl Ready {
     fn read(login: &Login, salts: &[u8; 32]) -> Result<Self> {
         login.clients.check()?;
-        let lists = [("users", &login.users), ("databases", &login.databases)];
-        for (name, _) in lists.iter().filter(|(_, list)| list.as_ref().is_some_and(Vec::is_empty)) {
-            bail!("`{name}` is empty; leave it out to mean all");
+        for (name, list) in [("users", &login.users), ("databases", &login.databases)] {
+            ensure!(!list.as_ref().is_some_and(Vec::is_empty), "`{name}` is empty; leave it out to mean all");
         }
         let password = login.password.read().context("the password")?;
         let proofs = match (login.method, &login.placeholder) {

@@ -1,4 +1,4 @@
-//! Any bytes from a client, before and after login: no panic, and the same wherever they are cut.
+//! Any bytes from a client, before, in and after login: no panic, and the same wherever they are cut.
 #![no_main]
 
 #[path = "../../tests/peer/mod.rs"]
@@ -7,9 +7,14 @@ mod peer;
 use libfuzzer_sys::fuzz_target;
 use peer::{From, Peer};
 
-fuzz_target!(|input: (bool, u16, &[u8])| {
-    let (opening, cut, bytes) = input;
-    let start = || if opening { Peer::default() } else { Peer::ready() };
+fuzz_target!(|input: (u8, u16, &[u8])| {
+    let (phase, cut, bytes) = input;
+    let opening = phase % 3 == 1;
+    let start = || match phase % 3 {
+        0 => Peer::ready(),
+        1 => Peer::default(),
+        _ => Peer::proving(),
+    };
     let mut whole = start();
     whole.feed(From::Client, bytes);
     let (head, tail) = bytes.split_at(usize::from(cut).min(bytes.len()));

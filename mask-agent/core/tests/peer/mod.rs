@@ -13,8 +13,10 @@ use mask_core::{
     catalog::{Catalog, Column, Contents, Relation, RelationKind},
     masking::MaskKey,
     policy::{Policy, Snapshot},
-    protocol::postgres::{ClientTls, Credentials, PostgresSession, Relayed, Settings},
-    session::{Binding, Input, Outbox, PasswordProof, Session, SessionError, Want},
+    protocol::postgres::{
+        Access, ClientTls, Credentials, Held, Placeholder, PostgresSession, Relayed, Settings, Verifier,
+    },
+    session::{Binding, Disclosure, Input, Outbox, PasswordProof, Secret, Session, SessionError, Want},
 };
 
 /// What the email column holds: it must never reach the client.
@@ -68,6 +70,35 @@ impl PasswordProof for Proof {
 
     fn scram_finish(&mut self, _server_final: &[u8]) -> Result<(), SessionError> {
         Ok(())
+    }
+}
+
+/// The password that no client knows; it may be in nothing that leaves for one.
+pub const HELD: &str = "held-secret";
+
+/// A host that holds it.
+#[derive(Clone, Copy)]
+pub struct Host {
+    /// The role, where it is not the client's.
+    pub user: Option<&'static str>,
+    pub disclosure: Disclosure,
+    /// Whether clients have to prove a placeholder.
+    pub has_placeholder: bool,
+}
+
+impl Credentials for Host {
+    fn find(&self, user: &str, _database: &str) -> Access {
+        if user == "stranger" {
+            return Access::Refused;
+        }
+        let verifier = Verifier::of(&Secret::new(b"placeholder".to_vec()), [5; 16]);
+        Access::Held(Held {
+            user: self.user.map(ToOwned::to_owned),
+            password: Secret::new(HELD.as_bytes().to_vec()),
+            source: "file /etc/x".to_owned(),
+            disclosure: self.disclosure,
+            placeholder: self.has_placeholder.then_some(Placeholder { verifier, nonce: [3; 18] }),
+        })
     }
 }
 
@@ -150,6 +181,16 @@ impl Peer {
         peer.to_server.clear();
         peer.events.clear();
         peer.wants.clear();
+        peer
+    }
+
+    /// A session whose client is to prove a placeholder.
+    pub fn proving() -> Self {
+        let host = Host { user: None, disclosure: Disclosure::Proof, has_placeholder: true };
+        let mut peer = Self::with(ClientTls::default(), Box::new(host));
+        for (from, bytes) in login() {
+            peer.feed(from, &bytes);
+        }
         peer
     }
 

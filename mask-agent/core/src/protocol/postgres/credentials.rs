@@ -113,7 +113,9 @@ impl PostgresSession {
             out.client.message(|out| {
                 put(out, b'R', |out| {
                     out.extend_from_slice(&10_u32.to_be_bytes());
-                    offered.iter().for_each(|name| put_string(out, name));
+                    for name in offered {
+                        put_string(out, name);
+                    }
                     out.push(0);
                 });
             });

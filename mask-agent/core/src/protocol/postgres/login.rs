@@ -46,13 +46,11 @@ impl PostgresSession {
             b'R' => self.authentication(body, out),
             // Class 28 is about who may log in. Before anything was answered, it is about where from.
             b'E' if self.has_answered && sqlstate(body).is_some_and(|state| state.starts_with("28")) => {
-                match self.credential_refused(out) {
-                    Some(error) => Err(error),
-                    None => {
-                        out.client.pass(range);
-                        Ok(())
-                    }
+                if let Some(error) = self.credential_refused(out) {
+                    return Err(error);
                 }
+                out.client.pass(range);
+                Ok(())
             }
             b'E' | b'N' => {
                 out.client.pass(range);

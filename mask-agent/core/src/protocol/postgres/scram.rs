@@ -171,7 +171,9 @@ fn keyed(key: &[u8]) -> Hmac<Sha256> {
 }
 
 fn finish(mut mac: Hmac<Sha256>, parts: &[&[u8]]) -> [u8; KEY_BYTES] {
-    parts.iter().for_each(|part| mac.update(part));
+    for part in parts {
+        mac.update(part);
+    }
     mac.finalize().into_bytes().into()
 }
 
