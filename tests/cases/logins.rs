@@ -252,7 +252,8 @@ fn a_wrong_credential_is_told_by_its_source_and_mended_without_a_restart() -> Re
     let source = format!("file {}", files.text("held"));
     assert!(!ok && text.contains("role \"reader\"") && text.contains(&source), "{text}");
     assert!(!text.contains("out-of-date") && !agent.log().contains("out-of-date"), "{text}");
-    assert!(agent.log().contains("ERROR") && agent.log().contains(&source), "{}", agent.log());
+    // A moment after the client was told.
+    wait_for("the log to say it", || agent.log().contains("ERROR") && agent.log().contains(&source))?;
 
     secret(&files, "held", HELD)?;
     std::fs::set_permissions(files.path("held"), PermissionsExt::from_mode(0o644))?;

@@ -32,7 +32,7 @@ fn what_cannot_be_is_refused_with_what_can() {
         ("[{ clients: { uids: [1] }, method: inject, password: { env: X } }]", "prefix"),
         ("[{ prefix: 10.0.0.1, method: inject, password: { env: X } }]", "clients"),
         ("[{ prefix: 10.0.0.1, clients: {}, method: inject, password: { env: X } }]", "names nobody"),
-        ("[{ prefix: ::1, clients: { cgroups: [a] }, method: inject, password: { env: X } }]", "no cgroup"),
+        ("[{ prefix: '::1', clients: { cgroups: [a] }, method: inject, password: { env: X } }]", "no cgroup"),
     ] {
         assert!(wrong(text).contains(words), "{text}: {}", wrong(text));
     }
