@@ -3,7 +3,7 @@
 use std::{
     os::unix::fs::{PermissionsExt, chown},
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -237,6 +237,55 @@ fn the_password_itself_goes_to_a_database_that_is_verified_and_to_no_other() -> 
         assert!(text.contains(if gets_in { "reader|Lisbon" } else { "verify-full" }), "{text}");
         keeps_secrets(&agent, &[&text])?;
     }
+    Ok(())
+}
+
+#[test]
+fn whatever_answers_where_the_database_should_be_is_not_told_the_password() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let files = Certificates::new()?;
+    secret(&files, "held", HELD)?;
+    let port = mask_tests::free_port()?;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/rogue.py");
+    let (config, held) = (files.text("config.yaml"), files.text("held"));
+    let login = "prefix: 127.0.0.1, clients: { cgroups: [/] }, method: inject";
+    std::fs::write(&config, format!("logins: [{{ {login}, password: {{ file: {held} }} }}]\n"))?;
+    let start = Start { arguments: &["--config", &config], ..Start::default() };
+    let agent = Agent::start_as(port, &start)?;
+    // It asks the client in one way, and the daemon itself, for the catalog, for the password.
+    for first in ["clear", "md5", "scram", "nothing"] {
+        let mut rogue = Command::new("/usr/bin/python3");
+        rogue.args([script, &port.to_string(), first, "clear"]).stdout(Stdio::piped());
+        let mut rogue = rogue.spawn()?;
+        wait_for("the rogue", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())?;
+        let dsn = format!("host=127.0.0.1 port={port} user=reader passfile=/nowhere sslmode=disable");
+        let (ok, text) = output(agent.client("psql").args(["-X", "-w", "-c", "select 1", &dsn]))?;
+        assert!(!ok && !text.contains(HELD), "{first}: {text}");
+        rogue.kill()?;
+        let heard = String::from_utf8(rogue.wait_with_output()?.stdout)?;
+        let daemon_came = heard.contains("asked clear");
+        assert!(heard.contains(&format!("asked {first}")), "{first}: {heard}");
+        assert_eq!(daemon_came, first != "scram", "it is not believed without a proof: {heard}");
+        assert!(!heard.contains(HELD), "{first}: {heard}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_challenge_that_takes_too_long_is_told() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start_major_as(18, "scram-sha-256", &[])?;
+    postgres.setup("set scram_iterations = 200000; create role slow login password 'x'")?;
+    postgres.setup("set scram_iterations = 20000; create role quick login password 'x'")?;
+    let agent = Agent::start(postgres.port)?;
+    let (ok, text) = psql(agent.client("psql"), &postgres, "user=slow password=x", "select 1")?;
+    assert!(!ok && text.contains("more than 100000 scram_iterations"), "{text}");
+    let (ok, text) = psql(agent.client("psql"), &postgres, "user=quick password=x", "select 1")?;
+    assert!(ok, "{text}");
     Ok(())
 }
 

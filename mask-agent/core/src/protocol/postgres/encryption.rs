@@ -23,7 +23,7 @@ use crate::{
 const TLS_RECORD: u8 = 0x16;
 
 /// `connection_failure`.
-const CONNECTION: &str = "08006";
+pub(super) const CONNECTION: &str = "08006";
 /// `sqlclient_unable_to_establish_sqlconnection`.
 const UNREACHABLE: &str = "08001";
 /// `invalid_authorization_specification`, as a server says whose rules admit encrypted connections only.

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::{
+    encryption::CONNECTION,
     error::{UNSUPPORTED, sqlstate},
     frame::{Fields, put, put_string},
     scram::{SCRAM, SCRAM_PLUS, key},
@@ -15,6 +16,9 @@ use crate::{
     audit::Event,
     session::{Binding, CancelKey, Outbox, Secret, SessionError, Want},
 };
+
+/// What is told of a server that may be somebody else.
+const UNPROVED: &str = "the database has not proved that it knows the password, so it may be somebody else";
 
 impl PostgresSession {
     /// The client never learns the server's key: it gets one of ours, with the same process number.
@@ -73,10 +77,8 @@ impl PostgresSession {
         let asked = match method {
             // A server that skips its own proof may not have one.
             0 if self.is_unproved => {
-                let why =
-                    "the database has not proved that it knows the password, so it may be somebody else";
                 let error = SessionError::Authentication("the server's proof is missing");
-                return Err(Self::fatal(out, "08006", why, error));
+                return Err(Self::fatal(out, CONNECTION, UNPROVED, error));
             }
             0 => Asked::Nothing,
             3 => Asked::Clear,
@@ -92,16 +94,22 @@ impl PostgresSession {
                 } else if offered.contains(&SCRAM) {
                     Asked::Scram
                 } else {
-                    return Err(SessionError::Authentication("no supported SASL mechanism"));
+                    let why = "the database offers no SCRAM-SHA-256; use password, md5 or scram-sha-256";
+                    let error = SessionError::Authentication("no supported SASL mechanism");
+                    return Err(Self::fatal(out, UNSUPPORTED, why, error));
                 }
             }
             11 => {
-                let answer = self.settings.proof.scram_next(fields.rest())?;
+                let why =
+                    "the database's challenge is malformed, or asks for more than 100000 scram_iterations";
+                let answer = self.settings.proof.scram_next(fields.rest());
+                let answer = answer.map_err(|error| Self::fatal(out, UNSUPPORTED, why, error))?;
                 out.server.0.scratch(|out| put(out, b'p', |out| out.extend_from_slice(&answer)));
                 return Ok(());
             }
             12 => {
-                self.settings.proof.scram_finish(fields.rest())?;
+                let finished = self.settings.proof.scram_finish(fields.rest());
+                finished.map_err(|error| Self::fatal(out, CONNECTION, UNPROVED, error))?;
                 self.is_unproved = false;
                 return Ok(());
             }
