@@ -5,12 +5,7 @@ mod known;
 mod login;
 mod suite;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Instant,
-};
+use std::{fs, path::Path, process::Command, time::Instant};
 
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
@@ -109,12 +104,11 @@ fn report(known: &Known, suite: Suite, mode: Mode, direct: &Path, folder: &Path)
     let expected = |kind: &Kind| mode == Mode::Enforce && *kind != Kind::Other;
     let mut left = 0;
     for difference in all.iter().filter(|difference| !expected(&difference.kind)) {
-        match known.reason(suite.name(), mode.name(), difference) {
-            Some(reason) => println!("{}:{}: {reason}", difference.test, difference.line),
-            None => {
-                left += 1;
-                println!("{difference}");
-            }
+        if let Some(reason) = known.reason(suite.name(), mode.name(), difference) {
+            println!("{}:{}: {reason}", difference.test, difference.line);
+        } else {
+            left += 1;
+            println!("{difference}");
         }
     }
     println!("all of them: {}", list.display());
@@ -122,7 +116,7 @@ fn report(known: &Known, suite: Suite, mode: Mode, direct: &Path, folder: &Path)
 }
 
 /// Runs a suite on a server of its own.
-fn leg(options: &Options, place: &Place, mode: Option<Mode>, results: &PathBuf) -> Result<()> {
+fn leg(options: &Options, place: &Place, mode: Option<Mode>, results: &Path) -> Result<()> {
     if options.compare {
         return Ok(());
     }

@@ -114,10 +114,10 @@ pub(super) fn tests(folder: &Path) -> Result<BTreeSet<String>> {
 fn places(test: &str, listed: &str) -> Result<Vec<Difference>> {
     let mut places: Vec<Difference> = Vec::new();
     for line in listed.lines() {
-        let text = line.get(2..).unwrap_or("").to_owned();
+        let printed = line.get(2..).unwrap_or("").to_owned();
         match (line.chars().next(), places.last_mut()) {
-            (Some('<'), Some(place)) => place.direct.push(text),
-            (Some('>'), Some(place)) => place.proxied.push(text),
+            (Some('<'), Some(place)) => place.direct.push(printed),
+            (Some('>'), Some(place)) => place.proxied.push(printed),
             (Some('0'..='9'), _) => {
                 let number = line.split(|letter: char| !letter.is_ascii_digit()).next();
                 let line = number.and_then(|number| number.parse().ok()).context("diff names a line")?;
