@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 
 /// What stands in a detail of ours before the rule that refused.
 const RULE: &str = "\"rule\":\"";
+const REFUSED: &str = "ERROR:  mask-agent: ";
 const WITHHELD: &str = "withheld by mask-agent";
 
 /// What an error about the client's own text keeps only where nothing masked is meant.
@@ -139,6 +140,10 @@ fn kind(direct: &[String], proxied: &[String], after_refusal: bool) -> Kind {
     if let Some(rule) = proxied.iter().find_map(|line| line.split(RULE).nth(1)?.split('"').next()) {
         return Kind::Refused(rule.to_owned());
     }
+    // The isolation tester prints no details.
+    if let Some(message) = proxied.iter().find_map(|line| line.strip_prefix(REFUSED)) {
+        return Kind::Refused(message.to_owned());
+    }
     let is_aside = |line: &String| ASIDES.iter().any(|aside| line.starts_with(aside));
     let lacks_asides = proxied.is_empty() && !direct.is_empty() && direct.iter().all(is_aside);
     if lacks_asides || proxied.iter().any(|line| line.contains(WITHHELD)) {
@@ -212,6 +217,8 @@ mod tests {
         let refused = "1,2c1,3\n<  a \n< ---\n---\n> ERROR:  mask-agent: no\n\
             > DETAIL:  {\"code\":\"x\",\"rule\":\"rules.derived\"}\n> HINT:  h\n";
         assert_eq!(kinds(refused), [Kind::Refused("rules.derived".into())]);
+        let bare = "1c1,2\n<  <waiting ...>\n---\n> \n> ERROR:  mask-agent: no\n";
+        assert_eq!(kinds(bare), [Kind::Refused("no".into())]);
         let missing = "9a10\n> ERROR:  relation \"a\" does not exist\n";
         assert_eq!(kinds(missing), [Kind::Other]);
         assert_eq!(kinds(&format!("{refused}{missing}"))[1], Kind::Missing);
