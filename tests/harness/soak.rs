@@ -31,8 +31,12 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE_MS_MAX: usize = 400;
 /// How many descriptions of what went wrong are worth reading.
 const WRONG_MAX: usize = 20;
-/// Counts for minutes.
+/// Waits longer than anybody here.
+const SLEEP: &str = "select pg_sleep(50)";
+/// Counts for minutes, for one processor.
 const ENDLESS: &str = "select count(*) from generate_series(1, 100000000000)";
+/// Early cancel requests come before the query, and cancel nothing.
+const CANCEL_PAUSE: Duration = Duration::from_secs(1);
 
 /// What they did.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -205,15 +209,14 @@ async fn failure(client: &Client) -> Result<()> {
 async fn cancel(client: &Client) -> Result<()> {
     let token = client.cancel_token();
     let asked = async {
-        // Early ones come before the query, and cancel nothing.
         loop {
-            sleep(Duration::from_millis(100)).await;
+            sleep(CANCEL_PAUSE).await;
             if let Err(error) = token.cancel_query(NoTls).await {
                 return error;
             }
         }
     };
-    let query = client.batch_execute(ENDLESS);
+    let query = client.batch_execute(SLEEP);
     let ended = timeout(PATIENCE, async {
         tokio::select! {
             ended = query => Ok(ended),
@@ -228,12 +231,9 @@ async fn cancel(client: &Client) -> Result<()> {
 
 /// Leaves while something runs, or in a transaction.
 async fn die(client: &Client, connection: JoinHandle<()>, rng: &mut Rng) {
-    let sql = *rng.pick(&[
-        ENDLESS,
-        "begin",
-        "select email from customers c, generate_series(1, 1000) n",
-        "select 1",
-    ]);
+    let rows = "select email from customers c, generate_series(1, 1000) n";
+    let sql =
+        if rng.chance(5) { ENDLESS } else { *rng.pick(&["begin", rows, "select 1", "select pg_sleep(3)"]) };
     // It is left before it ends.
     let _ = timeout(Duration::from_millis(50), client.simple_query(sql)).await;
     connection.abort();
