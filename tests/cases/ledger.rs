@@ -1,8 +1,13 @@
 //! A column that was given masked values stays masked: after the daemon is started anew, at every address its server has,
 //! and in a copy of its database.
 
+use std::fs;
+
 use anyhow::{Context, Result};
-use mask_tests::{Agent, Postgres, have_root, wait_for};
+use mask_tests::{
+    Agent, Postgres, have_root, wait_for,
+    wire::{Message, bind, close, describe, execute, field, parse, query, shows, sync, talk},
+};
 
 const SCHEMA: &str = "
     create table customers (id int primary key, email text, salary int8);
@@ -250,6 +255,64 @@ fn a_column_is_masked_in_a_copy_of_its_database_and_under_another_name() -> Resu
     stand.agent.restart()?;
     for dsn in &both {
         check(&stand.agent, dsn, dsn)?;
+    }
+    Ok(())
+}
+
+/// Statements that the server cannot make sense of, and a column each would have filled with nobody knows what.
+const MISTAKES: [&str; 4] = [
+    "update plain set what = nosuch",
+    "update plain as p set price = plain.price + 1",
+    "insert into plain (what) select email || nosuch from customers",
+    "insert into plain (what) select email from customers where nosuch(email)",
+];
+
+#[test]
+fn a_mistake_masks_no_column_and_is_told_in_the_servers_words() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    postgres.setup(&format!("{SCHEMA}; {PUT_PLAIN}"))?;
+    let agent = Agent::start(postgres.port)?;
+    let port = postgres.port;
+    let extended =
+        |sql: &str| [parse("", sql), bind("", "", &[]), describe(b'P', ""), execute("", 0), sync()].concat();
+    let named =
+        |sql: &str| [parse("s", sql), bind("", "s", &[]), execute("", 0), close(b'S', "s"), sync()].concat();
+    let after = query("select what, price from plain order by what");
+    for sql in MISTAKES {
+        for text in [query(sql), extended(sql), named(sql), [query(sql), query("select 1")].concat()] {
+            let texts = [text, after.clone()];
+            let (direct, through) = (talk(None, port, &texts)?, talk(Some(&agent), port, &texts)?);
+            let told = |messages: &[Message]| -> Vec<(u8, Option<String>)> {
+                messages
+                    .iter()
+                    .map(|(kind, body)| (*kind, (*kind == b'E').then(|| field(body, b'C')).flatten()))
+                    .collect()
+            };
+            assert_eq!(told(&direct[0]), told(&through[0]), "{sql}");
+            assert_eq!(direct[1], through[1], "{sql}: {}", agent.log());
+        }
+    }
+    let ledger = fs::read_to_string(agent.state().join("tainted.jsonl"))?;
+    assert_eq!(ledger, "", "a mistake was remembered");
+    // In a transaction that it ends, and in one that was ended before.
+    let mut psql = agent.open_psql(&postgres.dsn())?;
+    psql.ask("begin;")?;
+    psql.ask(&format!("{};", MISTAKES[0]))?;
+    psql.ask(&format!("{};", MISTAKES[2]))?;
+    psql.ask("rollback;")?;
+    assert_eq!(psql.ask("select what from plain order by what;")?.matches("bolt").count(), 1);
+    let ledger = fs::read_to_string(agent.state().join("tainted.jsonl"))?;
+    assert_eq!(ledger, "", "a mistake was remembered");
+    for text in [
+        query("insert into plain (what) select email from customers"),
+        extended("update plain set price = (select max(salary) from customers)"),
+    ] {
+        let told = talk(Some(&agent), port, &[text, after.clone()])?;
+        assert!(told[0].iter().any(|(kind, _)| *kind == b'C'), "{:?}", told[0]);
+        assert!(!shows(&told[1], b"canary") && !shows(&told[1], b"8765"), "{:?}", told[1]);
     }
     Ok(())
 }

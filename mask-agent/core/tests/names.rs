@@ -97,6 +97,7 @@ fn a_cursor_whose_rows_a_masked_value_chose_does_not_say_where_it_stands() {
     let mut peer = Peer::ready();
     let locks = "select 1 from parts where label in (select email from customers) for update";
     peer.feed(From::Client, &query(locks));
+    answered(&mut peer, &[one()]);
     assert_eq!(taints(&peer), 1);
 
     // In one string, and without a cursor anybody knows.
@@ -108,6 +109,38 @@ fn a_cursor_whose_rows_a_masked_value_chose_does_not_say_where_it_stands() {
         peer.feed(From::Client, &query(sql));
         assert_eq!(contains(&peer.to_server, "mask_agent_refused"), is_refused, "{sql}");
     }
+}
+
+#[test]
+fn what_masks_a_column_is_parsed_by_the_server_before_it_does() {
+    let kinds = |bytes: &[u8]| -> Vec<u8> { frames(bytes).iter().map(|(kind, _)| *kind).collect() };
+    let wrong = || error("42703", "column does not exist");
+    // By a simple query, which is read again once the answer is there.
+    let mut peer = Peer::ready();
+    peer.feed(From::Client, &query(WRITE));
+    assert_eq!((kinds(&peer.to_server).as_slice(), taints(&peer)), (&b"PH"[..], 0));
+    answered(&mut peer, &[one()]);
+    assert_eq!((kinds(&peer.to_client).as_slice(), taints(&peer)), (&b""[..], 1));
+
+    let mut peer = Peer::ready();
+    peer.feed(From::Client, &[query(WRITE), query("select 1")].concat());
+    answered(&mut peer, &[wrong()]);
+    assert_eq!(kinds(&peer.to_server), b"PHSQ", "it is not sent, and what follows is");
+    answered(&mut peer, &[ready(b'I')]);
+    assert_eq!((kinds(&peer.to_client).as_slice(), taints(&peer)), (&b"EZ"[..], 0));
+
+    // By the extended protocol, in one go.
+    let run = [parse("", WRITE), bind("", "", &[]), execute("", 0), sync()].concat();
+    let mut peer = Peer::ready();
+    peer.feed(From::Client, &run);
+    assert_eq!((kinds(&peer.to_server).as_slice(), taints(&peer)), (&b"PH"[..], 0));
+    answered(&mut peer, &[one()]);
+    assert_eq!(taints(&peer), 1);
+
+    let mut peer = Peer::ready();
+    peer.feed(From::Client, &run);
+    answered(&mut peer, &[wrong(), ready(b'I')]);
+    assert_eq!((kinds(&peer.to_client).as_slice(), taints(&peer)), (&b"EZ"[..], 0));
 }
 
 #[test]

@@ -118,6 +118,10 @@ impl PostgresSession {
             b'1' if matches!(self.queue.head(), Some(Reply::Probe { .. })) => {
                 self.queue.pop();
             }
+            b'1' if matches!(self.queue.head(), Some(Reply::Trial { .. })) => {
+                self.queue.pop();
+                self.tried = Some(true);
+            }
             b'1' => {
                 let Some(Reply::Parse { name, statement, epoch }) = self.queue.pop() else {
                     return Err(SessionError::Server("unexpected ParseComplete"));
@@ -173,7 +177,8 @@ impl PostgresSession {
         match self.queue.head()? {
             Reply::Parse { statement, .. }
             | Reply::Probe { statement, .. }
-            | Reply::Simple { statement, .. } => Some(statement),
+            | Reply::Simple { statement, .. }
+            | Reply::Trial { statement } => Some(statement),
             Reply::Execute { portal } | Reply::DescribePortal { portal, .. } => {
                 self.portals.get(portal).map(|portal| &portal.prepared.statement)
             }
@@ -200,7 +205,8 @@ impl PostgresSession {
             | Reply::Probe { .. }
             | Reply::Refused { .. }
             | Reply::RefusedQuery { .. }
-            | Reply::Sync => return None,
+            | Reply::Sync
+            | Reply::Trial { .. } => return None,
         };
         Some(String::from_utf8_lossy(name))
     }
@@ -573,6 +579,9 @@ impl PostgresSession {
         }
         if !matches!(self.queue.head(), Some(Reply::Simple { .. } | Reply::RefusedQuery { .. })) {
             self.finish(out);
+            if matches!(self.queue.head(), Some(Reply::Trial { .. })) {
+                self.tried = Some(false);
+            }
             self.queue.fail();
             // A Describe may be among what the server now skips.
             for sent in self.sent.values_mut() {

@@ -201,6 +201,10 @@ impl PostgresSession {
         let mut fields = Fields::new(body);
         let sql = fields.string().filter(|_| fields.is_empty());
         let sql = sql.ok_or(SessionError::Client("malformed Query"))?;
+        if self.tried == Some(false) {
+            self.ends_trial(out);
+            return Ok(true);
+        }
         let Some(analysed) = self.analysed(sql, out) else { return Ok(false) };
         let mut statement = Statement::new(self.encodings.text(sql).into(), analysed);
         // A simple query ends the unnamed statement and portal.
@@ -224,6 +228,9 @@ impl PostgresSession {
             }
         };
         let others = self.run_by(&statement.analysed);
+        if !self.is_tried(&statement, sql, out) {
+            return Ok(false);
+        }
         if !self.remembers(&statement.analysed, out) || !self.remember(&others, out) {
             return Ok(false);
         }
@@ -400,7 +407,7 @@ impl PostgresSession {
             self.sends(&other.analysed);
         }
         if let Some(statement) = &statement {
-            if !self.remembers(&statement.analysed, out) {
+            if !self.is_parsed(statement, name, out) || !self.remembers(&statement.analysed, out) {
                 return Ok(false);
             }
             let admitted = self.affords(statement, name, parameters, out);

@@ -28,6 +28,52 @@ impl PostgresSession {
         self.queue.push(Reply::Sync);
     }
 
+    /// Whether the server can parse a simple query that masks columns for good, or need not be asked; false while it
+    /// has not said so. A mistake puts nothing anywhere, and the column that it names is to stay as it is.
+    pub(super) fn is_tried(&mut self, statement: &Statement, sql: &[u8], out: &mut Outbox) -> bool {
+        let is_one = statement.analysed.parts.len() == 1;
+        // Behind what is not answered yet, the Sync it may take would come too early.
+        if self.tried.take() == Some(true) || !is_one || !self.queue.is_settled() {
+            return true;
+        }
+        if !self.puts_new(&statement.analysed) {
+            return true;
+        }
+        Self::put_trial(sql, &0_u16.to_be_bytes(), out);
+        self.queue.push(Reply::Trial { statement: statement.clone() });
+        self.settle(out);
+        false
+    }
+
+    /// The same for a prepared statement that is about to be run: the answer to its Parse is waited for.
+    pub(super) fn is_parsed(&mut self, statement: &Statement, name: &[u8], out: &mut Outbox) -> bool {
+        let is_asked = self.queue.parsed(name).next().is_some();
+        let waits = is_asked && self.puts_new(&statement.analysed) && !self.queue.is_skipping();
+        if waits {
+            self.settle(out);
+        }
+        !waits
+    }
+
+    /// The server has told the client what is wrong with its query, and waits for the end of what we began.
+    pub(super) fn ends_trial(&mut self, out: &mut Outbox) {
+        self.tried = None;
+        out.server.0.scratch(|out| put(out, b'S', |_| {}));
+        self.transaction_may_end();
+        self.run += 1;
+        self.queue.push(Reply::Sync);
+    }
+
+    fn put_trial(sql: &[u8], types: &[u8], out: &mut Outbox) {
+        out.server.0.scratch(|out| {
+            put(out, b'P', |out| {
+                put_string(out, b"");
+                put_string(out, sql);
+                out.extend_from_slice(types);
+            });
+        });
+    }
+
     /// Refuses a statement that was to be prepared; `types` are those of its parameters, as Parse has them.
     pub(super) fn refuse_parse(
         &mut self,
@@ -38,13 +84,7 @@ impl PostgresSession {
         out: &mut Outbox,
     ) {
         if statement.analysed.may_be_wrong {
-            out.server.0.scratch(|out| {
-                put(out, b'P', |out| {
-                    put_string(out, b"");
-                    put_string(out, sql);
-                    out.extend_from_slice(types);
-                });
-            });
+            Self::put_trial(sql, types, out);
             let (fault, statement) = (fault.clone(), statement.clone());
             self.queue.push(Reply::Probe { fault, statement });
         }

@@ -223,6 +223,10 @@ pub(super) enum Reply {
         epoch: u64,
     },
     Sync,
+    /// The text of a simple query that would mask columns for good, which the server is asked to parse before they are.
+    Trial {
+        statement: Statement,
+    },
 }
 
 /// Entries in the order of their replies.
@@ -277,8 +281,14 @@ impl Queue {
             | Reply::Refused { .. }
             | Reply::RefusedQuery { .. }
             | Reply::Simple { .. }
-            | Reply::Sync => None,
+            | Reply::Sync
+            | Reply::Trial { .. } => None,
         })
+    }
+
+    /// Whether the server discards what is sent now.
+    pub(super) fn is_skipping(&self) -> bool {
+        self.skipping
     }
 
     /// Whether nothing is owed, nor skipped.

@@ -204,6 +204,11 @@ impl PostgresSession {
         }
     }
 
+    /// Whether a statement puts masked values where nobody knows of any.
+    pub(super) fn puts_new(&self, analysed: &Analysed) -> bool {
+        self.enforces() && analysed.taints.iter().any(|taint| !self.remembered.contains(taint))
+    }
+
     /// Takes note of a statement that is about to be sent: false while what it puts where is not yet remembered
     /// for good, so that it cannot be sent.
     pub(super) fn remembers(&mut self, analysed: &Analysed, out: &mut Outbox) -> bool {
@@ -216,11 +221,12 @@ impl PostgresSession {
             self.waiting = true;
             return false;
         }
-        let new: Vec<Taint> =
-            analysed.taints.iter().filter(|taint| !self.remembered.contains(*taint)).cloned().collect();
-        if new.is_empty() {
+        // What the server discards puts nothing anywhere.
+        if !self.puts_new(analysed) || self.queue.is_skipping() {
             return true;
         }
+        let new: Vec<Taint> =
+            analysed.taints.iter().filter(|taint| !self.remembered.contains(*taint)).cloned().collect();
         self.remembered.extend(new.iter().cloned());
         let name = |taint: &Taint| match &*taint.schema {
             "" => format!("{}.{}", taint.relation, taint.column),

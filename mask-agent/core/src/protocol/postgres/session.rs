@@ -171,6 +171,8 @@ pub struct PostgresSession {
     pub(super) has_turned: bool,
     /// Nothing more from the client until the server has answered.
     pub(super) settling: bool,
+    /// Whether the server could parse the client's next query, where it was asked.
+    pub(super) tried: Option<bool>,
     pub(super) decisions: HashMap<Box<[u8]>, Arc<Analysed>>,
     /// Room for the key of a decision.
     pub(super) decision_key: Vec<u8>,
@@ -238,6 +240,7 @@ impl PostgresSession {
             turned_names: HashSet::new(),
             has_turned: false,
             settling: false,
+            tried: None,
             decisions: HashMap::new(),
             decision_key: Vec::new(),
             current: None,
@@ -441,7 +444,8 @@ impl Session for PostgresSession {
             | Reply::Probe { .. }
             | Reply::Refused { .. }
             | Reply::RefusedQuery { .. }
-            | Reply::Sync => true,
+            | Reply::Sync
+            | Reply::Trial { .. } => true,
         };
         self.phase == Phase::Ready
             && self.queue.len() > 0

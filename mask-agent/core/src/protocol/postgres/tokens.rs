@@ -297,6 +297,7 @@ impl PostgresSession {
                 | Reply::DescribeStatement { .. }
                 | Reply::Parse { .. }
                 | Reply::Probe { .. }
+                | Reply::Trial { .. }
                 | Reply::Refused { .. }
                 | Reply::RefusedQuery { .. }
                 | Reply::Simple { .. } => {}
