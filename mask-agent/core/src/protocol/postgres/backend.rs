@@ -115,20 +115,7 @@ impl PostgresSession {
             b'S' => self.parameter_status(range, body, out)?,
             b'K' => self.backend_key(body, out)?,
             b'A' => self.notification(range, body, out)?,
-            b'1' if matches!(self.queue.head(), Some(Reply::Probe { .. })) => {
-                self.queue.pop();
-            }
-            b'1' if matches!(self.queue.head(), Some(Reply::Trial { .. })) => {
-                self.queue.pop();
-                self.tried = Some(true);
-            }
-            b'1' => {
-                let Some(Reply::Parse { name, statement, epoch }) = self.queue.pop() else {
-                    return Err(SessionError::Server("unexpected ParseComplete"));
-                };
-                self.prepared.insert(name, Prepared { statement, part: 0, epoch, shape: None });
-                out.client.pass(range);
-            }
+            b'1' => self.parse_complete(range, out)?,
             b'2' => self.bind_complete(range, out)?,
             b'3' => {
                 let Some(Reply::Close { kind, name }) = self.queue.pop() else {

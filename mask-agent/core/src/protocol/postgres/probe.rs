@@ -3,14 +3,19 @@
 //! Most of them are mistakes, and a client that is told its mistake in the server's words can correct it. So the server
 //! is asked first: it parses the text, which runs nothing, and is given another one to parse that fails for certain and
 //! leaves nothing of the first behind. If the first fails, that is the answer; if not, the refusal is.
+//!
+//! A statement that masks a column for good is tried likewise, and sent once the server could parse it: a mistake would
+//! have put nothing there.
+
+use std::ops::Range;
 
 use super::{
     error::{Fault, is_about_text, write_scrubbed},
     frame::{put, put_string},
-    queue::{Reply, Statement},
+    queue::{Prepared, Reply, Statement},
     session::PostgresSession,
 };
-use crate::session::Outbox;
+use crate::session::{Outbox, SessionError};
 
 impl PostgresSession {
     /// Refuses a simple query.
@@ -53,6 +58,24 @@ impl PostgresSession {
             self.settle(out);
         }
         !waits
+    }
+
+    /// The server could parse something.
+    pub(super) fn parse_complete(
+        &mut self,
+        range: Range<usize>,
+        out: &mut Outbox,
+    ) -> Result<(), SessionError> {
+        match self.queue.pop() {
+            Some(Reply::Probe { .. }) => {}
+            Some(Reply::Trial { .. }) => self.tried = Some(true),
+            Some(Reply::Parse { name, statement, epoch }) => {
+                self.prepared.insert(name, Prepared { statement, part: 0, epoch, shape: None });
+                out.client.pass(range);
+            }
+            _ => return Err(SessionError::Server("unexpected ParseComplete")),
+        }
+        Ok(())
     }
 
     /// The server has told the client what is wrong with its query, and waits for the end of what we began.
