@@ -186,6 +186,55 @@ fn errors_and_notices_where_nothing_is_masked_are_the_servers_own() -> Result<()
     Ok(())
 }
 
+/// Mistakes and repetitions of whoever defines things, on what no snapshot knows and beside masked columns.
+const DEFINITIONS: [&str; 24] = [
+    "create table if not exists customers (id int)",
+    "create table customers (id int)",
+    "create table if not exists customers as select 1 as id",
+    "create index customers_pkey on customers (city)",
+    "create index if not exists customers_pkey on customers (city)",
+    "create sequence if not exists customers",
+    "create schema if not exists public",
+    "create schema public",
+    "create extension if not exists plpgsql",
+    "alter table customers add column email text",
+    "alter table customers add column if not exists email text",
+    "alter table customers drop column nosuch",
+    "alter table customers drop column if exists nosuch",
+    "alter table customers drop constraint nosuch",
+    "alter table customers drop constraint if exists nosuch",
+    "alter table if exists nosuch add column email text",
+    "alter table if exists nosuch rename to other",
+    "drop table nosuch",
+    "drop table if exists nosuch, other",
+    "drop view customers",
+    "drop index if exists nosuch",
+    "drop type if exists nosuch",
+    "drop function if exists nosuch(int)",
+    "drop trigger if exists nosuch on customers",
+];
+
+#[test]
+fn what_is_wrong_with_a_definition_is_told_in_the_servers_words() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    postgres.setup(&schema("customers", "email", "ssn"))?;
+    let agent = Agent::start(postgres.port)?;
+    // Also in a transaction that has read masked columns.
+    let read = || query("begin; select email from customers");
+    let said: Vec<Vec<u8>> =
+        DEFINITIONS.iter().flat_map(|sql| [query(sql), read(), query(sql), query("rollback")]).collect();
+    let direct = talk(None, postgres.port, &said)?;
+    let through = talk(Some(&agent), postgres.port, &said)?;
+    for (sql, (direct, through)) in DEFINITIONS.iter().zip(direct.chunks(4).zip(through.chunks(4))) {
+        assert_eq!(direct[0], through[0], "{sql}");
+        assert_eq!(direct[2], through[2], "in a transaction: {sql}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_notification_of_another_session_keeps_its_channel_only_and_of_ones_own_its_payload() -> Result<()> {
     if !have_root() {

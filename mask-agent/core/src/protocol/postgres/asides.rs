@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::{
     encoding,
-    error::{PROTOCOL, write_scrubbed},
+    error::{PROTOCOL, is_about_definitions, write_scrubbed},
     frame::{Fields, put, put_string},
     session::{Phase, PostgresSession},
 };
@@ -41,7 +41,8 @@ impl PostgresSession {
     pub(super) fn notice(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) {
         // The server's log quotes texts and parameters, whenever it is done with them.
         let quotes = self.has_turned && self.enforces() && is_log(body);
-        if self.phase == Phase::Ready && (quotes || self.withholds()) {
+        let withholds = quotes || self.withholds() && !is_about_definitions(body);
+        if self.phase == Phase::Ready && withholds {
             out.client.message(|out| write_scrubbed(out, b'N', body, None));
         } else {
             out.client.pass(range);

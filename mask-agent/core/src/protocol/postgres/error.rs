@@ -223,6 +223,48 @@ pub(super) fn is_about_session(body: &[u8], said: Option<&str>) -> bool {
     }
 }
 
+/// Routines of the server that only statements which change definitions reach, and that quote the names of what is
+/// defined. Casts to `regclass` and its like reach others, whose names may be values.
+const DEFINING: [&[u8]; 21] = [
+    b"ATExecDropColumn",
+    b"ATExecDropConstraint",
+    b"AddEnumLabel",
+    b"AlterSequence",
+    b"CreateExtension",
+    b"CreateRole",
+    b"CreateSchemaCommand",
+    b"CreateTableAsRelExists",
+    b"DefineDomain",
+    b"DefineEnum",
+    b"DefineSequence",
+    b"DropErrorMsgNonExistent",
+    b"DropErrorMsgWrongType",
+    b"NamespaceCreate",
+    b"ProcessUtilitySlow",
+    b"RenameRelation",
+    b"check_for_column_name_collision",
+    b"does_not_exist_skipping",
+    b"heap_create_with_catalog",
+    b"index_create",
+    b"transformCreateStmt",
+];
+
+/// Whether an error or notice is about what the client's own statement defines or drops: of what code of users runs
+/// there is a context.
+pub(super) fn is_about_definitions(body: &[u8]) -> bool {
+    let mut fields = Fields::new(body);
+    let mut is_told = false;
+    while let Some(field) = fields.byte().filter(|field| *field != 0) {
+        let Some(value) = fields.string() else { return false };
+        match field {
+            b'R' => is_told = DEFINING.contains(&value),
+            b'S' | b'V' | b'C' | b'M' | b'H' | b'F' | b'L' => {}
+            _ => return false,
+        }
+    }
+    is_told
+}
+
 /// Whether an error names columns, relations, functions or types, and quotes no constants.
 fn is_about_names(body: &[u8]) -> bool {
     sqlstate(body).is_some_and(|state| state.starts_with("42") && state != "42601")
@@ -261,7 +303,7 @@ fn title(state: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fault, is_about_session};
+    use super::{Fault, is_about_definitions, is_about_session};
 
     fn error(fields: &[(u8, &str)]) -> Vec<u8> {
         let mut body = Vec::new();
@@ -302,5 +344,24 @@ mod tests {
         assert!(!is_about_session(&error(&raised), Some("late")));
         let told = [(b'C', "34000"), (b'M', "portal \"p\" does not exist"), (b'D', "anna@example.com")];
         assert!(!is_about_session(&error(&told), Some("p")));
+    }
+
+    #[test]
+    fn what_is_said_of_a_definition_is_the_servers_own() {
+        let skipped = [
+            (b'S', "NOTICE"),
+            (b'C', "00000"),
+            (b'M', "table \"t\" does not exist, skipping"),
+            (b'F', "tablecmds.c"),
+            (b'L', "1287"),
+            (b'R', "DropErrorMsgNonExistent"),
+        ];
+        assert!(is_about_definitions(&error(&skipped)));
+        let raised = [&skipped[..], &[(b'W', "PL/pgSQL function f() line 1 at EXECUTE")]].concat();
+        assert!(!is_about_definitions(&error(&raised)));
+        let cast = [&skipped[..5], &[(b'R', "RangeVarGetRelidExtended")]].concat();
+        assert!(!is_about_definitions(&error(&cast)));
+        assert!(!is_about_definitions(&error(&skipped[..5])));
+        assert!(!is_about_definitions(b"MR"));
     }
 }
