@@ -52,8 +52,9 @@ impl PostgresSession {
 
     /// The same for a prepared statement that is about to be run: the answer to its Parse is waited for.
     pub(super) fn is_parsed(&mut self, statement: &Statement, name: &[u8], out: &mut Outbox) -> bool {
-        let is_asked = self.queue.parsed(name).next().is_some();
-        let waits = is_asked && self.puts_new(&statement.analysed) && !self.queue.is_skipping();
+        let waits = self.puts_new(&statement.analysed)
+            && !self.queue.is_skipping()
+            && self.queue.parsed(name).next().is_some();
         if waits {
             self.settle(out);
         }
