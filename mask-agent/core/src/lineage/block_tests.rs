@@ -29,6 +29,8 @@ fn what_is_put_under_a_condition_tells_what_was_tested() {
         "for n in select 1 from customers, numbers where ssn > i::text loop PUT; end loop",
         "while (select ssn from customers) like '5%' loop PUT; end loop",
         "begin perform 1 / length(ssn) from customers; exception when others then PUT; end",
+        "for n in 1..9 loop PUT; if exists (select 1 from customers where ssn = n::text) then commit; else rollback; end if; end loop",
+        "PUT; for n in 1..9 loop if (select ssn from customers) > n::text then rollback; end if; commit; end loop",
         "begin assert (select ssn from customers) like '5%'; exception when others then PUT; end",
     ] {
         let block = format!("do $$ declare n int; begin {}; end $$", condition.replace("PUT", put));
@@ -139,5 +141,23 @@ fn rows_of_a_function_tell_what_it_was_given() {
     check_uses(
         "select id from customers, xmltable('/a' passing xmlparse(document ssn) columns x text)",
         "customers.ssn function",
+    );
+}
+
+#[test]
+fn the_end_of_a_transaction_moves_no_value() {
+    let block = |end: &str| format!("do $$ begin insert into orders (note) values ('a'); {end}; end $$");
+    for end in
+        ["commit", "rollback", "commit and chain", "for n in 1..3 loop delete from orders; commit; end loop"]
+    {
+        let writes = each(&block(end), Some(&["public"]), |statement| {
+            let is_known = statement.writes.iter().all(|write| write.origins.untraceable.is_none());
+            format!("{} {is_known} {}", statement.writes.len(), statement.is_opaque)
+        });
+        assert!(writes.ends_with("true false"), "{end}: {writes}");
+    }
+    check_uses(
+        &block("if (select ssn from customers where id = 1) = '5' then commit; end if"),
+        "customers.ssn equality",
     );
 }

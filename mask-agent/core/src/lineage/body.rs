@@ -325,6 +325,11 @@ impl<'a> Tracer<'a> {
                 let rows = self.graph.made(Vec::new());
                 Query { columns: Columns { list, open: None }, rows }
             }
+            Some(NodeEnum::TransactionStmt(_)) => {
+                // What was written is there from now on, or is not, and others see that.
+                self.leaves_trace(&[]);
+                self.nothing()
+            }
             Some(kind) if self.defines_no_flow(kind) => self.nothing(),
             _ => {
                 // What else a body may hold moves no value, or is refused where it is sent by itself.
