@@ -31,6 +31,7 @@ fn what_is_put_under_a_condition_tells_what_was_tested() {
         "begin perform 1 / length(ssn) from customers; exception when others then PUT; end",
         "for n in 1..9 loop PUT; if exists (select 1 from customers where ssn = n::text) then commit; else rollback; end if; end loop",
         "PUT; for n in 1..9 loop if (select ssn from customers) > n::text then rollback; end if; commit; end loop",
+        "PUT; for n in 1..9 loop if (select ssn from customers) > n::text then truncate orders; end if; end loop",
         "begin assert (select ssn from customers) like '5%'; exception when others then PUT; end",
     ] {
         let block = format!("do $$ declare n int; begin {}; end $$", condition.replace("PUT", put));
@@ -145,7 +146,7 @@ fn rows_of_a_function_tell_what_it_was_given() {
 }
 
 #[test]
-fn the_end_of_a_transaction_moves_no_value() {
+fn the_end_of_a_transaction_of_rows_or_a_lock_moves_no_value() {
     let block = |end: &str| format!("do $$ begin insert into orders (note) values ('a'); {end}; end $$");
     for end in
         ["commit", "rollback", "commit and chain", "for n in 1..3 loop delete from orders; commit; end loop"]

@@ -325,9 +325,14 @@ impl<'a> Tracer<'a> {
                 let rows = self.graph.made(Vec::new());
                 Query { columns: Columns { list, open: None }, rows }
             }
-            Some(NodeEnum::TransactionStmt(_)) => {
-                // What was written is there from now on, or is not, and others see that.
+            // What was written is there from now on, or is not, and others see that; they wait for locks.
+            Some(NodeEnum::LockStmt(_) | NodeEnum::TransactionStmt(_)) => {
                 self.leaves_trace(&[]);
+                self.nothing()
+            }
+            Some(NodeEnum::TruncateStmt(truncate)) => {
+                self.leaves_trace(&[]);
+                self.empties(truncate);
                 self.nothing()
             }
             Some(kind) if self.defines_no_flow(kind) => self.nothing(),

@@ -553,21 +553,6 @@ impl<'a> Tracer<'a> {
         self.facts.meets_user_code |= relations.any(|relation| relation.has_user_code);
     }
 
-    /// TRUNCATE runs triggers of users, with CASCADE those of any table.
-    pub(super) fn truncate(&mut self, truncate: &protobuf::TruncateStmt) {
-        let mut named: Vec<u32> = Vec::new();
-        for relation in &truncate.relations {
-            if let Some(NodeEnum::RangeVar(relation)) = relation.node.as_ref() {
-                let candidates = self.candidates(&relation.schemaname, &relation.relname);
-                named.extend(candidates.iter().map(|relation| relation.oid));
-            }
-        }
-        if truncate.behavior() == protobuf::DropBehavior::DropCascade {
-            named.extend(self.env.catalog.relations().map(|relation| relation.oid));
-        }
-        self.runs_triggers(named);
-    }
-
     /// A relation made of a query's rows.
     pub(super) fn make(&mut self, relation: &Name, names: &[Node], query: &Query<'a>) {
         let names = strings(names);

@@ -40,6 +40,8 @@ mod define;
 mod definition;
 /// Statements that write.
 mod dml;
+/// Tables that are emptied.
+mod empty;
 /// Expressions and conditions.
 mod expr;
 /// Functions of well-known extensions, classified.
