@@ -163,8 +163,8 @@ impl Side {
 
     /// Whether nobody holds the peer's socket any more, as far as the kernel can tell.
     pub(super) fn is_gone(&self) -> bool {
-        let ends = self.stream.socket().map(|socket| Ok((socket.local_addr()?, socket.peer_addr()?)));
-        let gone = ends.map(|ends| ends.and_then(|(own, other)| vanished::is_gone(own, other)));
+        let socket = self.stream.socket();
+        let gone = socket.map(|socket| vanished::is_gone(socket.local_addr(), socket.peer_addr()));
         gone.unwrap_or(Ok(false)).unwrap_or_else(|error| {
             tracing::debug!(%error, "nobody knows whether a client is still there");
             false

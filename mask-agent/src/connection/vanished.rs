@@ -21,7 +21,13 @@ const ANSWER_BYTES: usize = 8 << 10;
 const KERNEL: u32 = 0;
 
 /// Whether nobody holds the other end of a connection within this host any more, whose ends are these.
-pub(super) fn is_gone(own: SocketAddr, other: SocketAddr) -> io::Result<bool> {
+pub(super) fn is_gone(own: io::Result<SocketAddr>, other: io::Result<SocketAddr>) -> io::Result<bool> {
+    let (own, other) = match (own, other) {
+        (Ok(own), Ok(other)) => (own, other),
+        // A connection that was reset has no other end.
+        (_, Err(error)) if error.kind() == io::ErrorKind::NotConnected => return Ok(true),
+        (Err(error), _) | (_, Err(error)) => return Err(error),
+    };
     let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.bind_auto()?;
     socket.connect(&KernelAddr::new(KERNEL, 0))?;
@@ -76,7 +82,7 @@ fn question(own: SocketAddr, other: SocketAddr) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use std::{
-        io::Read,
+        io::{Read, Write},
         net::{Shutdown, TcpListener, TcpStream},
     };
 
@@ -86,8 +92,8 @@ mod tests {
         let listener = TcpListener::bind(address).unwrap();
         let to = (to, listener.local_addr().unwrap().port());
         let client = TcpStream::connect(to).unwrap();
-        let (mut own, other) = listener.accept().unwrap();
-        let ask = |own: &TcpStream| is_gone(own.local_addr().unwrap(), other).unwrap();
+        let (mut own, _) = listener.accept().unwrap();
+        let ask = |own: &TcpStream| is_gone(own.local_addr(), own.peer_addr()).unwrap();
         assert!(!ask(&own));
         client.shutdown(Shutdown::Write).unwrap();
         assert_eq!(own.read(&mut [0]).unwrap(), 0);
@@ -107,6 +113,15 @@ mod tests {
     fn a_client_that_was_reset_is_gone() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let nobody = "127.0.0.1:9".parse().unwrap();
-        assert!(is_gone(listener.local_addr().unwrap(), nobody).unwrap());
+        assert!(is_gone(listener.local_addr(), Ok(nobody)).unwrap());
+
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut own, _) = listener.accept().unwrap();
+        own.write_all(b"unread").unwrap();
+        client.peek(&mut [0]).unwrap();
+        drop(client);
+        assert!(own.read(&mut [0]).is_err());
+        assert!(own.peer_addr().is_err());
+        assert!(is_gone(own.local_addr(), own.peer_addr()).unwrap());
     }
 }
