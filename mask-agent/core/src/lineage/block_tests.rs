@@ -157,6 +157,11 @@ fn the_end_of_a_transaction_of_rows_or_a_lock_moves_no_value() {
         });
         assert!(writes.ends_with("true false"), "{end}: {writes}");
     }
+    // What else it empties is not named.
+    let cascades = each(&block("truncate orders cascade"), Some(&["public"]), |statement| {
+        statement.is_opaque.to_string()
+    });
+    assert_eq!(cascades, "true");
     check_uses(
         &block("if (select ssn from customers where id = 1) = '5' then commit; end if"),
         "customers.ssn equality",

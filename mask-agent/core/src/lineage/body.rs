@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use pg_query::{
     NodeEnum,
-    protobuf::{CreateFunctionStmt, Node},
+    protobuf::{CreateFunctionStmt, DropBehavior, Node},
 };
 
 use super::{
@@ -330,7 +330,8 @@ impl<'a> Tracer<'a> {
                 self.leaves_trace(&[]);
                 self.nothing()
             }
-            Some(NodeEnum::TruncateStmt(truncate)) => {
+            // Others that go with it are not named.
+            Some(NodeEnum::TruncateStmt(truncate)) if truncate.behavior() != DropBehavior::DropCascade => {
                 self.leaves_trace(&[]);
                 self.empties(truncate);
                 self.nothing()
