@@ -10,7 +10,10 @@ use super::{
     frame::{Fields, put, put_string},
     session::{Phase, PostgresSession},
 };
-use crate::session::{Outbox, SessionError};
+use crate::{
+    policy::{Rows, Ruled},
+    session::{Outbox, SessionError},
+};
 
 /// Reported parameters that are words of the server's. All others hold whatever a statement put there: a name, a
 /// number, a text.
@@ -38,10 +41,21 @@ impl PostgresSession {
         self.enforces() && (self.tainted || withholds())
     }
 
+    /// Whether a message is about a definition of the client's own. Code of users may reach the same routines with names
+    /// made of values, and without a context if it is in C.
+    pub(super) fn speaks_of_definitions(&self, body: &[u8]) -> bool {
+        is_about_definitions(body)
+            && self.head_statement().is_some_and(|statement| {
+                let analysed = &statement.analysed;
+                let is_own = |part: &Ruled| !matches!(part.rows, Rows::Cursor(_) | Rows::Prepared(_));
+                !analysed.calls_user_code && analysed.executes.is_empty() && analysed.parts.iter().all(is_own)
+            })
+    }
+
     pub(super) fn notice(&mut self, range: Range<usize>, body: &[u8], out: &mut Outbox) {
         // The server's log quotes texts and parameters, whenever it is done with them.
         let quotes = self.has_turned && self.enforces() && is_log(body);
-        let withholds = quotes || self.withholds() && !is_about_definitions(body);
+        let withholds = quotes || self.withholds() && !self.speaks_of_definitions(body);
         if self.phase == Phase::Ready && withholds {
             out.client.message(|out| write_scrubbed(out, b'N', body, None));
         } else {

@@ -6,7 +6,7 @@ use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use super::{
     FRAME_BYTES_MAX,
-    error::{LIMIT, REFUSED, is_about_definitions, is_about_session, sqlstate, write_scrubbed},
+    error::{LIMIT, REFUSED, is_about_session, sqlstate, write_scrubbed},
     frame::{Fields, HEADER_BYTES, header},
     outputs::{Shape, Source},
     probe,
@@ -556,7 +556,7 @@ impl PostgresSession {
         } else if let Some(fault) = &fault {
             state = Some(fault.sqlstate.to_owned());
             out.client.message(|out| fault.write(out));
-        } else if (turned.is_some() || withholds && !is_about_definitions(body))
+        } else if (turned.is_some() || withholds && !self.speaks_of_definitions(body))
             && !is_about_session(body, self.said().as_deref())
         {
             out.client.message(|out| write_scrubbed(out, b'E', body, turned.as_deref()));
