@@ -324,6 +324,8 @@ create view app.p_shows as select id, val as x from app.p_held;
 create table app.c_kept (id int, val text);
 create view app.c_keeps as select id, val as x from app.c_kept;
 create table app.p_kept (id int, val text);
+create table app.c_counted (id int);
+create table app.p_counted (id int);
 create view app.p_keeps as select id, val as x from app.p_kept;
 create schema shade;
 create table shade.c_view (id int, contact text, tax text, city text);

@@ -13,7 +13,7 @@ use pg_query::{
 
 use super::{
     Untraceable,
-    body::{Variables, body_text, created, named_arguments},
+    body::{Record, Variables, body_text, created, named_arguments},
     caught::Told,
     facts::Name,
     graph::{NodeId, Usage},
@@ -64,12 +64,12 @@ impl<'a> Tracer<'a> {
             .iter()
             .filter_map(|name| named.iter().find(|(known, _)| *known == **name).cloned())
             .collect();
-        let variables = Variables { function: routine.name.clone(), positional, named };
+        let variables = Variables { function: routine.name.clone(), positional, named, records: Vec::new() };
         let path = self.path_of(routine);
         let is_new = self.is_new(routine);
         // Whoever calls it chooses by its arguments what it does.
         let chosen = if body.decides() { arguments.to_vec() } else { Vec::new() };
-        let ((returned, rows, flow), _) =
+        let (returned, rows, flow) =
             self.repeated(is_new, chosen, |tracer| tracer.pieces(&body, variables, path, None));
         let mut columns = match returned {
             Some(mut columns) => {
@@ -115,15 +115,9 @@ impl<'a> Tracer<'a> {
         self.facts.calls_user_code = true;
         match option("as").filter(|_| is_plpgsql).and_then(plpgsql::read) {
             Some(body) => {
-                let variables =
-                    Variables { function: String::new(), positional: Vec::new(), named: Vec::new() };
+                let variables = Variables::none(String::new());
                 let path = self.path.clone();
-                let (_, repeats) =
-                    self.repeated(true, Vec::new(), |tracer| tracer.pieces(&body, variables, path, None));
-                if !self.puts.is_empty() || self.facts.counts {
-                    // As many rows as a masked value says, whatever is in them.
-                    self.meet(vec![repeats], Usage::RowCount, false);
-                }
+                self.repeated(true, Vec::new(), |tracer| tracer.pieces(&body, variables, path, None));
             }
             None => self.facts.calls_opaque_code = true,
         }
@@ -133,8 +127,7 @@ impl<'a> Tracer<'a> {
     pub(super) fn trigger(&mut self, routine: &'a Routine, on: &Name, is_new: bool) -> Option<()> {
         let text = routine.definition.as_deref().filter(|_| routine.language == "plpgsql")?;
         let body = plpgsql::read(&body_text(&created(text)?)?)?;
-        let variables =
-            Variables { function: routine.name.clone(), positional: Vec::new(), named: Vec::new() };
+        let variables = Variables::none(routine.name.clone());
         let path = self.path_of(routine);
         let on = self.relation_item(&on.schema, &on.name);
         let is_new = is_new || self.is_new(routine);
@@ -142,23 +135,25 @@ impl<'a> Tracer<'a> {
         Some(())
     }
 
-    /// Reads what loops may repeat: with it, what decides how often. What is written is guarded by these values besides.
-    fn repeated<T>(
-        &mut self,
-        is_new: bool,
-        guards: Vec<NodeId>,
-        read: impl FnOnce(&mut Self) -> T,
-    ) -> (T, NodeId) {
+    /// Reads what loops may repeat. What is written is guarded by these values besides.
+    fn repeated<T>(&mut self, is_new: bool, guards: Vec<NodeId>, read: impl FnOnce(&mut Self) -> T) -> T {
         let repeats = self.graph.made(Vec::new());
         let before = self.guards.len();
         self.guards.extend(guards);
         self.guards.push(repeats);
         self.counted.push(repeats);
         let was_new = std::mem::replace(&mut self.reads_new_code, is_new);
+        let puts = self.puts.len();
         let result = read(self);
+        if is_new && (self.puts.len() > puts || self.facts.counts || self.rereads) {
+            // As many rows as a masked value says, whatever is in them, or as many looks at what is stored.
+            let around = std::mem::replace(&mut self.loops, true);
+            self.meet(vec![repeats], Usage::RowCount, false);
+            self.loops = around;
+        }
         self.reads_new_code = was_new;
         self.guards.truncate(before);
-        (result, repeats)
+        result
     }
 
     /// Reads every piece of a body: what it returns, how many rows, and what decided it.
@@ -170,9 +165,9 @@ impl<'a> Tracer<'a> {
         on: Option<&Item<'a>>,
     ) -> (Option<Columns<'a>>, NodeId, NodeId) {
         let (flow, found, caught) =
-            (self.graph.made(Vec::new()), self.graph.made(Vec::new()), self.graph.made(Vec::new()));
+            (self.graph.flow(), self.graph.held(Vec::new()), self.graph.held(Vec::new()));
         let special =
-            SPECIAL_VARIABLES.into_iter().map(|name| (Cow::Borrowed(name), self.graph.made(Vec::new())));
+            SPECIAL_VARIABLES.into_iter().map(|name| (Cow::Borrowed(name), self.graph.held(Vec::new())));
         let special: Vec<_> = special.collect();
         variables.named.extend(special);
         variables.named.push((Cow::Borrowed("found"), found));
@@ -180,12 +175,25 @@ impl<'a> Tracer<'a> {
         for name in &body.variables {
             // Two of one name are taken for one, that of an argument included.
             if variables.named.iter().all(|(known, _)| known != name) {
-                variables.named.push((Cow::Owned(name.clone()), self.graph.made(Vec::new())));
+                let node = self.graph.held(Vec::new());
+                variables.named.push((Cow::Owned(name.clone()), node));
+                let is_only = body.variables.iter().filter(|other| *other == name).count() == 1;
+                if is_only && body.records.contains(name) {
+                    let rest = self.graph.held(Vec::new());
+                    self.graph.add(node, &[rest]);
+                    variables.records.push(Record::new(node, rest, flow));
+                }
             }
         }
         for node in variables.nodes() {
             self.graph.imply(node, &[flow]);
         }
+        if self.reads_new_code {
+            let counters =
+                body.counters.iter().filter_map(|name| variables.target(std::slice::from_ref(name)));
+            counters.for_each(|counter| self.graph.counts(counter));
+        }
+        let all = variables.nodes();
         let before = self.told();
         let rows_of_trigger = on.map(|on| self.rows_of_trigger(on)).unwrap_or_default();
         let is_guarded = self.reads_new_code;
@@ -201,12 +209,28 @@ impl<'a> Tracer<'a> {
             }
             let frame = Frame { flow, found, caught, on };
             let mut returned = None;
-            let around = tracer.asking;
+            let (around, loops) = (tracer.asking, tracer.loops);
             for (at, piece) in body.pieces.iter().enumerate() {
                 tracer.asking = tracer.asked_again(flow, around, body.is_repeated(at));
+                tracer.loops = loops || is_guarded && body.is_repeated(at);
+                let relations = tracer.facts.relations.len();
                 tracer.piece(piece, &frame, &mut returned);
+                let is_inside = loops || is_guarded && body.is_in_loop(at);
+                tracer.rereads |= is_inside && tracer.facts.relations.len() > relations;
             }
-            tracer.asking = around;
+            (tracer.asking, tracer.loops) = (around, loops);
+            for record in tracer.variables.iter().flat_map(|variables| &variables.records) {
+                for field in record.unknown() {
+                    tracer.graph.add(field, &[record.node]);
+                }
+            }
+            if is_guarded && body.has_loops() {
+                for variable in all {
+                    if tracer.graph.is_of_itself(variable) {
+                        tracer.graph.counts(variable);
+                    }
+                }
+            }
             if body.catches {
                 tracer.catches(&frame, before);
             }
@@ -334,7 +358,11 @@ impl<'a> Tracer<'a> {
             (Some(on), [row, column]) if row == "new" => self.put_into_row(on, column, value),
             (Some(on), [row]) if row == "new" => self.put_into_row(on, "*", value),
             _ => match self.variables.as_ref().and_then(|variables| variables.target(target)) {
-                Some(variable) => self.graph.add(variable, &[value]),
+                Some(variable) => {
+                    let field = target.get(1).map(String::as_str);
+                    let part = self.part_of_variable(variable, field);
+                    self.graph.add(part, &[value]);
+                }
                 None => self.fill_any(value),
             },
         }
@@ -367,16 +395,43 @@ impl<'a> Tracer<'a> {
             }
             return;
         }
+        if let [target] = into
+            && query.columns.open.is_none()
+            && self.is_record(target)
+        {
+            // Its fields are called as the columns are.
+            for (name, node) in &query.columns.list {
+                let field = [target.as_slice(), &[name.clone().into_owned()]].concat();
+                self.fill_decided(&field, vec![*node], decides, on);
+            }
+            return;
+        }
         let is_each = into.len() == nodes.len() && into.len() > 1 && query.columns.open.is_none();
         for (at, target) in into.iter().enumerate() {
             let from = if is_each { vec![nodes[at]] } else { nodes.clone() };
-            let value = self.graph.made(from);
-            if self.reads_new_code {
-                // Whoever made it chose what it asks, and what it does by the answer.
-                self.graph.imply(value, decides);
-            }
-            self.fill(target, value, on);
+            self.fill_decided(target, from, decides, on);
         }
+    }
+
+    fn fill_decided(
+        &mut self,
+        target: &[String],
+        from: Vec<NodeId>,
+        decides: &[NodeId],
+        on: Option<&Item<'a>>,
+    ) {
+        let value = self.graph.held(from);
+        if self.reads_new_code {
+            // Whoever made it chose what it asks, and what it does by the answer.
+            self.graph.imply(value, decides);
+        }
+        self.fill(target, value, on);
+    }
+
+    fn is_record(&self, target: &[String]) -> bool {
+        let Some(variables) = &self.variables else { return false };
+        let variable = variables.target(target).filter(|_| target.len() == 1);
+        variables.records.iter().any(|record| Some(record.node) == variable)
     }
 
     fn return_columns(&mut self, columns: &Columns<'a>, returned: &mut Option<Columns<'a>>) {

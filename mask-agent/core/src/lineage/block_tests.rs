@@ -51,10 +51,31 @@ fn a_variable_holds_what_it_is_given_and_no_other_does() {
     returns("return a;", "f <- customers.city");
     returns("return b;", "f <- customers.email");
     returns("a := b; return a;", "f <- customers.city, customers.email");
+    let all = "f <- customers.id, customers.city, customers.email, customers.ssn, customers.salary";
+    returns("select * into r from customers; return r.id;", "f <- customers.id");
+    returns("for r in select id, city from customers loop return r.city; end loop;", "f <- customers.city");
+    returns("return r.id; select * into r from customers;", "f <- customers.id");
     returns(
-        "select * into r from customers; return r.id;",
-        "f <- customers.id, customers.city, customers.email, customers.ssn, customers.salary",
+        "select id, city as x into r from customers; return r.nothing;",
+        "f <- customers.id, customers.city",
     );
+    returns("select * into r from customers; return r;", all);
+    returns("select * into r from customers; return (r).id;", all);
+    returns("select * into r from customers; r := r; return r.id;", all);
+    returns(
+        "select id, city into r from customers; r.id := b; return r.id;",
+        "f <- customers.id, customers.email",
+    );
+    returns("select id, city into r from customers; r.id := b; return r.city;", "f <- customers.city");
+    // Of a type of its own, or another variable of its name, a field is called otherwise than the column.
+    let function = function.replace("r record", "r customers");
+    let returns = |body: &str, expected: &str| {
+        check(&function.replace("BODY", body), &format!("- | {expected}"));
+    };
+    returns("select * into r from customers; return r.id;", all);
+    let function = function.replace("r customers", "r record");
+    let twice = "declare r customers; begin select ssn, id into r from customers; return r.id; end;";
+    check(&function.replace("BODY", twice), "- | f <- customers.id, customers.ssn");
     returns("if b like 'a%' then return '1'; end if; return '0';", "f ~ customers.email");
     returns("if a like 'a%' then return '1'; end if; return '0';", "f ~ customers.city");
 }

@@ -33,9 +33,45 @@ pub(super) struct Variables<'a> {
     pub(super) function: String,
     pub(super) positional: Vec<NodeId>,
     pub(super) named: Vec<(Cow<'a, str>, NodeId)>,
+    pub(super) records: Vec<Record>,
+}
+
+/// A variable whose fields are known apart.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) node: NodeId,
+    /// What may be in any field.
+    pub(super) rest: NodeId,
+    /// What decides what happens where it is declared.
+    pub(super) flow: NodeId,
+    fields: Vec<Field>,
+}
+
+#[derive(Clone, Debug)]
+struct Field {
+    name: String,
+    node: NodeId,
+    /// Whether anything was given to it by its name.
+    is_given: bool,
+}
+
+impl Record {
+    pub(super) fn new(node: NodeId, rest: NodeId, flow: NodeId) -> Self {
+        Self { node, rest, flow, fields: Vec::new() }
+    }
+
+    /// Fields that are read, and that nothing was given to by name.
+    pub(super) fn unknown(&self) -> impl Iterator<Item = NodeId> {
+        self.fields.iter().filter(|field| !field.is_given).map(|field| field.node)
+    }
 }
 
 impl Variables<'_> {
+    /// Of a body without arguments.
+    pub(super) fn none(function: String) -> Self {
+        Self { function, positional: Vec::new(), named: Vec::new(), records: Vec::new() }
+    }
+
     /// The variable that is given a value by these names.
     pub(super) fn target(&self, names: &[String]) -> Option<NodeId> {
         let [first, rest @ ..] = names else { return None };
@@ -55,6 +91,7 @@ impl Variables<'_> {
     pub(super) fn nodes(&self) -> Vec<NodeId> {
         let mut nodes: Vec<NodeId> =
             self.named.iter().map(|(_, node)| *node).chain(self.positional.iter().copied()).collect();
+        nodes.extend(self.records.iter().map(|record| record.rest));
         nodes.sort_unstable();
         nodes.dedup();
         nodes
@@ -90,7 +127,36 @@ impl<'a> Tracer<'a> {
         {
             return Some(node);
         }
-        self.variable(record).map(|node| self.graph.made(vec![node]))
+        let node = self.variable(record)?;
+        let field = self.field(node, field, false).unwrap_or(node);
+        Some(self.graph.held(vec![field]))
+    }
+
+    /// A field of a record, where they are known apart.
+    fn field(&mut self, record: NodeId, name: &str, is_given: bool) -> Option<NodeId> {
+        let records = &mut self.variables.as_mut()?.records;
+        let record = records.iter_mut().find(|known| known.node == record)?;
+        if let Some(field) = record.fields.iter_mut().find(|field| field.name == name) {
+            field.is_given |= is_given;
+            return Some(field.node);
+        }
+        let node = self.graph.held(vec![record.rest]);
+        self.graph.imply(node, &[record.flow]);
+        self.graph.add(record.node, &[node]);
+        record.fields.push(Field { name: name.to_owned(), node, is_given });
+        Some(node)
+    }
+
+    /// Where a value goes that is given to a variable, or to a field of it.
+    pub(super) fn part_of_variable(&mut self, variable: NodeId, field: Option<&str>) -> NodeId {
+        // A column without a name may have any.
+        let named = field.filter(|name| !name.is_empty() && *name != "?column?");
+        if let Some(field) = named.and_then(|name| self.field(variable, name, true)) {
+            return field;
+        }
+        let records = self.variables.iter().flat_map(|variables| &variables.records);
+        let mut rests = records.filter(|record| record.node == variable).map(|record| record.rest);
+        rests.next().unwrap_or(variable)
     }
 
     /// The result of a function of users, and its columns where it returns a row.
@@ -111,7 +177,9 @@ impl<'a> Tracer<'a> {
         (self.facts.calls_user_code, self.multiplies) = (true, self.multiplies || routine.returns_set);
         self.varies |= routine.volatility == Volatility::Volatile;
         let arguments = &*self.inputs(routine, arguments);
-        let deep = self.calling.len() >= CALL_DEPTH_MAX || self.calling.contains(&routine.oid);
+        let is_again = self.calling.contains(&routine.oid);
+        self.recurs |= is_again;
+        let deep = self.calling.len() >= CALL_DEPTH_MAX || is_again;
         if routine.kind == RoutineKind::Aggregate && !deep && !routine.parts.is_empty() {
             return self.aggregate(routine, arguments);
         }
@@ -279,6 +347,7 @@ impl<'a> Tracer<'a> {
             function: routine.name.clone(),
             positional: arguments.to_vec(),
             named: named_arguments(routine, arguments),
+            records: Vec::new(),
         };
         // Of a body that is no text, the server writes names out in full.
         let is_written_out = created.sql_body.is_some() && self.env.catalog.routine(routine.oid).is_some();

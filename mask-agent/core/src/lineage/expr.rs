@@ -205,10 +205,14 @@ impl<'a> Tracer<'a> {
         let before = self.guards.len();
         let tested = self.optional(case.arg.as_deref());
         self.facts.computed.extend_from_slice(&tested);
-        self.guards.extend_from_slice(&tested);
         let (mut nodes, mut results) = (tested.clone(), Vec::new());
         for when in &case.args {
             if let Some(NodeEnum::CaseWhen(when)) = when.node.as_ref() {
+                if !tested.is_empty() {
+                    // Each is a question.
+                    let again = self.graph.copy(tested.clone());
+                    self.guards.push(again);
+                }
                 let mut test = self.optional(when.expr.as_deref());
                 if !tested.is_empty() {
                     test.extend(self.operator("=", &tested, &test));

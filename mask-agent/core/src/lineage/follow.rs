@@ -12,6 +12,7 @@ use pg_query::{
 use super::{
     Channel, ColumnId, Env, Made, Masked, Origins, Overlay, Predicate, Write,
     facts::{Carried, Name},
+    graph::NodeId,
     names, routed,
     routine::{self, is_followed},
     scope::Level,
@@ -49,7 +50,7 @@ impl Reader<'_> {
         self.asks_later(kind, &env, classes);
         let mut tracer = Tracer::new(&env);
         let is_followed = match kind {
-            NodeEnum::CreateFunctionStmt(create) => tracer.follow_function(create),
+            NodeEnum::CreateFunctionStmt(create) => tracer.follow_function(create, &[]),
             NodeEnum::CreateTrigStmt(create) => tracer.follow_trigger(create, classes),
             NodeEnum::RuleStmt(rule) => {
                 rule.actions.is_empty() && rule.event() != CmdType::CmdSelect && {
@@ -66,6 +67,13 @@ impl Reader<'_> {
         self.followed.writes = writes(&tracer, false, classes);
         self.followed.channels = tracer.channels();
         self.followed.body = tracer.body(classes);
+        if let NodeEnum::CreateFunctionStmt(create) = kind {
+            if tracer.recurs {
+                tracer = Tracer::new(&env);
+                tracer.follow_again(create, classes);
+            }
+            self.asks_in_loops(&mut tracer, classes);
+        }
         self.statement.meets_rules |= tracer.facts.meets_rules;
         let is_masked = |column: ColumnId| classes.is_masked(column.relation, column.number);
         if tracer.facts.sets_lexer
@@ -86,13 +94,24 @@ impl Reader<'_> {
 }
 
 impl Tracer<'_> {
-    fn follow_function(&mut self, create: &CreateFunctionStmt) -> bool {
+    fn follow_function(&mut self, create: &CreateFunctionStmt, arguments: &[NodeId]) -> bool {
         let (_, name) = names::qualified(&create.funcname);
         let Some(routine) = self.env.overlay.newest(&name) else { return false };
         if !routine::is_for_triggers(create) {
-            self.call_routine(routine, &[]);
+            self.call_routine(routine, arguments);
         }
         true
+    }
+
+    /// A function that calls itself does what it does again and again, with other arguments.
+    fn follow_again(&mut self, create: &CreateFunctionStmt, classes: &dyn Masked) {
+        self.loops = true;
+        let arguments: Vec<NodeId> = create.parameters.iter().map(|_| self.graph.made(Vec::new())).collect();
+        for argument in &arguments {
+            self.graph.counts(*argument);
+        }
+        self.follow_function(create, &arguments);
+        self.graph.spread(classes);
     }
 
     /// What a trigger on a relation without masked columns meets is in no statement of those who do not know it yet,

@@ -61,6 +61,10 @@ struct Node {
     pub(super) holds: Option<Holds>,
     /// Of a test for NULL: what is tested.
     tested: Option<NodeId>,
+    /// Whether it is what a variable holds: what it was given, but for the type.
+    is_held: bool,
+    /// Whether it is what decides what happens in a body.
+    is_flow: bool,
 }
 
 impl Node {
@@ -94,6 +98,8 @@ pub(super) struct Meeting {
     pub(super) is_standing: bool,
     /// What its answers tell of, where it is asked again and again about other values.
     pub(super) told: Option<NodeId>,
+    /// Whether whoever sends the statement has it asked again and again.
+    pub(super) is_looped: bool,
 }
 
 impl Meeting {
@@ -234,6 +240,16 @@ impl Graph {
         self.push(Node { from, ..Node::default() })
     }
 
+    /// A value in a variable.
+    pub(super) fn held(&mut self, from: Vec<NodeId>) -> NodeId {
+        self.push(Node { from, is_held: true, ..Node::default() })
+    }
+
+    /// What decides what happens in a body, which everything in it implies.
+    pub(super) fn flow(&mut self) -> NodeId {
+        self.push(Node { is_flow: true, ..Node::default() })
+    }
+
     /// A value that is others side by side, as a row is, or the first of them that is not NULL.
     pub(super) fn beside(&mut self, from: Vec<NodeId>) -> NodeId {
         self.push(Node { from, is_beside: true, ..Node::default() })
@@ -271,6 +287,25 @@ impl Graph {
     /// Notes that an entry is a temporary relation.
     pub(super) fn temporary(&mut self, entry: EntryId) {
         self.temporary.push(entry);
+    }
+
+    /// Notes that a value is another one each time it is asked for, as those of a list are.
+    pub(super) fn counts(&mut self, id: NodeId) {
+        let entry = self.entry();
+        let counted = self.push(Node { entry: Some(entry), is_copy: true, ..Node::default() });
+        self.add(id, &[counted]);
+    }
+
+    /// Whether a value is made of itself, as what a loop counts is.
+    pub(super) fn is_of_itself(&self, id: NodeId) -> bool {
+        let walked = self.walk_from(self.node(id).from.clone(), |at, node, open| {
+            if at == id {
+                return ControlFlow::Break(());
+            }
+            open.extend_from_slice(&node.from);
+            ControlFlow::Continue(())
+        });
+        walked.is_break()
     }
 
     /// Whether a value is made of anything stored.

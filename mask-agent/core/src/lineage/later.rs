@@ -13,7 +13,7 @@ use super::{
     ColumnId, Env, Masked,
     asked::predicates,
     facts::Name,
-    graph::{Meeting, NodeId},
+    graph::{Meeting, NodeId, Usage},
     names,
     overlay::PolicyMade,
     scope::{Item, Level},
@@ -67,6 +67,16 @@ impl Reader<'_> {
         if tracer.facts.definitions != before {
             self.asks_what(tracer, classes);
         }
+    }
+
+    /// Takes note of what loops of a function make a number of, which whoever calls it asks for one question.
+    pub(super) fn asks_in_loops(&mut self, tracer: &mut Tracer<'_>, classes: &dyn Masked) {
+        let is_masked = |column: ColumnId| classes.is_masked(column.relation, column.number);
+        let holds = |column: ColumnId| classes.holds(column.relation, column.number);
+        tracer.graph.meetings.retain(|meeting| meeting.is_looped);
+        let mut asked = predicates(tracer, &is_masked, &holds);
+        asked.retain(|predicate| predicate.usage == Usage::RowCount);
+        self.followed.predicates.append(&mut asked);
     }
 
     fn asks_what(&mut self, mut tracer: Tracer<'_>, classes: &dyn Masked) {

@@ -46,6 +46,7 @@ impl Tracer<'_> {
                 is_null_test: false,
                 is_standing: self.is_standing,
                 told: self.asking,
+                is_looped: self.loops,
             };
             self.graph.meetings.push(meeting);
         }

@@ -546,6 +546,8 @@ mod effort_tests;
 
 #[cfg(test)]
 mod later_tests;
+#[cfg(test)]
+mod loop_tests;
 
 #[cfg(test)]
 mod recorded_tests;

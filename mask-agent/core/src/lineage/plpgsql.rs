@@ -28,6 +28,10 @@ pub(super) struct Body {
     /// Names of variables declared in it at any depth, loop variables, cursors and their arguments included,
     /// lower-cased unless quoted.
     pub(super) variables: Vec<String>,
+    /// Those of them that are another value each time a loop comes round.
+    pub(super) counters: Vec<String>,
+    /// Those declared as `record`, whose fields have the names of columns.
+    pub(super) records: Vec<String>,
     pub(super) pieces: Vec<Piece>,
     /// Whether it catches errors, and may say what they say.
     pub(super) catches: bool,
@@ -38,8 +42,16 @@ pub(super) struct Body {
 impl Body {
     /// Whether a piece is done again and again.
     pub(super) fn is_repeated(&self, at: usize) -> bool {
-        matches!(self.pieces.get(at), Some(Piece::Loop(_)))
-            || self.loops.iter().any(|pieces| pieces.contains(&at))
+        matches!(self.pieces.get(at), Some(Piece::Loop(_))) || self.is_in_loop(at)
+    }
+
+    /// Whether a piece stands between LOOP and END LOOP.
+    pub(super) fn is_in_loop(&self, at: usize) -> bool {
+        self.loops.iter().any(|pieces| pieces.contains(&at))
+    }
+
+    pub(super) fn has_loops(&self) -> bool {
+        !self.loops.is_empty()
     }
 
     /// Whether it does one thing or another.

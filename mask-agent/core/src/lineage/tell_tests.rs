@@ -87,7 +87,7 @@ fn what_is_called_only_where_a_masked_value_says_so_carries_it() {
     check_uses(
         "do $$ begin while (select count(*) from orders) < (select salary from customers) loop \
          insert into orders (id) values (1); end loop; end $$",
-        "customers.salary function; customers.salary row-count",
+        "customers.salary row-count; customers.salary row-count",
     );
     check_uses(
         "do $$ declare r record; begin for r in select id, salary from customers loop \

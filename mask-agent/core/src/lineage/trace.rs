@@ -103,6 +103,12 @@ pub(super) struct Tracer<'a> {
     pub(super) holding: Vec<u32>,
     /// What is told by whatever is asked here again and again.
     pub(super) asking: Option<NodeId>,
+    /// Whether whoever sends the statement has what is being read done again and again.
+    pub(super) loops: bool,
+    /// Whether something stored is read again and again so, which the server counts.
+    pub(super) rereads: bool,
+    /// Whether a function that is being read calls itself.
+    pub(super) recurs: bool,
     /// Whether the code that is being read was made just now, so that whoever made it chose what it does when.
     pub(super) reads_new_code: bool,
     /// Relations whose rules are being read, and what they are fired by.
@@ -136,6 +142,9 @@ impl<'a> Tracer<'a> {
             viewing: Vec::new(),
             holding: Vec::new(),
             asking: None,
+            loops: false,
+            rereads: false,
+            recurs: false,
             reads_new_code: false,
             firing: Vec::new(),
         }

@@ -15,6 +15,15 @@ enum Telling {
     Value,
 }
 
+/// What a masked value is compared with again and again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Other {
+    /// Rows of another relation.
+    Stored,
+    /// What a loop counts, or a setting or the like.
+    Made,
+}
+
 /// What has been found out of values: every meeting asks for the same ones, in every round.
 #[derive(Default)]
 struct Known {
@@ -40,6 +49,9 @@ impl Graph {
         }
         let mut known = Known::default();
         let mut meetings = std::mem::take(&mut self.meetings);
+        if meetings.iter().any(|meeting| meeting.is_looped) {
+            self.spread_loops(&mut meetings, &|base| classes.is_masked(base.relation, base.number));
+        }
         for _round in 0..=meetings.len() {
             let mut changed = false;
             for meeting in &mut meetings {
@@ -120,6 +132,83 @@ impl Graph {
             }
         }
         changed | self.spread_mixed(meeting, &mixed, &own)
+    }
+
+    /// What a loop asks of a masked value with another one each time is asked as often as a list is long.
+    fn spread_loops(&self, meetings: &mut [Meeting], is_masked: &dyn Fn(ColumnId) -> bool) {
+        let masked = self.made_of(is_masked);
+        let entries = self.entries.iter().zip(0..).map(|(rows, at)| (*rows, EntryId(at))).collect();
+        for meeting in meetings.iter_mut().filter(|meeting| meeting.is_looped) {
+            let own = |id: &NodeId| self.leaves(*id, Ties::Followed, &|base| base.is_some_and(is_masked));
+            let own: Vec<EntryId> = meeting.nodes.iter().flat_map(own).collect();
+            let values = meeting.nodes.iter().chain(&meeting.sides);
+            let other = values.filter_map(|id| self.other_each_time(*id, &own, &masked, &entries)).max();
+            meeting.crosses |= other.is_some();
+            // What a variable holds is compared as it is.
+            let is_plain =
+                |side: &NodeId| self.is_identity(*side) || self.is_folded(*side) || !masked[side.0 as usize];
+            if meeting.is_equality && !meeting.sides.is_empty() && meeting.sides.iter().all(is_plain) {
+                meeting.usage = Usage::Equality;
+            }
+            if other == Some(Other::Made) && meeting.usage == Usage::Equality {
+                meeting.guesses = Guesses::LOOP;
+            }
+        }
+    }
+
+    /// Of each value, whether it is made of a column like this.
+    fn made_of(&self, fits: &dyn Fn(ColumnId) -> bool) -> Vec<bool> {
+        let mut into: Vec<Vec<u32>> = vec![Vec::new(); self.nodes.len()];
+        let mut made = vec![false; self.nodes.len()];
+        let mut open = Vec::new();
+        for (node, at) in self.nodes.iter().zip(0_u32..) {
+            node.from.iter().for_each(|from| into[from.0 as usize].push(at));
+            open.extend(node.base.is_some_and(fits).then_some(at));
+        }
+        while let Some(at) = open.pop() {
+            if !std::mem::replace(&mut made[at as usize], true) {
+                open.extend_from_slice(&into[at as usize]);
+            }
+        }
+        made
+    }
+
+    /// Whether a value is another one each time though the masked ones in it, of these entries, are not.
+    fn other_each_time(
+        &self,
+        id: NodeId,
+        own: &[EntryId],
+        masked: &[bool],
+        entries: &HashMap<NodeId, EntryId>,
+    ) -> Option<Other> {
+        let mut other = None;
+        self.walk_all(id, |at, node, open| {
+            let is_other = |entry: &EntryId| !own.contains(entry);
+            let is_of_other = node.entry.as_ref().is_some_and(is_other);
+            if node.pace == Pace::Anew || is_of_other && node.base.is_none() && node.from.is_empty() {
+                other = Some(Other::Made);
+            } else if is_of_other && node.base.is_some() || entries.get(&at).is_some_and(is_other) {
+                other = other.max(Some(Other::Stored));
+            }
+            open.extend_from_slice(&node.from);
+            // Which rows a masked value is taken from makes no list of it.
+            if !masked[at.0 as usize] {
+                open.extend(node.implied.iter().filter(|implied| !self.node(**implied).is_flow));
+            }
+        });
+        other.map(|other| if self.is_computed(id) { Other::Made } else { other })
+    }
+
+    /// Whether a value is not just one that was read, or is in a variable.
+    fn is_computed(&self, id: NodeId) -> bool {
+        let walked = self.walk(id, |_, node, open| {
+            if !(node.is_copy || node.base.is_some() || node.is_constant() || node.is_held) {
+                return ControlFlow::Break(());
+            }
+            open.extend_from_slice(&node.from);
+            ControlFlow::Continue(())
+        });
+        walked.is_break()
     }
 
     fn telling(&self, id: NodeId, is_sensitive: &dyn Fn(ColumnId) -> bool) -> Telling {

@@ -17,6 +17,9 @@ impl Reader<'_> {
             return self.cursor(name);
         }
         self.tokens.eat("constant");
+        if self.tokens.sees("record") && self.tokens.then_sees(&[";"]) {
+            self.body.records.push(name.clone());
+        }
         self.data_type(&["collate", "not", "=", ":=", "default", ";"])?;
         if self.tokens.eat("collate") {
             self.tokens.path()?;

@@ -65,6 +65,7 @@ impl Reader<'_> {
     fn number_loop(&mut self, targets: Vec<Vec<String>>) -> Option<()> {
         let [target] = <[Vec<String>; 1]>::try_from(targets).ok()?;
         self.body.variables.extend(target.first().cloned());
+        self.body.counters.extend(target.first().cloned());
         if self.tokens.sees("reverse") && !self.tokens.then_sees(&["."]) {
             self.tokens.next()?;
         }
@@ -94,6 +95,7 @@ impl Reader<'_> {
         let value = self.value(span)?;
         self.body.pieces.push(Piece::Loop(value.clone()));
         for target in targets {
+            self.body.counters.extend(target.first().cloned());
             self.assign(target, value.clone());
         }
         self.loop_body()

@@ -57,7 +57,7 @@ const STATEMENTS: &[(&str, &[&str])] = &[
         "IF (CASE WHEN a THEN b END) THEN x := 1; ELSIF b THEN NULL; ELSEIF c THEN NULL; ELSE y := 2; END IF;",
         &["value (CASE WHEN a THEN b END)", "x <- 1", "value b", "value c", "y <- 2"],
     ),
-    ("CASE x WHEN 1, 2 THEN y := 1; ELSE NULL; END CASE;", &["value x", "value 1, 2", "y <- 1"]),
+    ("CASE x WHEN 1, 2 THEN y := 1; ELSE NULL; END CASE;", &["value (x) in (1, 2)", "y <- 1"]),
     ("CASE WHEN a THEN NULL; WHEN b THEN NULL; END CASE;", &["value a", "value b"]),
     ("<<l>> LOOP EXIT l WHEN a; CONTINUE WHEN b; EXIT l; EXIT; END LOOP l;", &["loop a", "loop b"]),
     ("WHILE a < (b) LOOP NULL; END LOOP;", &["loop a < (b)"]),

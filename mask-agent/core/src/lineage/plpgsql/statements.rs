@@ -112,12 +112,18 @@ impl Reader<'_> {
 
     fn case(&mut self) -> Option<()> {
         let before = (self.body.pieces.len(), self.exits);
-        if !self.tokens.sees("when") {
-            self.push_value(&["when"])?;
-        }
+        let tested = if self.tokens.sees("when") {
+            None
+        } else {
+            let span = self.tokens.until(&["when"])?;
+            Some(self.value(span)?)
+        };
         self.tokens.sees("when").then_some(())?;
         while self.tokens.eat("when") {
-            self.push_value(&["then"])?;
+            let span = self.tokens.until(&["then"])?;
+            let value = self.value(span)?;
+            let test = tested.as_ref().map(|tested| format!("({tested}) in ({value})"));
+            self.body.pieces.push(Piece::Value(test.unwrap_or(value)));
             self.tokens.expect("then")?;
             self.statements()?;
         }
