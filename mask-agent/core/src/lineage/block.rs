@@ -21,7 +21,7 @@ use super::{
     parse,
     plpgsql::{self, Body, Piece},
     scope::{Columns, Item, Level},
-    trace::{Query, Tracer},
+    trace::{Put, Query, Target, Tracer},
 };
 use crate::catalog::Routine;
 
@@ -214,9 +214,14 @@ impl<'a> Tracer<'a> {
                 tracer.asking = tracer.asked_again(flow, around, body.is_repeated(at));
                 tracer.loops = loops || is_guarded && body.is_repeated(at);
                 let relations = tracer.facts.relations.len();
+                let (puts, entries) = (tracer.puts.len(), tracer.graph.entries());
                 tracer.piece(piece, &frame, &mut returned);
                 let is_inside = loops || is_guarded && body.is_in_loop(at);
                 tracer.rereads |= is_inside && tracer.facts.relations.len() > relations;
+                if is_inside {
+                    tracer.graph.reads_in_loop(entries);
+                    tracer.changes_in_loop(puts);
+                }
             }
             (tracer.asking, tracer.loops) = (around, loops);
             for record in tracer.variables.iter().flat_map(|variables| &variables.records) {
@@ -225,7 +230,9 @@ impl<'a> Tracer<'a> {
                 }
             }
             if is_guarded && body.has_loops() {
-                for variable in all {
+                let records = tracer.variables.iter().flat_map(|variables| &variables.records);
+                let fields: Vec<NodeId> = records.flat_map(Record::fields).collect();
+                for variable in all.into_iter().chain(fields) {
                     if tracer.graph.is_of_itself(variable) {
                         tracer.graph.counts(variable);
                     }
@@ -241,6 +248,16 @@ impl<'a> Tracer<'a> {
             (returned, rows, flow)
         });
         result
+    }
+
+    /// Takes note of what was put since then in place of what it is made of.
+    fn changes_in_loop(&mut self, before: usize) {
+        for at in before..self.puts.len() {
+            let Put { target: Target::Column(column), given, .. } = &self.puts[at] else { continue };
+            if !self.graph.is_folded(*given) && self.graph.origins(*given).columns.contains(column) {
+                self.graph.changes_in_loop(*column);
+            }
+        }
     }
 
     /// What decides things by what is asked in a loop, of this body or of one that calls it.

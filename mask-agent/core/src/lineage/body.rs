@@ -60,6 +60,10 @@ impl Record {
         Self { node, rest, flow, fields: Vec::new() }
     }
 
+    pub(super) fn fields(&self) -> impl Iterator<Item = NodeId> {
+        self.fields.iter().map(|field| field.node)
+    }
+
     /// Fields that are read, and that nothing was given to by name.
     pub(super) fn unknown(&self) -> impl Iterator<Item = NodeId> {
         self.fields.iter().filter(|field| !field.is_given).map(|field| field.node)

@@ -45,6 +45,19 @@ impl<'a> Tracer<'a> {
                 self.meet(named, Usage::Function, false);
             }
         }
+        if call.agg_star
+            && let Some(level) = self.levels.last()
+        {
+            // Whoever may add rows chooses it, as any value of theirs.
+            let stored = level
+                .items
+                .iter()
+                .filter(|item| item.columns.nodes().iter().any(|node| self.graph.reads(*node)));
+            let entries: Vec<_> = stored.map(|item| item.entry).collect();
+            let rows: Vec<_> =
+                entries.into_iter().map(|entry| self.graph.column(entry, Vec::new())).collect();
+            self.refs.extend(rows);
+        }
         if call.agg_distinct && arguments.iter().any(|node| !self.graph.is_one_column(*node)) {
             self.meet(arguments.clone(), Usage::Grouping, true);
         }
@@ -180,7 +193,11 @@ impl<'a> Tracer<'a> {
         let rows = level.rows;
         self.graph.imply(rows, results);
         if !matches!(arguments, [list] if self.graph.is_identity(*list)) {
+            let before = self.graph.meetings.len();
             self.meet_varying(arguments.to_vec(), Usage::Function, false);
+            for meeting in &mut self.graph.meetings[before..] {
+                meeting.makes_rows = true;
+            }
         }
     }
 
@@ -257,6 +274,10 @@ impl<'a> Tracer<'a> {
         {
             self.graph.fold(node);
             self.graph.set_type(node, TEXT);
+        }
+        let sizes = sizes(name, arguments);
+        if !sizes.is_empty() {
+            self.graph.sizes(node, sizes);
         }
         self.facts.reads_statement |= given::is_statement_text(name);
         if name == "unnest" {
@@ -556,4 +577,14 @@ fn is_volatile(name: &str) -> bool {
             | "uuidv4"
             | "uuidv7"
     )
+}
+
+/// Those of a function's arguments that say how long it makes something.
+fn sizes<'n>(name: &str, arguments: &'n [NodeId]) -> &'n [NodeId] {
+    match name {
+        "format" => arguments,
+        "array_fill" | "left" | "lpad" | "overlay" | "repeat" | "right" | "rpad" | "substr" | "substring"
+        | "trim_array" => arguments.get(1..).unwrap_or_default(),
+        _ => &[],
+    }
 }

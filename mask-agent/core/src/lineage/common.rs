@@ -150,6 +150,7 @@ impl<'a> Tracer<'a> {
         let body = Body::Known(Query { columns: known, rows });
         self.common.push(Common { name: name.to_owned(), body });
         self.facts.generates = true;
+        let meetings = self.graph.meetings.len();
         let again = select.rarg.as_deref().map(|again| self.select(again));
         self.common.pop();
         if let Some(again) = again {
@@ -162,6 +163,15 @@ impl<'a> Tracer<'a> {
                 let more = again.columns.nodes();
                 self.graph.add(open, &more);
             }
+        }
+        // What is computed of itself is compared as what a loop counts is.
+        let counted: Vec<_> =
+            columns.nodes().into_iter().filter(|node| self.graph.is_computed_of_itself(*node)).collect();
+        for node in &counted {
+            self.graph.counts(*node);
+        }
+        for meeting in self.graph.meetings[meetings..].iter_mut().filter(|_| !counted.is_empty()) {
+            meeting.is_looped = true;
         }
         if !select.all {
             for node in columns.nodes() {

@@ -11,7 +11,7 @@ use super::{
     functions,
     graph::{NodeId, Pace, Usage, is_relative_time},
     guesses::Guesses,
-    meet::compares_in_order,
+    meet::{compares_in_order, is_row_of_columns},
     names::{literal, qualified, strings},
     operator::{UNKNOWN, by_column},
     scope::Columns,
@@ -300,11 +300,14 @@ impl<'a> Tracer<'a> {
             return node;
         }
         let mut nodes = self.optional(argument);
+        let mut bounds = Vec::new();
         for part in &indirection.indirection {
             match part.node.as_ref() {
                 Some(NodeEnum::AIndices(indices)) => {
-                    nodes.extend(self.optional(indices.lidx.as_deref()));
-                    nodes.extend(self.optional(indices.uidx.as_deref()));
+                    let lower = self.optional(indices.lidx.as_deref());
+                    let at = [lower, self.optional(indices.uidx.as_deref())].concat();
+                    bounds.extend(at.iter().filter(|_| indices.is_slice));
+                    nodes.extend(at);
                 }
                 // `(expression).f` calls `f(expression)` where its type has no such field.
                 Some(NodeEnum::String(name))
@@ -316,7 +319,11 @@ impl<'a> Tracer<'a> {
                 _ => {}
             }
         }
-        self.graph.made(nodes)
+        let value = self.graph.made(nodes);
+        if !bounds.is_empty() {
+            self.graph.sizes(value, &bounds);
+        }
+        value
     }
 
     fn operation(&mut self, expression: &protobuf::AExpr) -> NodeId {
@@ -341,6 +348,7 @@ impl<'a> Tracer<'a> {
     /// What a subquery's value is made of, and whether anything stored is in its rows.
     fn sub_link(&mut self, link: &protobuf::SubLink) -> (NodeId, bool) {
         let (outer, before, reached) = (self.refs.len(), self.traces, self.facts.oids.len());
+        self.sought.clear();
         let (query, tied) = self.subquery(link.subselect.as_deref());
         let reads = query.columns.nodes().into_iter().any(|node| self.graph.reads(node));
         let kind = link.sub_link_type();
@@ -356,6 +364,7 @@ impl<'a> Tracer<'a> {
             self.refs.push(node);
             return (node, reads);
         }
+        let sought = query.columns.nodes();
         let node = match *query.columns.list {
             // The one value of the one row, or NULL.
             [(_, value)] if kind == SubLinkType::ExprSublink && query.columns.open.is_none() => {
@@ -380,6 +389,7 @@ impl<'a> Tracer<'a> {
         self.graph.imply(node, &[query.rows]);
         self.graph.tie(node, &tied);
         self.refs.push(node);
+        self.sought = sought;
         (node, reads)
     }
 
@@ -396,19 +406,25 @@ impl<'a> Tracer<'a> {
             NodeEnum::SubLink(link) => {
                 let outer = std::mem::take(&mut self.refs);
                 self.varies = false;
-                let tested = link.testexpr.as_deref().is_none_or(|test| {
-                    let node = self.expression(test);
-                    self.refs.clear();
-                    self.graph.is_identity(node)
-                });
+                let test = link.testexpr.as_deref();
+                let tested = test.map(|test| self.expression(test));
+                self.refs.clear();
+                let is_plain = tested.is_none_or(|node| self.graph.is_identity(node));
                 let (_, reads) = self.sub_link(link);
+                let mut computed = std::mem::take(&mut self.sought);
+                computed.extend(tested.filter(|_| !test.is_some_and(is_row_of_columns)));
+                computed.retain(|node| !self.graph.is_identity(*node) && !self.graph.is_folded(*node));
                 let nodes = std::mem::replace(&mut self.refs, outer);
                 let equal = link.oper_name.is_empty() || qualified(&link.oper_name).1 == "=";
                 let usage = if equal { Usage::Equality } else { Usage::Range };
                 let query = link.subselect.as_deref();
                 let is_list = link.sub_link_type() == SubLinkType::AnySublink && !reads;
                 let guesses = if is_list { self.guesses_of_list(query) } else { Guesses::ONE };
-                self.meet_guesses(nodes, usage, tested, guesses, &[]);
+                let before = self.graph.meetings.len();
+                self.meet_guesses(nodes, usage, is_plain, guesses, &[]);
+                for meeting in &mut self.graph.meetings[before..] {
+                    meeting.computed.clone_from(&computed);
+                }
             }
             _ => {
                 let outer = std::mem::take(&mut self.refs);
@@ -558,23 +574,6 @@ impl<'a> Tracer<'a> {
     /// Whether none of these is a name that was not found.
     fn is_known(&self, nodes: &[NodeId]) -> bool {
         nodes.iter().all(|node| self.graph.origins(*node).untraceable != Some(Untraceable::UnknownColumn))
-    }
-}
-
-/// `(a, b)` where each part is a column, or `c.*`: comparing rows compares these.
-fn is_row_of_columns(node: &Node) -> bool {
-    match node.node.as_ref() {
-        Some(NodeEnum::RowExpr(row)) => row.args.iter().all(|argument| {
-            matches!(
-                argument.node.as_ref(),
-                Some(NodeEnum::ColumnRef(_) | NodeEnum::AConst(_) | NodeEnum::ParamRef(_))
-            )
-        }),
-        Some(NodeEnum::ColumnRef(reference)) => {
-            let last = reference.fields.last().and_then(|field| field.node.as_ref());
-            matches!(last, Some(NodeEnum::AStar(_)))
-        }
-        _ => false,
     }
 }
 

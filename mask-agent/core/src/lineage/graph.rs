@@ -10,6 +10,8 @@
 
 /// What columns hold that were filled from masked ones.
 mod filled;
+/// What loops count, and what has a length.
+mod loops;
 /// What changes though a statement does not.
 mod pace;
 /// What rows are sorted or grouped by.
@@ -19,7 +21,10 @@ mod spread;
 /// Walks.
 mod walk;
 
-use std::{cell::RefCell, ops::ControlFlow};
+use std::{
+    cell::RefCell,
+    ops::{ControlFlow, Range},
+};
 
 pub(crate) use self::pace::is_relative_time;
 use self::walk::Seen;
@@ -90,6 +95,10 @@ pub(super) struct Meeting {
     pub(super) guesses: Guesses,
     /// What is compared, each side as a whole; empty where it is no comparison.
     pub(super) sides: Vec<NodeId>,
+    /// Whether it is of what a function is given that returns so many rows.
+    pub(super) makes_rows: bool,
+    /// What is computed among that which is looked for in a query, or which the query returns.
+    pub(super) computed: Vec<NodeId>,
     /// Whether it only asks whether they are equal.
     pub(super) is_equality: bool,
     /// Whether it only tests for NULL, which is shown anyway but where it tells.
@@ -211,6 +220,11 @@ pub(super) struct Graph {
     has_pace: bool,
     /// Whether this transaction has filled any of the columns.
     has_holds: bool,
+    /// Values that are as long as others say.
+    sized: Vec<(NodeId, Vec<NodeId>)>,
+    /// Columns that a loop changes by what is in them, and relations in FROM that it reads.
+    restless: Vec<ColumnId>,
+    looped: Vec<Range<u32>>,
     /// Whether the collation of any value is one by which different values are equal.
     has_loose: bool,
     /// Room for the marks of the next walk.
@@ -287,25 +301,6 @@ impl Graph {
     /// Notes that an entry is a temporary relation.
     pub(super) fn temporary(&mut self, entry: EntryId) {
         self.temporary.push(entry);
-    }
-
-    /// Notes that a value is another one each time it is asked for, as those of a list are.
-    pub(super) fn counts(&mut self, id: NodeId) {
-        let entry = self.entry();
-        let counted = self.push(Node { entry: Some(entry), is_copy: true, ..Node::default() });
-        self.add(id, &[counted]);
-    }
-
-    /// Whether a value is made of itself, as what a loop counts is.
-    pub(super) fn is_of_itself(&self, id: NodeId) -> bool {
-        let walked = self.walk_from(self.node(id).from.clone(), |at, node, open| {
-            if at == id {
-                return ControlFlow::Break(());
-            }
-            open.extend_from_slice(&node.from);
-            ControlFlow::Continue(())
-        });
-        walked.is_break()
     }
 
     /// Whether a value is made of anything stored.

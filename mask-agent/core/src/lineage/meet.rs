@@ -42,6 +42,8 @@ impl Tracer<'_> {
                 numbers: false,
                 guesses: Guesses::ONE,
                 sides: Vec::new(),
+                makes_rows: false,
+                computed: Vec::new(),
                 is_equality: false,
                 is_null_test: false,
                 is_standing: self.is_standing,
@@ -124,4 +126,21 @@ pub(super) fn compares_in_order(expression: &protobuf::AExpr) -> bool {
         AExprKind::AexprOp | AExprKind::AexprDistinct | AExprKind::AexprNotDistinct | AExprKind::AexprNullif
     );
     !is_plain || is_row(&expression.lexpr) || is_row(&expression.rexpr)
+}
+
+/// `(a, b)` where each part is a column, or `c.*`: comparing rows compares these.
+pub(super) fn is_row_of_columns(node: &Node) -> bool {
+    match node.node.as_ref() {
+        Some(NodeEnum::RowExpr(row)) => row.args.iter().all(|argument| {
+            matches!(
+                argument.node.as_ref(),
+                Some(NodeEnum::ColumnRef(_) | NodeEnum::AConst(_) | NodeEnum::ParamRef(_))
+            )
+        }),
+        Some(NodeEnum::ColumnRef(reference)) => {
+            let last = reference.fields.last().and_then(|field| field.node.as_ref());
+            matches!(last, Some(NodeEnum::AStar(_)))
+        }
+        _ => false,
+    }
 }

@@ -103,6 +103,8 @@ pub(super) struct Tracer<'a> {
     pub(super) holding: Vec<u32>,
     /// What is told by whatever is asked here again and again.
     pub(super) asking: Option<NodeId>,
+    /// What the query returns that was read last in an expression.
+    pub(super) sought: Vec<NodeId>,
     /// Whether whoever sends the statement has what is being read done again and again.
     pub(super) loops: bool,
     /// Whether something stored is read again and again so, which the server counts.
@@ -142,6 +144,7 @@ impl<'a> Tracer<'a> {
             viewing: Vec::new(),
             holding: Vec::new(),
             asking: None,
+            sought: Vec::new(),
             loops: false,
             rereads: false,
             recurs: false,

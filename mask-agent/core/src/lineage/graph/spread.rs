@@ -49,6 +49,11 @@ impl Graph {
         }
         let mut known = Known::default();
         let mut meetings = std::mem::take(&mut self.meetings);
+        let is_made =
+            |meeting: &Meeting| !meeting.computed.is_empty() || meeting.makes_rows && !self.sized.is_empty();
+        if meetings.iter().any(is_made) {
+            self.spread_computed(&mut meetings, &|base| classes.is_masked(base.relation, base.number));
+        }
         if meetings.iter().any(|meeting| meeting.is_looped) {
             self.spread_loops(&mut meetings, &|base| classes.is_masked(base.relation, base.number));
         }
@@ -134,6 +139,33 @@ impl Graph {
         changed | self.spread_mixed(meeting, &mixed, &own)
     }
 
+    /// What is made of a masked value is no more equal to it than it is less: `true in (select salary > 5 …)`.
+    fn spread_computed(&self, meetings: &mut [Meeting], is_masked: &dyn Fn(ColumnId) -> bool) {
+        let masked = self.made_of(is_masked);
+        let is_any = |nodes: &[NodeId]| nodes.iter().any(|node| masked[node.0 as usize]);
+        for meeting in meetings.iter_mut() {
+            if meeting.usage == Usage::Equality && is_any(&meeting.computed) {
+                (meeting.usage, meeting.is_plain) = (Usage::Function, false);
+            }
+            if meeting.makes_rows && meeting.nodes.iter().any(|node| self.is_sized(*node, &is_any)) {
+                meeting.usage = Usage::RowCount;
+            }
+        }
+    }
+
+    /// Whether anything in a value is as long as values like these say.
+    fn is_sized(&self, id: NodeId, is_such: &dyn Fn(&[NodeId]) -> bool) -> bool {
+        let walked = self.walk(id, |at, node, open| {
+            let known = self.sized.iter().filter(|(value, _)| *value == at);
+            if known.into_iter().any(|(_, by)| is_such(by)) {
+                return ControlFlow::Break(());
+            }
+            open.extend_from_slice(&node.from);
+            ControlFlow::Continue(())
+        });
+        walked.is_break()
+    }
+
     /// What a loop asks of a masked value with another one each time is asked as often as a list is long.
     fn spread_loops(&self, meetings: &mut [Meeting], is_masked: &dyn Fn(ColumnId) -> bool) {
         let masked = self.made_of(is_masked);
@@ -147,7 +179,12 @@ impl Graph {
             // What a variable holds is compared as it is.
             let is_plain =
                 |side: &NodeId| self.is_identity(*side) || self.is_folded(*side) || !masked[side.0 as usize];
-            if meeting.is_equality && !meeting.sides.is_empty() && meeting.sides.iter().all(is_plain) {
+            let is_loose = meeting.nodes.iter().any(|node| self.is_loose(*node));
+            if meeting.is_equality
+                && !is_loose
+                && !meeting.sides.is_empty()
+                && meeting.sides.iter().all(is_plain)
+            {
                 meeting.usage = Usage::Equality;
             }
             if other == Some(Other::Made) && meeting.usage == Usage::Equality {
@@ -185,7 +222,13 @@ impl Graph {
         self.walk_all(id, |at, node, open| {
             let is_other = |entry: &EntryId| !own.contains(entry);
             let is_of_other = node.entry.as_ref().is_some_and(is_other);
-            if node.pace == Pace::Anew || is_of_other && node.base.is_none() && node.from.is_empty() {
+            let is_looped =
+                node.entry.is_some_and(|entry| self.looped.iter().any(|range| range.contains(&entry.0)));
+            let is_restless = is_looped && node.base.is_some_and(|base| self.restless.contains(&base));
+            if node.pace == Pace::Anew
+                || is_restless
+                || is_of_other && node.base.is_none() && node.from.is_empty()
+            {
                 other = Some(Other::Made);
             } else if is_of_other && node.base.is_some() || entries.get(&at).is_some_and(is_other) {
                 other = other.max(Some(Other::Stored));

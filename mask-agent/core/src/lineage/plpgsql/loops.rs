@@ -79,6 +79,7 @@ impl Reader<'_> {
         if self.tokens.eat("by") {
             let span = self.tokens.until(&["loop"])?;
             let value = self.value(span)?;
+            self.body.pieces.push(Piece::Loop(value.clone()));
             self.assign(target, value);
         }
         Some(())
@@ -164,7 +165,8 @@ impl Reader<'_> {
         let from = self.tokens.at();
         if from < end {
             let value = self.value(Span { from, to: end })?;
-            self.body.pieces.push(Piece::Value(value));
+            // It says how many rows are left.
+            self.body.pieces.push(Piece::Loop(value));
         }
         self.tokens.rewind(end);
         Some(())

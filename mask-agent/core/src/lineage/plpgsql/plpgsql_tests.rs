@@ -30,7 +30,10 @@ fn block(statements: &str) -> String {
 const STATEMENTS: &[(&str, &[&str])] = &[
     ("NEW.email := upper(OLD.email);", &["new.email <- upper(OLD.email)"]),
     ("x = CASE WHEN a THEN 1 ELSE 2 END;", &["x <- CASE WHEN a THEN 1 ELSE 2 END"]),
-    ("a[i + 1][2:j].f := f(b := 1);", &["value i + 1", "value 2", "value j", "a.f <- f(b := 1)"]),
+    (
+        "a[i + 1][2:j].f := f(b := 1);",
+        &["value i + 1", "value 2", "value j", "a.f <- i + 1", "a.f <- 2", "a.f <- j", "a.f <- f(b := 1)"],
+    ),
     ("$1 := 1; query := 2; \"Ret\"\"x\" := 3;", &["$1 <- 1", "query <- 2", "Ret\"x <- 3"]),
     ("return.x := 1; exception := 2; elsif := 3;", &["return.x <- 1", "exception <- 2", "elsif <- 3"]),
     ("SELECT a, b INTO STRICT x, r.f FROM t;", &["SELECT a, b FROM t [x r.f]"]),
@@ -65,7 +68,7 @@ const STATEMENTS: &[(&str, &[&str])] = &[
     ("LOOP IF a THEN RETURN; END IF; IF b THEN NULL; END IF; END LOOP;", &["loop a", "value b"]),
     (
         "FOR i IN REVERSE 10..m BY 2 LOOP NULL; END LOOP;",
-        &["loop 10", "i <- 10", "loop m", "i <- m", "i <- 2"],
+        &["loop 10", "i <- 10", "loop m", "i <- m", "loop 2", "i <- 2"],
     ),
     ("FOR i IN 1..3 LOOP x := i; END LOOP;", &["loop 1", "i <- 1", "loop 3", "i <- 3", "x <- i"]),
     ("FOR a, r.b IN SELECT 1, 2 LOOP NULL; END LOOP;", &["SELECT 1, 2 [a r.b]"]),
@@ -77,9 +80,9 @@ const STATEMENTS: &[(&str, &[&str])] = &[
     ("OPEN c(1, 2); CLOSE c;", &["k <- 1", "l <- 2"]),
     ("OPEN d NO SCROLL FOR SELECT 1; FETCH d INTO x, y;", &["SELECT 1 [d]", "x <- d", "y <- d"]),
     ("OPEN d FOR EXECUTE q USING a;", &["dynamic", "value q", "value a"]),
-    ("FETCH RELATIVE n + 1 FROM c INTO x;", &["value n + 1", "x <- c"]),
+    ("FETCH RELATIVE n + 1 FROM c INTO x;", &["loop n + 1", "x <- c"]),
     ("FETCH NEXT IN c INTO x; FETCH LAST c INTO y;", &["x <- c", "y <- c"]),
-    ("MOVE FORWARD ALL FROM c; MOVE 2 IN c; MOVE c;", &["value 2"]),
+    ("MOVE FORWARD ALL FROM c; MOVE 2 IN c; MOVE c;", &["loop 2"]),
     ("RETURN; RETURN NEXT; RETURN NEXT x; RETURN (a, b);", &["return x", "return (a, b)"]),
     ("RETURN next.x; RETURN query.x;", &["return next.x", "return query.x"]),
     ("RETURN QUERY SELECT a FROM t;", &["SELECT a FROM t [] returned"]),

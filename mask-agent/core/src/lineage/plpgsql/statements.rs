@@ -60,13 +60,17 @@ impl Reader<'_> {
     /// `names[subscripts].field := value`.
     fn assignment(&mut self) -> Option<()> {
         let mut target = vec![self.tokens.name()?];
+        let mut places = Vec::new();
         loop {
             if self.tokens.eat(".") {
                 target.push(self.tokens.next()?.field()?);
             } else if self.tokens.eat("[") {
                 while !self.tokens.eat("]") {
                     if !self.tokens.eat(":") {
-                        self.push_value(&[":", "]"])?;
+                        let span = self.tokens.until(&[":", "]"])?;
+                        let place = self.value(span)?;
+                        self.body.pieces.push(Piece::Value(place.clone()));
+                        places.push(place);
                     }
                 }
             } else {
@@ -76,6 +80,10 @@ impl Reader<'_> {
         self.tokens.next()?.is_any(&[":=", "="]).then_some(())?;
         let span = self.tokens.until(&[";"])?;
         let value = self.value(span)?;
+        // Where there is something in an array, and how long it is, tells where that was put.
+        for place in places {
+            self.assign(target.clone(), place);
+        }
         self.assign(target, value);
         Some(())
     }
