@@ -501,6 +501,8 @@ fn a_search_in_disguise_ends_as_any_does() -> Result<()> {
         ),
         ("select count(*) from customers where email collate sloppy = 'guess{n}'", "email"),
         ("select count(*) from customers group by email collate sloppy, {n} + id", "email"),
+        ("select count(*) from customers where true in (select salary > {n})", "salary"),
+        ("select count(*) where '{n}' in (select left(salary::text, 1) from customers)", "salary"),
     ] {
         let asking = Asking::start(THREE)?;
         asking.postgres.setup(setup)?;

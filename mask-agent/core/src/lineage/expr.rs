@@ -357,6 +357,7 @@ impl<'a> Tracer<'a> {
             self.leaves_trace(&[]);
         }
         if kind == SubLinkType::ExistsSublink {
+            self.sought.clear();
             self.refs.truncate(outer);
             let node = self.graph.made(Vec::new());
             self.graph.imply(node, &[query.rows]);

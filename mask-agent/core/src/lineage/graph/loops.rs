@@ -1,6 +1,6 @@
 //! What loops count and change, and values that are as long as others say.
 
-use std::ops::ControlFlow;
+use std::{collections::HashSet, ops::ControlFlow};
 
 use super::{ColumnId, Graph, Node, NodeId};
 
@@ -42,23 +42,19 @@ impl Graph {
 
     /// Whether it is computed of itself, and not just handed on.
     pub(in crate::lineage) fn is_computed_of_itself(&self, id: NodeId) -> bool {
-        let mut computed = Vec::new();
-        self.walk_all(id, |at, node, open| {
-            if !node.is_copy && node.base.is_none() && !node.from.is_empty() {
-                computed.push(at);
+        // What has been come to as it is, and over something that computes.
+        let mut seen = [HashSet::new(), HashSet::new()];
+        let mut open = vec![(id, false)];
+        while let Some((at, is_computed)) = open.pop() {
+            let node = self.node(at);
+            let is_computed = is_computed || !node.is_copy && node.base.is_none() && !node.from.is_empty();
+            if is_computed && node.from.contains(&id) {
+                return true;
             }
-            open.extend_from_slice(&node.from);
-        });
-        let reaches = |from: NodeId| {
-            let walked = self.walk_from(self.node(from).from.clone(), |at, node, open| {
-                if at == id {
-                    return ControlFlow::Break(());
-                }
-                open.extend_from_slice(&node.from);
-                ControlFlow::Continue(())
-            });
-            walked.is_break()
-        };
-        computed.into_iter().any(reaches)
+            if seen[usize::from(is_computed)].insert(at) {
+                open.extend(node.from.iter().map(|from| (*from, is_computed)));
+            }
+        }
+        false
     }
 }
