@@ -11,7 +11,7 @@ use pg_query::{
 
 use super::{
     ColumnId, Env, Masked,
-    asked::predicates,
+    asked::{is_asked_anew, predicates},
     facts::Name,
     graph::{Meeting, NodeId, Usage},
     names,
@@ -73,7 +73,14 @@ impl Reader<'_> {
     pub(super) fn asks_in_loops(&mut self, tracer: &mut Tracer<'_>, classes: &dyn Masked) {
         let is_masked = |column: ColumnId| classes.is_masked(column.relation, column.number);
         let holds = |column: ColumnId| classes.holds(column.relation, column.number);
-        tracer.graph.meetings.retain(|meeting| meeting.is_looped);
+        let mut meetings = std::mem::take(&mut tracer.graph.meetings);
+        meetings.retain_mut(|meeting| {
+            // It may be called for each row of a list, and ask about another value each time.
+            let is_anew = is_asked_anew(&tracer.graph, meeting);
+            meeting.crosses |= is_anew;
+            meeting.is_looped || is_anew
+        });
+        tracer.graph.meetings = meetings;
         let mut asked = predicates(tracer, &is_masked, &holds);
         asked.retain(|predicate| predicate.usage == Usage::RowCount);
         self.followed.predicates.append(&mut asked);

@@ -156,6 +156,9 @@ fn a_function_is_asked_when_it_is_made() {
     check_uses(&made(counts, "int"), "customers.salary row-count");
     let counts = "for n in 1..v loop perform 1 from orders; end loop; return 1;";
     check_uses(&made(counts, "int"), "customers.salary row-count");
+    // Whoever calls it for each row of a list has it ask anew.
+    let anew = "if nextval('s') <= v then insert into orders (id) values (1); end if; return 1;";
+    check_uses(&made(anew, "int"), "customers.salary row-count anew");
     // What it returns is traced where it is called.
     for body in [
         "return v;",
