@@ -24,6 +24,8 @@ pub mod soak;
 pub mod source;
 /// Certificates, as an operator makes them.
 pub mod tls;
+/// Columns of every type.
+pub mod types;
 /// The protocol written by hand.
 pub mod wire;
 

@@ -18,6 +18,8 @@ pub struct Postgres {
     /// Its port on every loopback address.
     pub port: u16,
     scratch: Scratch,
+    programs: Programs,
+    arguments: Vec<String>,
 }
 
 /// Where `cargo xtask setup` puts servers of other versions.
@@ -96,7 +98,7 @@ impl Postgres {
     /// Starts one with more arguments for the server.
     pub fn start_with(method: &str, arguments: &[&str]) -> Result<Self> {
         let scratch = Scratch::new("postgres")?;
-        Self::run(&Programs::installed()?, scratch, method, arguments)
+        Self::run(Programs::installed()?, scratch, method, arguments)
     }
 
     /// Starts one of a major version, which lets everybody in.
@@ -112,10 +114,11 @@ impl Postgres {
     /// Starts one of a major version that asks for a method.
     pub fn start_major_as(major: u16, method: &str, arguments: &[&str]) -> Result<Self> {
         let scratch = Scratch::new("postgres")?;
-        Self::run(&Programs::of(major, &scratch)?, scratch, method, arguments)
+        let programs = Programs::of(major, &scratch)?;
+        Self::run(programs, scratch, method, arguments)
     }
 
-    fn run(programs: &Programs, scratch: Scratch, method: &str, arguments: &[&str]) -> Result<Self> {
+    fn run(programs: Programs, scratch: Scratch, method: &str, arguments: &[&str]) -> Result<Self> {
         let (made, text) = output(Command::new("chown").arg(SERVER_USER).arg(&scratch.0))?;
         if !made {
             bail!("{text}");
@@ -138,15 +141,32 @@ impl Postgres {
             bail!("initdb: {text}");
         }
         let port = free_port()?;
-        let mut server = programs.command("postgres");
-        server.arg("-D").arg(&data).args(["-p", &port.to_string(), "-k", "", "-h", "127.0.0.1,::1"]);
-        server.args(["-c", "fsync=off", "-c", "shared_buffers=64MB"]).args(arguments);
-        let log = std::fs::File::create(scratch.0.join("log"))?;
-        let child = server.stdout(Stdio::null()).stderr(log).spawn()?;
-        let postgres = Self { child, port, scratch };
-        wait_for("PostgreSQL", || postgres.psql("select 1").is_ok_and(|(ok, _)| ok))?;
+        let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let child = Self::spawn(&programs, &scratch, port, &arguments)?;
+        let postgres = Self { child, port, scratch, programs, arguments };
+        postgres.wait_until_up()?;
         postgres.ask_for(method)?;
         Ok(postgres)
+    }
+
+    fn spawn(programs: &Programs, scratch: &Scratch, port: u16, arguments: &[String]) -> Result<Child> {
+        let mut server = programs.command("postgres");
+        server.arg("-D").arg(scratch.0.join("data"));
+        server.args(["-p", &port.to_string(), "-k", "", "-h", "127.0.0.1,::1"]);
+        server.args(["-c", "fsync=off", "-c", "shared_buffers=64MB"]).args(arguments);
+        let log = std::fs::File::options().create(true).append(true).open(scratch.0.join("log"))?;
+        Ok(server.stdout(Stdio::null()).stderr(log).spawn()?)
+    }
+
+    fn wait_until_up(&self) -> Result<()> {
+        wait_for("PostgreSQL", || self.psql("select 1").is_ok_and(|(ok, _)| ok))
+    }
+
+    /// Ends the server as `pg_ctl restart` does, which closes every connection, and starts it again.
+    pub fn restart(&mut self) -> Result<()> {
+        end(&mut self.child, libc::SIGINT);
+        self.child = Self::spawn(&self.programs, &self.scratch, self.port, &self.arguments)?;
+        self.wait_until_up()
     }
 
     /// Stores the password as the method needs it, and asks for it from then on.

@@ -1,6 +1,7 @@
 //! PostgreSQL's own test suites, direct and through the agent: ordinary programs must not notice.
 
 mod compare;
+mod drivers;
 mod known;
 mod login;
 mod suite;
@@ -10,6 +11,7 @@ use std::{fs, path::Path, process::Command, time::Instant};
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use compare::{Kind, differences, table};
+pub(crate) use drivers::build as build_drivers;
 use known::Known;
 use login::Login;
 use mask_tests::{Agent, Start, catch_interrupts};
@@ -35,7 +37,14 @@ pub(crate) struct Options {
     /// The server's major version, in place of the system's own.
     #[arg(long)]
     major: Option<u16>,
-    /// Only these tests, one after the other; the suite's first, which makes tables, is needed by most.
+    /// What drivers see, in place of the suites; writes `docs/drivers.md`.
+    #[arg(long, conflicts_with_all = ["suite", "mode", "login", "major", "except", "compare"])]
+    pub(crate) drivers: bool,
+    /// With `--drivers`: only these features, and no page is written.
+    #[arg(long, value_delimiter = ',', requires = "drivers")]
+    features: Vec<String>,
+    /// Only these tests, one after the other; the suite's first, which makes tables, is needed by most. Or only these
+    /// drivers, and no page is written.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// All but these tests.
@@ -68,6 +77,9 @@ impl Mode {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.drivers {
+        return drivers::run(&options.only, &options.features, options.release);
+    }
     catch_interrupts();
     let suites = options.suite.map_or_else(|| vec![Suite::Regress, Suite::Isolation], |suite| vec![suite]);
     let modes = options.mode.map_or_else(|| vec![Mode::Observe, Mode::Enforce], |mode| vec![mode]);

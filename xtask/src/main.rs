@@ -36,7 +36,7 @@ enum Task {
         #[arg(long, value_name = "GATE", value_parser = gate)]
         except: Option<String>,
     },
-    /// PostgreSQL's own regression and isolation suites, direct and through the agent.
+    /// PostgreSQL's own regression and isolation suites, or drivers, direct and through the agent.
     Compat(compat::Options),
     /// Attacks and their benign twins in every form of a statement, direct and through the agent.
     Corpus(corpus::Options),
@@ -102,10 +102,14 @@ fn main() -> Result<()> {
             as_root(&build, || bench::run(&options))
         }
         Task::Ci { except } => ci(except.as_deref()),
-        Task::Compat(options) if options.release => {
-            as_root(&["build", "--release", "--package", "mask-agent"], || compat::run(&options))
+        Task::Compat(options) => {
+            if options.drivers && std::env::var_os(READY).is_none() {
+                setup::run()?;
+                compat::build_drivers()?;
+            }
+            let build: &[&str] = if options.release { &["build", "--release"] } else { &["build"] };
+            as_root(&[build, &["--package", "mask-agent"]].concat(), || compat::run(&options))
         }
-        Task::Compat(options) => as_root(&["build", "--package", "mask-agent"], || compat::run(&options)),
         Task::Corpus(options) => as_root(&["build", "--package", "mask-agent"], || corpus::run(&options)),
         Task::Demo => as_root(&["build", "--package", "mask-agent"], demo::run),
         Task::Functions { check: true } => functions::run(functions::Mode::Check),

@@ -11,8 +11,10 @@ use anyhow::{Context, Result, bail};
 
 const BPF_LINKER: &str = "0.13.0";
 /// TPC-H's rows and queries are made by an extension of `DuckDB`, which must be of its version.
-const DRIVERS: [&str; 6] = [
+const DRIVERS: [&str; 8] = [
     "psycopg[binary]==3.3.9",
+    "psycopg2-binary==2.9.13",
+    "pg8000==1.31.6",
     "asyncpg==0.32.0",
     "sqlalchemy==2.1.9",
     "django==5.2.19",
@@ -23,12 +25,15 @@ const DRIVERS: [&str; 6] = [
 const SERVERS: [&str; 4] = ["13.23.0-beta.16", "16.14.0-beta.17", "17.10.0-beta.17", "18.4.0-beta.17"];
 /// Object mappers and their tools, which look at schemas. Prisma's native engines are not in its packages; the last
 /// release whose schema engine also runs in WebAssembly is 6.
-const NODE_PROGRAMS: [&str; 8] = [
+const NODE_PROGRAMS: [&str; 11] = [
     "@prisma/adapter-pg@6.19.3",
     "@prisma/client@6.19.3",
     "drizzle-kit@0.31.11",
     "drizzle-orm@0.45.4",
     "pg@8.23.1",
+    "pg-copy-streams@7.0.0",
+    "pg-cursor@2.22.1",
+    "postgres@3.4.9",
     "prisma@6.19.3",
     "sequelize@6.37.8",
     "typeorm@1.1.1",
@@ -63,6 +68,7 @@ fn packages() -> Result<()> {
     let mut wanted = vec![
         ("clang", "bindings of PostgreSQL's grammar"),
         ("libclang-dev", "bindings of PostgreSQL's grammar"),
+        ("libpq-dev", "the driver matrix runs diesel"),
         ("postgresql", "tests and demo run a real server"),
         ("postgresql-postgis", "the tests mask geometries"),
         ("iproute2", "network namespaces in the tests"),
@@ -177,7 +183,10 @@ fn drivers() -> Result<()> {
     let program = python.to_str().context("path is text")?;
     if succeeds(
         program,
-        &["-c", "import asyncpg, django, duckdb, duckdb_extension_tpch, psycopg, sqlalchemy"],
+        &[
+            "-c",
+            "import asyncpg, django, duckdb, duckdb_extension_tpch, pg8000, psycopg, psycopg2, sqlalchemy",
+        ],
     ) {
         return Ok(());
     }
@@ -212,7 +221,7 @@ fn node_programs() -> Result<()> {
     if fs::read_to_string(&done).is_ok_and(|text| text == wanted) {
         return Ok(());
     }
-    println!("installing Prisma, Drizzle, TypeORM and Sequelize: the tests run them");
+    println!("installing Node's drivers, Prisma, Drizzle, TypeORM and Sequelize: the tests run them");
     npm_install(folder, &NODE_PROGRAMS)?;
     fs::write(&done, wanted)?;
     Ok(())
