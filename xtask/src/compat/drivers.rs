@@ -33,6 +33,9 @@ const RESULTS: &str = "target/compat/drivers";
 /// A feature takes some seconds, and where columns of every type are read through a daemon that is not optimised, thirty.
 const FEATURE_SECONDS_MAX: &str = "180";
 
+/// What the kernel counts of the connections that it hands to the agent.
+const REDIRECTED: &str = "redirected";
+
 /// A server with TLS, and a daemon before it.
 struct Place {
     postgres: Postgres,
@@ -146,7 +149,9 @@ impl Place {
             let cell = if has.iter().any(|name| name == feature) {
                 let direct = self.tried(driver, &program, feature, Way::Direct)?;
                 ensure!(direct.get("program").is_none(), "{feature}, direct: {}", direct["program"]);
+                let before = self.agent.counter(REDIRECTED)?;
                 let through = self.tried(driver, &program, feature, Way::Through)?;
+                ensure!(self.agent.counter(REDIRECTED)? > before, "{feature}: past the agent");
                 known.explain(driver.name, feature, judge(feature, &direct, &through))
             } else {
                 Cell::None

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::{
     judge::{Cell, Difference},
+    list::{DRIVERS, FEATURES},
     page::Row,
 };
 
@@ -35,7 +36,13 @@ struct Place {
 impl Known {
     pub(super) fn load() -> Result<Self> {
         let known: Vec<Group> = serde_norway::from_str(&std::fs::read_to_string(FILE)?).context(FILE)?;
-        ensure!(known.iter().all(|group| !group.reason.trim().is_empty()), "{FILE}: a reason is missing");
+        for Group { reason, feature, places } in &known {
+            ensure!(!reason.trim().is_empty(), "{FILE}: no reason for {feature}");
+            ensure!(FEATURES.contains(&feature.as_str()), "{FILE}: no feature {feature}");
+            let mut names = places.iter().flat_map(|place| &place.drivers);
+            let unknown = names.find(|name| DRIVERS.iter().all(|driver| driver.name != **name));
+            ensure!(unknown.is_none(), "{FILE}: no driver {unknown:?}");
+        }
         Ok(Self(known))
     }
 
@@ -83,5 +90,47 @@ impl Known {
             }
         }
         mended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{super::judge::judge, *};
+
+    fn known() -> Known {
+        let text = "[{ reason: r, feature: notify, places: [{ drivers: [psql, asyncpg], paths: [a, b] }] }]";
+        Known(serde_norway::from_str(text).unwrap())
+    }
+
+    fn row(driver: &'static str, cell: Cell) -> Row {
+        let mut row = Row::new(driver, String::new());
+        row.cells.insert("notify", cell);
+        row
+    }
+
+    #[test]
+    fn a_feature_is_explained_where_each_of_its_differences_is() {
+        let seen = |a: u8, c: u8| {
+            judge("notify", &json!({ "a": 0, "b": 0, "c": 0 }), &json!({ "a": a, "b": 0, "c": c }))
+        };
+        let known = known();
+        assert!(
+            matches!(known.explain("psql", "notify", seen(1, 0)), Cell::Known(reasons, _) if reasons == [0])
+        );
+        assert!(matches!(known.explain("psql", "notify", seen(1, 1)), Cell::Differs(_)));
+        assert!(matches!(known.explain("psql", "copy", seen(1, 0)), Cell::Differs(_)));
+        assert!(matches!(known.explain("pg8000", "notify", seen(1, 0)), Cell::Differs(_)));
+        assert!(matches!(known.explain("pg8000", "notify", seen(0, 0)), Cell::Same));
+    }
+
+    #[test]
+    fn what_is_listed_and_the_same_now_is_mended() {
+        let known = known();
+        let differs = judge("notify", &json!({ "a": 0, "b": 0 }), &json!({ "a": 1, "b": 0 }));
+        let rows = [row("psql", known.explain("psql", "notify", differs)), row("asyncpg", Cell::Same)];
+        assert_eq!(known.mended(&rows), ["psql, notify: b", "asyncpg, notify: a", "asyncpg, notify: b"]);
+        assert!(known.mended(&[]).is_empty(), "what was not tried is not mended");
     }
 }

@@ -31,8 +31,11 @@ pub(super) const FEATURES: [&str; 21] = [
     "password",
     "restart",
     "types",
-    "masked",
+    MASKED,
 ];
+
+/// The one in which values are not to be the same.
+pub(super) const MASKED: &str = "masked";
 
 /// One of the table's rows.
 pub(super) struct Driver {

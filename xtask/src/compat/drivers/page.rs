@@ -7,7 +7,11 @@ use std::{
 
 use anyhow::Result;
 
-use super::{judge::Cell, known::Known, list::FEATURES};
+use super::{
+    judge::Cell,
+    known::Known,
+    list::{FEATURES, MASKED},
+};
 
 const FILE: &str = "docs/drivers.md";
 
@@ -21,7 +25,7 @@ shows it: rows, types, errors with SQLSTATE and text.
 - `masked`: a column of every type, and of its arrays, was decoded without an error; masked values have the type of the clear
   ones, and none of the clear ones is there; the columns beside them are the same.
 - `–`: the driver has no such thing.
-- a number: it differs, for the reason below.
+- a number: something in it differs, for the reason below.
 ";
 
 /// A driver's cells.
@@ -92,7 +96,8 @@ fn shown(row: &Row, feature: &str, numbers: &BTreeMap<usize, usize>) -> String {
         Some(Cell::Differs(_)) => "differs".to_owned(),
         Some(Cell::Known(reasons, _)) => {
             let numbers = reasons.iter().filter_map(|reason| numbers.get(reason));
-            numbers.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            let numbers = numbers.map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            if feature == MASKED { format!("masked; {numbers}") } else { numbers }
         }
         Some(Cell::Masked) => "masked".to_owned(),
         Some(Cell::None) => "–".to_owned(),

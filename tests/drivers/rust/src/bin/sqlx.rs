@@ -166,11 +166,13 @@ async fn simple() -> Result<Value> {
     for sql in failing {
         got.push(ask(&mut db, sql).await);
     }
-    let described = db.describe(ROWS).await?;
-    got.push(
-        described.columns().iter().map(|column| json!([column.name(), column.type_info().name()])).collect(),
-    );
-    got.push(json!((0..4).map(|at| described.nullable(at)).collect::<Vec<_>>()));
+    let described = db.describe(ROWS).await.map(|described| {
+        let nullable = |(at, column): (usize, &sqlx::postgres::PgColumn)| {
+            json!([column.name(), column.type_info().name(), described.nullable(at)])
+        };
+        described.columns().iter().enumerate().map(nullable).collect::<Value>()
+    });
+    got.push(told(described, failure));
     Ok(got.into())
 }
 
