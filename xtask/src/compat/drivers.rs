@@ -69,6 +69,9 @@ pub(super) fn run(drivers: &[String], features: &[String], release: bool) -> Res
     for name in drivers {
         ensure!(DRIVERS.iter().any(|driver| driver.name == name), "no driver {name}");
     }
+    for name in features {
+        ensure!(FEATURES.contains(&name.as_str()), "no feature {name}");
+    }
     for driver in DRIVERS.iter().filter(|driver| is_meant(drivers, driver.name)) {
         let row = place.row(driver, &known, |feature| is_meant(features, feature));
         rows.push(row.with_context(|| driver.name)?);
