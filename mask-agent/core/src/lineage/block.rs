@@ -376,7 +376,8 @@ impl<'a> Tracer<'a> {
             (Some(on), [row]) if row == "new" => self.put_into_row(on, "*", value),
             _ => match self.variables.as_ref().and_then(|variables| variables.target(target)) {
                 Some(variable) => {
-                    let field = target.get(1).map(String::as_str);
+                    let is_qualified = self.variables.as_ref().is_some_and(|all| all.function == target[0]);
+                    let field = target.get(1).filter(|_| !is_qualified).map(String::as_str);
                     let part = self.part_of_variable(variable, field);
                     self.graph.add(part, &[value]);
                 }
@@ -508,15 +509,25 @@ impl<'a> Tracer<'a> {
 
 /// What an expression decides by: it may be several, as of CASE.
 fn conditions(expression: &str) -> Vec<Node> {
-    let Ok(statements) = parse::statements(&format!("select {expression}")) else { return Vec::new() };
-    let statement = statements.into_iter().next().and_then(|raw| raw.stmt?.node);
-    let Some(NodeEnum::SelectStmt(select)) = statement else { return Vec::new() };
-    let targets = select.target_list.into_iter().filter_map(|target| match target.node {
+    let Some(select) = selected(expression) else { return Vec::new() };
+    // What stands behind FROM, as PL/pgSQL lets it, makes a query of it.
+    let is_plain = select.from_clause.is_empty();
+    let select = if is_plain { Some(select) } else { selected(&format!("(select {expression})")) };
+    let targets = select.into_iter().flat_map(|select| select.target_list);
+    let value = |target: Node| match target.node {
         Some(NodeEnum::ResTarget(target)) => target.val.map(|value| *value),
         _ => None,
-    });
-    // What stands behind FROM, as PL/pgSQL lets it, is read as the query it is.
-    if select.from_clause.is_empty() { targets.collect() } else { Vec::new() }
+    };
+    targets.filter_map(value).collect()
+}
+
+/// `SELECT expression`.
+fn selected(expression: &str) -> Option<Box<protobuf::SelectStmt>> {
+    let statements = parse::statements(&format!("select {expression}")).ok()?;
+    match statements.into_iter().next()?.stmt?.node? {
+        NodeEnum::SelectStmt(select) => Some(select),
+        _ => None,
+    }
 }
 
 /// Whether a query has at most one row, and a condition decides whether that is there.

@@ -281,3 +281,21 @@ fn how_many_rows_are_stored_is_a_value_of_whoever_stores_them() {
         "customers.salary function",
     );
 }
+
+#[test]
+fn what_is_tested_may_have_rows_of_its_own() {
+    let asks = |body: &str, expected: &str| {
+        check_uses(&format!("do $$ begin {body} end $$"), expected);
+    };
+    // PL/pgSQL puts SELECT before it, whatever it is.
+    let tested = "ssn like '5%' from customers where id = 1";
+    asks(&format!("if {tested} then perform 1 from orders; end if;"), "customers.ssn function");
+    asks(&format!("while {tested} loop perform 1 from orders; end loop;"), "customers.ssn row-count");
+    asks(&format!("assert {tested};"), "customers.ssn function");
+    let ways = "when '1' then perform 1 from orders; when '2' then perform 1 from items; end case;";
+    // The query is read by what asks of it as well.
+    let asked = ["customers.ssn function"; 4].join("; ");
+    asks(&format!("case left(ssn, 1) from customers where id = 1 {ways}"), &asked);
+    asks(&format!("case left(city, 1) from customers where id = 1 {ways}"), "");
+    asks("if city like '5%' from customers where id = 1 then perform 1 from orders; end if;", "");
+}

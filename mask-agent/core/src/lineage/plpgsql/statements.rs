@@ -1,6 +1,6 @@
 //! IF, CASE, RAISE and other statements.
 
-use super::{Piece, Reader, statement, tokens::Span};
+use super::{Piece, Reader, expression, statement, tokens::Span};
 
 impl Reader<'_> {
     pub(super) fn statement(&mut self) -> Option<()> {
@@ -130,7 +130,11 @@ impl Reader<'_> {
         while self.tokens.eat("when") {
             let span = self.tokens.until(&["then"])?;
             let value = self.value(span)?;
-            let test = tested.as_ref().map(|tested| format!("({tested}) in ({value})"));
+            let test = tested.as_ref().map(|tested| {
+                let plain = format!("({tested}) in ({value})");
+                // It may have a FROM of its own.
+                if expression(&plain).is_some() { plain } else { format!("(select {tested}) in ({value})") }
+            });
             self.body.pieces.push(Piece::Value(test.unwrap_or(value)));
             self.tokens.expect("then")?;
             self.statements()?;
