@@ -15,6 +15,7 @@ mod soak;
 mod tidy;
 
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
@@ -175,9 +176,11 @@ fn run(command: &mut Command) -> Result<()> {
 }
 
 fn test() -> Result<()> {
-    cargo(&["build", "--package", "mask-agent"])?;
+    // With the features that the tests are built with: the agent alone would be a second build of most crates.
+    let all = ["--workspace", "--exclude", "mask-ebpf"];
+    cargo(&[&["build"], &all[..], &["--bins", "--tests"]].concat())?;
     let mut test = Command::new("cargo");
-    test.args(["test", "--workspace", "--exclude", "mask-ebpf"]).env("MASK_TEST_REQUIRE_ROOT", "1");
+    test.arg("test").args(all).env("MASK_TEST_REQUIRE_ROOT", "1");
     if !setup::is_root() {
         println!("the tests load eBPF programs: running them with sudo");
         let runner =
@@ -250,9 +253,11 @@ fn ci(except: Option<&str>) -> Result<()> {
     let mut failed = Vec::new();
     for gate in GATES.iter().filter(|gate| Some(gate.name) != except) {
         println!("== {}", gate.name);
+        let start = Instant::now();
         if let Err(error) = (gate.check)() {
             failed.push(format!("{}: {error}", gate.name));
         }
+        println!("== {}: {} s", gate.name, start.elapsed().as_secs());
     }
     if !failed.is_empty() {
         bail!("{} gates failed:\n{}", failed.len(), failed.join("\n"));
