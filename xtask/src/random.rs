@@ -29,7 +29,7 @@ pub(crate) struct Options {
     /// One of the two, in place of both.
     #[arg(long)]
     policy: Option<PolicyName>,
-    /// Why the server did not take statements, and how many of them.
+    /// Why the server did not take statements or the agent refused them, and how many.
     #[arg(long)]
     errors: bool,
     /// Only show the statements.
@@ -60,8 +60,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let ran = Search::new(&servers)?.run(seed, options.count, &mut tally);
     println!("{tally}");
     if options.errors {
-        tally.errors.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        tally.errors.iter().for_each(|(error, count)| println!("{count:6} {error}"));
+        for list in [&mut tally.errors, &mut tally.rules] {
+            list.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+            list.iter().for_each(|(reason, count)| println!("{count:6} {reason}"));
+        }
     }
     ran?;
     ensure!(tally.leaks.is_empty(), "{} statements show values", tally.leaks.len());

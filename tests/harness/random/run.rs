@@ -70,6 +70,10 @@ pub struct Tally {
     pub showing: u32,
     /// That an agent refuses though the server takes them, by policy.
     pub refused: Vec<(Policy, u32)>,
+    /// That show a canary without an agent and are answered through it, by policy: those that could leak.
+    pub tried: Vec<(Policy, u32)>,
+    /// By which rule an agent refuses, and how many.
+    pub rules: Vec<(String, u32)>,
     /// Those that leak.
     pub leaks: Vec<Leak>,
     /// Those that leak and were not made small.
@@ -79,6 +83,11 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// How many could leak under a policy.
+    pub fn tried(&self, policy: Policy) -> u32 {
+        self.tried.iter().find(|(other, _)| *other == policy).map_or(0, |(_, count)| *count)
+    }
+
     /// Statements in a hundred.
     pub fn percent(&self, of: u32) -> u32 {
         of * 100 / self.count.max(1)
@@ -93,7 +102,9 @@ impl fmt::Display for Tally {
         let (succeed, show) = (self.percent(self.succeeded), self.percent(self.showing));
         write!(out, "{} statements: {succeed} % succeed direct, {show} % show a canary direct", self.count)?;
         for (policy, count) in &self.refused {
+            let tried = self.percent(self.tried(*policy));
             write!(out, ", {} % refused under {}", self.percent(*count), policy.name())?;
+            write!(out, " ({tried} % show one direct and are answered)")?;
         }
         write!(out, ", {} leaks", self.leaks.len() + self.more_leaks as usize)
     }
@@ -179,14 +190,20 @@ impl Search {
         tally.count += 1;
         let taken = succeeds(&direct);
         tally.succeeded += u32::from(taken);
-        tally.showing += u32::from(!self.canaries.search(&direct, &said.text).is_empty());
+        let shows = !self.canaries.search(&direct, &said.text).is_empty();
+        tally.showing += u32::from(shows);
         if let Some(error) = why(&direct) {
             note(&mut tally.errors, error);
         }
         for index in 0..self.agents.len() {
             let (through, findings) = self.try_through(index, &said)?;
-            if taken && !succeeds(&through) {
-                note(&mut tally.refused, self.agents[index].0);
+            let (policy, answered) = (self.agents[index].0, succeeds(&through));
+            if taken && !answered {
+                note(&mut tally.refused, policy);
+                note(&mut tally.rules, format!("{}: {}", policy.name(), rule(&through)));
+            }
+            if shows && answered {
+                note(&mut tally.tried, policy);
             }
             if !findings.is_empty() {
                 self.leak(index, seed, &tree, form, tally)?;
@@ -283,6 +300,14 @@ fn why(answer: &[Message]) -> Option<String> {
     let (_, body) = answer.iter().find(|(kind, _)| *kind == b'E')?;
     let message = field(body, b'M').unwrap_or_default();
     Some(message.chars().filter(|letter| !letter.is_ascii_digit()).collect())
+}
+
+/// The code of a refusal.
+fn rule(answer: &[Message]) -> String {
+    let detail = answer.iter().find(|(kind, _)| *kind == b'E').and_then(|(_, body)| field(body, b'D'));
+    let detail = detail.and_then(|detail| serde_json::from_str::<serde_json::Value>(&detail).ok());
+    let code = detail.as_ref().and_then(|detail| detail["code"].as_str());
+    code.map_or_else(|| why(answer).unwrap_or_default(), str::to_owned)
 }
 
 fn note<T: PartialEq>(counts: &mut Vec<(T, u32)>, what: T) {
