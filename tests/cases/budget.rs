@@ -274,6 +274,17 @@ fn statements_sent_ahead_do_not_fail_beyond_the_budget() -> Result<()> {
     let by_zero = told("ERROR", "22012");
     let expected = [by_zero.clone(), by_zero.clone(), by_zero, told("FATAL", "42501"), None, None];
     assert_eq!(answers.iter().map(state).collect::<Vec<_>>(), expected);
+    // What ends the connection says as much as any refusal.
+    let (_, body) = answers[3].iter().find(|(kind, _)| *kind == b'E').context("the end")?;
+    let message =
+        "mask-agent: too many statements that compute with masked column public.customers.salary have failed";
+    assert_eq!(field(body, b'M').as_deref(), Some(message));
+    let detail: Value = serde_json::from_str(&field(body, b'D').context("a detail")?)?;
+    let expected = json!({
+        "code": "error-budget", "rule": "limits.predicates", "columns": ["public.customers.salary"],
+    });
+    assert_eq!(detail, expected);
+    assert!(field(body, b'H').is_some());
     Ok(())
 }
 

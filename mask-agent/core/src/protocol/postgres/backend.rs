@@ -6,7 +6,7 @@ use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use super::{
     FRAME_BYTES_MAX,
-    error::{LIMIT, REFUSED, is_about_session, sqlstate, write_scrubbed},
+    error::{LIMIT, is_about_session, sqlstate, write_scrubbed},
     frame::{Fields, HEADER_BYTES, header},
     outputs::{Shape, Source},
     probe,
@@ -547,9 +547,10 @@ impl PostgresSession {
             }
             _ => self.copy_refused.take(),
         };
-        if probed.is_none() && fault.is_none() && self.counts_error(body, out) {
-            let why = "mask-agent: too many statements that compute with masked columns have failed";
-            return Err(Self::fatal(out, REFUSED, why, SessionError::Client("too many errors")));
+        let ends = if probed.is_none() && fault.is_none() { self.counts_error(body, out) } else { None };
+        if let Some(fault) = ends {
+            fault.tell(out);
+            return Err(SessionError::Client("too many errors"));
         }
         if let Some(fault) = &probed {
             state = probe::answer(fault, body, state, out);

@@ -85,12 +85,11 @@ impl PostgresSession {
         Ok(())
     }
 
-    /// Counts what the server has answered with this error against the columns that it may tell of; whether it was one
-    /// too many, as of statements that were sent before the others had failed.
-    pub(super) fn counts_error(&self, body: &[u8], out: &mut Outbox) -> bool {
+    /// Counts what the server has answered with this error against the columns that it may tell of; what is said where it
+    /// was one too many, as of statements that were sent before the others had failed.
+    pub(super) fn counts_error(&self, body: &[u8], out: &mut Outbox) -> Option<Fault> {
         let snapshot = self.snapshot.as_ref().filter(|all| all.rules.of(Usage::Function) != Use::Allow);
-        let Some(snapshot) = snapshot else { return false };
-        let Some(statement) = self.head_statement() else { return false };
+        let (snapshot, statement) = (snapshot?, self.head_statement()?);
         let source = self.source().map(|source| source.analysed);
         let all = [Some(&statement.analysed), source.as_ref()];
         let all = || all.into_iter().flatten();
@@ -100,22 +99,23 @@ impl PostgresSession {
         let runs = matches!(self.queue.head(), Some(Reply::Execute { .. } | Reply::Simple { .. }));
         let tells_nothing = || sqlstate(body).is_some_and(|state| tells_nothing(&state));
         if is_about_text(b'E', body) || !runs_code && (!runs || tells_nothing()) {
-            return false;
+            return None;
         }
         let mut columns: Vec<ColumnId> = all().flat_map(|one| &one.computes).copied().collect();
         columns.sort_unstable();
         columns.dedup();
         // Each row that came has not failed.
         let rows = self.current.as_ref().map_or(0, Current::rows);
-        let mut is_over = false;
+        let mut over = None;
         for column in columns {
             let charge = snapshot.budget.fail(column, rows, &snapshot.rules, out.now);
             if charge == Charge::Spent {
                 out.events.push(self.alert(snapshot, Alert::ErrorBudget, column));
             }
-            is_over |= charge != Charge::Granted;
+            over = over.or((charge != Charge::Granted).then_some(column));
         }
-        is_over && self.enforces()
+        let denial = Denial::failing(over.filter(|_| self.enforces())?, &snapshot.catalog);
+        Some(Fault { severity: "FATAL", ..Fault::denied(&denial, &snapshot.catalog) })
     }
 
     /// Takes note of what the statement at the head of the queue has computed without failing: which one fails after it
