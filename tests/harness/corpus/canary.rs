@@ -11,8 +11,9 @@ use crate::wire::{Message, hex, query};
 const PIECE: usize = 4;
 /// The same for cells that are put together.
 const PIECE_JOINED: usize = 7;
-/// Bytes that give a few characters of base64 whatever stands before them.
-const PIECE_BASE64: usize = 6;
+/// Bytes that give six characters of base64 whatever stands before them. A shorter piece is found at the end of a text,
+/// where its last character and the padding are its own as well.
+const PIECE_BASE64: usize = 5;
 
 /// Whether a piece is a number with a point in it, which counts for no digit: three are the average of many a column.
 fn is_decimal(piece: &[u8]) -> bool {
@@ -181,19 +182,31 @@ impl Canaries {
             for piece in spelt.as_bytes().windows(PIECE_BASE64.min(spelt.len())) {
                 let clear = String::from_utf8_lossy(piece).into_owned();
                 for shift in 0..3 {
-                    let written = base64(piece, shift);
-                    // The alphabet of addresses has other characters at its end.
-                    let other = written.iter().map(|byte| match byte {
-                        b'+' => b'-',
-                        b'/' => b'_',
-                        _ => *byte,
-                    });
-                    self.put(other.collect(), &clear, "base64");
-                    self.put(written, &clear, "base64");
+                    self.put_base64(base64(piece, shift), &clear);
+                }
+            }
+            for piece in spelt.as_bytes().windows(PIECE) {
+                let clear = String::from_utf8_lossy(piece).into_owned();
+                for shift in 0..3 {
+                    // Without padding too few characters are its own.
+                    if (shift + piece.len()) % 3 != 0 {
+                        self.put_base64(base64_end(piece, shift), &clear);
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    fn put_base64(&mut self, written: Vec<u8>, clear: &str) {
+        // The alphabet of addresses has other characters at its end.
+        let other = written.iter().map(|byte| match byte {
+            b'+' => b'-',
+            b'/' => b'_',
+            _ => *byte,
+        });
+        self.put(other.collect(), clear, "base64");
+        self.put(written, clear, "base64");
     }
 
     fn add_piece(&mut self, piece: &[u8]) {
@@ -351,6 +364,15 @@ fn base64(bytes: &[u8], before: usize) -> Vec<u8> {
     let bit = |at: usize| usize::from(padded[at / 8] >> (7 - at % 8) & 1);
     let sextet = |at: usize| (0..6).fold(0, |value, index| value << 1 | bit(at + index));
     ((before * 8).div_ceil(6)..bits / 6).map(|at| ALPHABET[sextet(at * 6)]).collect()
+}
+
+/// The same of bytes that a text ends with, and its padding.
+fn base64_end(bytes: &[u8], before: usize) -> Vec<u8> {
+    let missing = (3 - (before + bytes.len()) % 3) % 3;
+    let mut written = base64(&[bytes, &b"\0\0"[..missing]].concat(), before);
+    let length = written.len();
+    written[length - missing..].fill(b'=');
+    written
 }
 
 #[cfg(test)]

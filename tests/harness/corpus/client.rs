@@ -47,15 +47,17 @@ impl Drop for Door {
 pub struct Client {
     stream: TcpStream,
     pipe: BufReader<TcpStream>,
+    /// What it was sent before it was ready.
+    greeting: Vec<Message>,
 }
 
 impl Client {
-    /// Connects and logs in; what came before it was ready is thrown away, but for an error.
+    /// Connects and logs in.
     pub fn connect(port: u16, startup: &[(String, String)]) -> Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(DEADLINE))?;
-        let mut client = Self { pipe: BufReader::new(stream.try_clone()?), stream };
+        let mut client = Self { pipe: BufReader::new(stream.try_clone()?), stream, greeting: vec![] };
         let mut body = 196_608_u32.to_be_bytes().to_vec();
         let own = [("user", "postgres"), ("database", "postgres")];
         let more = startup.iter().map(|(name, value)| (name.as_str(), value.as_str()));
@@ -65,11 +67,16 @@ impl Client {
         body.push(0);
         let length = u32::try_from(body.len() + 4)?;
         client.stream.write_all(&[&length.to_be_bytes()[..], &body].concat())?;
-        let answer = client.until_ready(1, b"")?;
-        match answer.last() {
+        client.greeting = client.until_ready(1, b"")?;
+        match client.greeting.last() {
             Some((b'Z', _)) => Ok(client),
             last => bail!("no login: {last:?}"),
         }
+    }
+
+    /// What it was sent before it was ready; nothing the second time.
+    pub fn greeting(&mut self) -> Vec<Message> {
+        std::mem::take(&mut self.greeting)
     }
 
     /// Sends messages and gives all answers up to the given number of `ReadyForQuery`, or the end.

@@ -152,6 +152,7 @@ impl Runner {
             let attack = self.run_direct(case, form, &case.attack.list())?;
             let twin = self.run_direct(case, form, &case.twin_steps())?;
             let shown = self.shown(case, &attack, &case.attack.list())?;
+            let (attack, twin) = (attack.answer, twin.answer);
             let mut outcome = outcome(case, form, None);
             let mut fault = |seen: String| {
                 let (case, kind) = (case.id.clone(), FaultKind::Case);
@@ -177,7 +178,7 @@ impl Runner {
             if outcome.twinned && outcome.attacked && states != judge::states(&twin) {
                 fault(format!("the twin is no twin: {states:?}, {}", written(&twin)));
             }
-            let shown_by_twin = self.canaries.search(&twin, &said(&case.twin_steps()));
+            let shown_by_twin = self.canaries.search(&twin, &said(case, &case.twin_steps()));
             // Hashes of anything have digits like those of canaries.
             if !shown_by_twin.is_empty() && case.reveals.is_none() {
                 fault(format!("the twin shows {shown_by_twin:?}: {}", written(&twin)));
@@ -196,10 +197,12 @@ impl Runner {
             let attack_direct = self.run_direct(case, form, &attack)?;
             let twin_direct = self.run_direct(case, form, &twin)?;
             let direct = channels(&self.shown(case, &attack_direct, &attack)?);
+            let (attack_direct, twin_direct) = (attack_direct.answer, twin_direct.answer);
             for agent in 0..self.agents.len() {
                 let attack_through = self.run_through(agent, case, form, &attack)?;
                 let twin_through = self.run_through(agent, case, form, &twin)?;
                 let shown = self.shown(case, &attack_through, &attack)?;
+                let (attack_through, twin_through) = (attack_through.answer, twin_through.answer);
                 let policy = self.agents[agent].policy;
                 let mut outcome = outcome(case, form, policy);
                 let mut fault = |kind, seen| {
@@ -223,20 +226,24 @@ impl Runner {
         Ok(outcomes)
     }
 
-    fn shown(&mut self, case: &Case, answer: &[Message], steps: &[Step]) -> Result<Vec<Finding>> {
-        let said = said(steps);
-        let mut found = self.canaries.search(answer, &said);
-        if let Some(sql) = &case.reveals {
-            found.extend(Canaries::revealed(&mut self.operator, sql)?.search(answer, &said));
+    /// The canaries in all that was sent, around the steps as well.
+    fn shown(&mut self, case: &Case, heard: &Heard, steps: &[Step]) -> Result<Vec<Finding>> {
+        let said = said(case, steps);
+        let revealed =
+            case.reveals.as_ref().map(|sql| Canaries::revealed(&mut self.operator, sql)).transpose()?;
+        let mut found = vec![];
+        for canaries in [Some(&self.canaries), revealed.as_ref()].into_iter().flatten() {
+            found.extend(canaries.search(&heard.answer, &said));
+            found.extend(canaries.search(&heard.aside, &said));
         }
         Ok(found)
     }
 
-    fn run_direct(&mut self, case: &Case, form: Form, steps: &[Step]) -> Result<Vec<Message>> {
+    fn run_direct(&mut self, case: &Case, form: Form, steps: &[Step]) -> Result<Heard> {
         around(&mut self.operator, case, |operator| talk(&mut self.direct, operator, case, form, steps))
     }
 
-    fn run_through(&mut self, agent: usize, case: &Case, form: Form, steps: &[Step]) -> Result<Vec<Message>> {
+    fn run_through(&mut self, agent: usize, case: &Case, form: Form, steps: &[Step]) -> Result<Heard> {
         let target = &mut self.agents[agent];
         around(&mut self.operator, case, |operator| talk(target, operator, case, form, steps))
     }
@@ -262,6 +269,15 @@ fn operate(operator: &mut Client, case: &Case, sql: Option<&str>) -> Result<()> 
     Ok(())
 }
 
+/// What a connection was sent.
+#[derive(Default)]
+struct Heard {
+    /// For the steps.
+    answer: Vec<Message>,
+    /// Before them, from the login on, and after them.
+    aside: Vec<Message>,
+}
+
 /// Says the steps on a connection, in a transaction that is rolled back unless the case runs alone.
 fn talk(
     target: &mut Target,
@@ -269,17 +285,18 @@ fn talk(
     case: &Case,
     form: Form,
     steps: &[Step],
-) -> Result<Vec<Message>> {
+) -> Result<Heard> {
     if steps.is_empty() {
-        return Ok(vec![]);
+        return Ok(Heard::default());
     }
     let kept = if case.alone { None } else { target.kept.take() };
     let mut client = match kept {
         Some(client) => client,
         None => Client::connect(target.port, &case.startup)?,
     };
+    let mut aside = client.greeting();
     if !case.alone {
-        client.say(&query("begin"), 1, b"")?;
+        aside.extend(client.say(&query("begin"), 1, b"")?);
     }
     let mut answer: Vec<Message> = vec![];
     let mut open = true;
@@ -298,13 +315,14 @@ fn talk(
         }
     }
     if open && !case.alone {
-        client.say(&query("rollback"), 1, b"")?;
+        aside.extend(client.say(&query("rollback"), 1, b"")?);
         let ended = client.say(&query("deallocate all"), 1, b"")?;
         if ended.last().is_some_and(|(kind, body)| (*kind, body.as_slice()) == (b'Z', b"I")) {
             target.kept = Some(client);
         }
+        aside.extend(ended);
     }
-    Ok(answer)
+    Ok(Heard { answer, aside })
 }
 
 fn outcome(case: &Case, form: Form, policy: Option<Policy>) -> Outcome {
@@ -322,8 +340,10 @@ fn outcome(case: &Case, form: Form, policy: Option<Policy>) -> Outcome {
     }
 }
 
-fn said(steps: &[Step]) -> String {
-    steps.iter().map(Step::said).collect::<Vec<_>>().join("\n")
+/// All the client says, from the login on.
+fn said(case: &Case, steps: &[Step]) -> String {
+    let startup = case.startup.iter().map(|(_, value)| value.clone());
+    startup.chain(steps.iter().map(Step::said)).collect::<Vec<_>>().join("\n")
 }
 
 fn channels(found: &[Finding]) -> Vec<&'static str> {

@@ -95,6 +95,24 @@ fn every_spelling_of_every_piece_is_found() {
 }
 
 #[test]
+fn the_shortest_piece_is_found_at_the_end_of_base64() {
+    let canaries = canaries();
+    for value in VALUES {
+        for piece in value.as_bytes().windows(PIECE) {
+            for before in ["", "a", "aaa"] {
+                for last in [['+', '/'], ['-', '_']] {
+                    let text = base64_whole(&[before.as_bytes(), piece].concat(), last);
+                    let found = spellings(&canaries, format!("x {text} y").as_bytes());
+                    assert!(found.contains(&"base64"), "{text} gives {found:?}");
+                }
+            }
+            let other = base64_whole(&[&piece[..3], b"a"].concat(), ['+', '/']);
+            assert_eq!(spellings(&canaries, other.as_bytes()), [""; 0], "{other}");
+        }
+    }
+}
+
+#[test]
 fn a_shorter_piece_is_no_leak_and_neither_is_one_that_differs() {
     let canaries = canaries();
     for (spelling, how, write) in SPELLINGS {
