@@ -23,8 +23,8 @@ pub(crate) struct Options {
     /// Without agents: every attack must really leak, and its twin must not.
     #[arg(long)]
     direct: bool,
-    /// Each case on servers of its own, so that no column is masked for what an earlier one put there; how attacks are
-    /// answered is then not compared with the record.
+    /// Each case on servers of its own, so that no column is masked for what an earlier one put there; answers are then not
+    /// compared with the record.
     #[arg(long, conflicts_with = "write_verdicts")]
     apart: bool,
     /// Where the tables go, in Markdown, besides being printed.
@@ -34,7 +34,7 @@ pub(crate) struct Options {
     /// reason.
     #[arg(long, conflicts_with = "direct")]
     write_known: bool,
-    /// Writes how every attack is answered at present to the record, for a review of its diff; each line that changes
+    /// Writes how every attack and twin is answered at present to the record, for a review of its diff; each line that changes
     /// wants a reason.
     #[arg(long, conflicts_with_all = ["direct", "policy", "write_known"])]
     write_verdicts: bool,

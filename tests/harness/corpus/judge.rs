@@ -1,5 +1,7 @@
 //! Judges answers: what must be refused, what must be as it is direct.
 
+use serde::Deserialize;
+
 use super::{Case, Policy, TwinVerdict, Verdict, canary::channel};
 use crate::wire::{Message, field};
 
@@ -34,6 +36,36 @@ pub(super) fn refusals(answer: &[Message]) -> usize {
     states(answer).iter().filter(|state| *state == REFUSED).count()
 }
 
+/// Why something was refused, in the words of the first refusal of the agent's.
+pub(super) fn reason(answer: &[Message]) -> Option<String> {
+    let (_, body) = answer.iter().find(|message| is_refusal(message))?;
+    field(body, b'M')
+}
+
+/// Whether the agent refuses something in it, by its own sentence.
+fn is_refusal((kind, body): &Message) -> bool {
+    *kind == b'E'
+        && field(body, b'C').is_some_and(|state| state == REFUSED)
+        && field(body, b'M').is_some_and(|sentence| sentence.starts_with("mask-agent: "))
+}
+
+/// The first refusal an agent could not correct itself by: every one says its code and its rule in one line of JSON, and
+/// a hint.
+pub(super) fn misshapen(answer: &[Message]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Detail {
+        code: String,
+        rule: String,
+    }
+    let is_told = |body: &[u8]| {
+        let detail = field(body, b'D').filter(|detail| !detail.contains('\n'))?;
+        let Detail { code, rule } = serde_json::from_str(&detail).ok()?;
+        field(body, b'H').filter(|hint| ![code, rule, hint.clone()].iter().any(String::is_empty))
+    };
+    let other = answer.iter().find(|message| is_refusal(message) && is_told(&message.1).is_none())?;
+    Some(written(std::slice::from_ref(other)))
+}
+
 /// How the twin's answer differs from the one direct, unless it may.
 pub(super) fn changed(
     case: &Case,
@@ -42,17 +74,14 @@ pub(super) fn changed(
     direct: &[Message],
     through: &[Message],
 ) -> Option<String> {
-    let expected = match policy {
-        Some(Policy::Zero) | None => case.twin_zero,
-        Some(Policy::Strict) => case.twin_strict,
-    };
+    let expected = case.twin_promise(policy.unwrap_or(Policy::Zero));
     let refused = refusals(through) > refusals(direct);
     let (direct, through) = (plain(direct, oid_max), plain(through, oid_max));
     let same = direct == through;
     let right = match expected {
         TwinVerdict::Same => same,
         TwinVerdict::Refused => refused,
-        TwinVerdict::Either => same || refused,
+        TwinVerdict::Recorded => same || refused,
     };
     let at = direct.iter().zip(&through).take_while(|(direct, through)| direct == through).count();
     let (direct, through) = (written(direct.get(at..)?), written(through.get(at..)?));
@@ -120,4 +149,31 @@ pub(super) fn written(answer: &[Message]) -> String {
         text.extend([line.as_str(), " "]);
     }
     text.chars().take(LENGTH_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::misshapen;
+
+    #[test]
+    fn a_refusal_that_says_too_little_is_told() {
+        let error = |fields: &str| (b'E', fields.replace('|', "\0").into_bytes());
+        let detail = r#"D{"code":"predicate","rule":"rules.predicates.range"}"#;
+        let refusal = |rest: &str| misshapen(&[error(&format!("C42501|Mmask-agent: no|{rest}|"))]);
+        assert_eq!(refusal(&format!("{detail}|HAsk otherwise.")), None);
+        for rest in [
+            "HAsk otherwise.",
+            detail,
+            &format!("{detail}|H"),
+            "Dpredicate|HAsk otherwise.",
+            r#"D{"code":"predicate"}|HAsk otherwise."#,
+            r#"D{"code":"","rule":"r"}|HAsk otherwise."#,
+            "D{\"code\":\"c\",\n\"rule\":\"r\"}|HAsk otherwise.",
+        ] {
+            assert!(refusal(rest).is_some(), "{rest}");
+        }
+        // The server's own, and another kind of message.
+        assert_eq!(misshapen(&[error("C42501|Mpermission denied for table t|")]), None);
+        assert_eq!(misshapen(&[(b'N', b"C42501\0Mmask-agent: no\0".to_vec())]), None);
+    }
 }

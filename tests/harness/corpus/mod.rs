@@ -27,7 +27,7 @@ pub use known::{Difference, Known};
 pub use report::Report;
 pub use run::{Fault, FaultKind, Outcome, Runner};
 pub use stand::{Servers, Stand};
-pub use verdicts::{Answer, Found, RENEWAL, Verdicts};
+pub use verdicts::{Answer, Found, RENEWAL, Side, Verdicts};
 
 /// One case as written in `tests/corpus/*.yaml`.
 #[derive(Clone, Debug, Deserialize)]
@@ -57,12 +57,12 @@ pub struct Case {
     /// The same under the policy for agents.
     #[serde(default = "as_recorded")]
     pub strict: Verdict,
-    /// Whether the twin may be refused under the policy for agents, as DDL is.
-    #[serde(default)]
-    pub twin_strict: TwinVerdict,
-    /// The same under the built-in policy.
+    /// Promised of the twin under the built-in policy.
     #[serde(default)]
     pub twin_zero: TwinVerdict,
+    /// The same under the policy for agents, which refuses much by its kind, as DDL.
+    #[serde(default)]
+    pub twin_strict: TwinVerdict,
     /// All that the statements allow, where not written.
     pub forms: Option<Vec<Form>>,
     /// Whether it shows a canary when run direct; an oracle tells a bit in another way.
@@ -172,8 +172,8 @@ pub enum TwinVerdict {
     Same,
     /// Refused, as everything of its kind.
     Refused,
-    /// One of both.
-    Either,
+    /// One of both, not alike in all forms: as `verdicts.yaml` has it.
+    Recorded,
 }
 
 /// A policy the corpus knows verdicts for.
@@ -243,7 +243,7 @@ pub fn known_file() -> PathBuf {
     folder().join("known.yaml")
 }
 
-/// The record of how every attack is answered.
+/// The record of how every attack and every twin is answered.
 pub fn verdicts_file() -> PathBuf {
     folder().join("verdicts.yaml")
 }
@@ -261,6 +261,19 @@ impl Case {
     /// Whether it is more than a twin.
     pub fn has_attack(&self) -> bool {
         !self.attack.list().is_empty()
+    }
+
+    /// Whether it has a twin.
+    pub fn has_twin(&self) -> bool {
+        !self.twin_steps().is_empty()
+    }
+
+    /// What is promised of the twin under a policy.
+    fn twin_promise(&self, policy: Policy) -> TwinVerdict {
+        match policy {
+            Policy::Zero => self.twin_zero,
+            Policy::Strict => self.twin_strict,
+        }
     }
 
     /// What is promised of the attack under a policy.

@@ -5,7 +5,7 @@ use std::{
     fmt::Write,
 };
 
-use super::{Answer, Fault, FaultKind, Form, Found, Outcome, Policy};
+use super::{Answer, Fault, FaultKind, Form, Found, Outcome, Policy, Side};
 
 /// Counts and faults of a whole run.
 #[derive(Default)]
@@ -57,16 +57,27 @@ impl Report {
         self.by_case().into_iter().map(key).collect()
     }
 
-    /// How each attack was answered through agents.
+    /// How each attack and each twin was answered through agents.
     pub fn answers(&self) -> Found {
         let mut cases: BTreeMap<_, (Vec<Form>, Vec<Form>)> = BTreeMap::new();
-        for outcome in self.outcomes.iter().filter(|outcome| outcome.attacked) {
+        for outcome in &self.outcomes {
             let Some(policy) = outcome.policy else { continue };
-            let (forms, refused) = cases.entry((outcome.case.clone(), policy)).or_default();
-            forms.push(outcome.form);
-            refused.extend(outcome.refused.then_some(outcome.form));
+            for (side, was_said, was_refused) in [
+                (Side::Attack, outcome.attacked, outcome.refused),
+                (Side::Twin, outcome.twinned, outcome.twin_refused.is_some()),
+            ] {
+                if was_said {
+                    let (forms, refused) = cases.entry((outcome.case.clone(), policy, side)).or_default();
+                    forms.push(outcome.form);
+                    refused.extend(was_refused.then_some(outcome.form));
+                }
+            }
         }
-        cases.into_iter().map(|(key, (forms, refused))| (key, Answer::new(&forms, refused))).collect()
+        let answer = |(key, (forms, refused)): ((_, _, Side), (Vec<_>, _))| {
+            let answer = Answer::new(key.2, &forms, refused);
+            (key, answer)
+        };
+        cases.into_iter().map(answer).collect()
     }
 
     /// Whether a case was run under a policy.
@@ -92,6 +103,7 @@ impl Report {
             text.push('\n');
             text += &table("File", &outcomes, |outcome| outcome.theme.clone());
             text.push('\n');
+            text += &refused_twins(&outcomes);
         }
         text
     }
@@ -116,6 +128,24 @@ impl Report {
         }
         cases
     }
+}
+
+/// Which twins are refused, by the sentence they are refused with.
+fn refused_twins(outcomes: &[&Outcome]) -> String {
+    let mut reasons: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for outcome in outcomes {
+        if let Some(reason) = &outcome.twin_refused {
+            reasons.entry(reason).or_default().insert(&outcome.case);
+        }
+    }
+    if reasons.is_empty() {
+        return String::new();
+    }
+    let mut text = "| Twins are refused because | cases |\n|--|--|\n".to_owned();
+    for (reason, cases) in reasons {
+        let _ = writeln!(text, "| {reason} | {} |", cases.into_iter().collect::<Vec<_>>().join(", "));
+    }
+    text + "\n"
 }
 
 fn by_channel(outcomes: &[&Outcome]) -> String {

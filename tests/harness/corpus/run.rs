@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use super::{
     Canaries, Case, Client, Finding, Form, Policy, Step,
     canary::values,
-    judge::{self, changed, refusals, states, written, wrong_verdict},
+    judge::{self, changed, misshapen, reason, refusals, states, written, wrong_verdict},
 };
 use crate::wire::{Message, query};
 
@@ -21,6 +21,8 @@ pub enum FaultKind {
     Verdict,
     /// The twin was not answered as it is direct.
     Twin,
+    /// A refusal says too little.
+    Refusal,
     /// The case itself is wrong.
     Case,
 }
@@ -32,6 +34,7 @@ impl FaultKind {
             Self::Canary => "canary",
             Self::Verdict => "verdict",
             Self::Twin => "twin",
+            Self::Refusal => "refusal",
             Self::Case => "case",
         }
     }
@@ -69,6 +72,8 @@ pub struct Outcome {
     pub twinned: bool,
     /// Whether the attack was refused.
     pub refused: bool,
+    /// Why the twin was refused, if it was.
+    pub twin_refused: Option<String>,
     /// The channels in which the attack shows canaries direct.
     pub direct: Vec<&'static str>,
     /// The same through the agent.
@@ -217,7 +222,15 @@ impl Runner {
                 if let Some(seen) = changed(case, self.oid_max, policy, &twin_direct, &twin_through) {
                     fault(FaultKind::Twin, seen);
                 }
+                for answer in [&attack_through, &twin_through] {
+                    if let Some(seen) = misshapen(answer) {
+                        fault(FaultKind::Refusal, seen);
+                    }
+                }
                 outcome.refused = refusals(&attack_through) > refusals(&attack_direct);
+                if refusals(&twin_through) > refusals(&twin_direct) {
+                    outcome.twin_refused = Some(reason(&twin_through).unwrap_or_default());
+                }
                 outcome.direct.clone_from(&direct);
                 outcome.shown = channels(&shown);
                 outcomes.push(outcome);
@@ -331,9 +344,10 @@ fn outcome(case: &Case, form: Form, policy: Option<Policy>) -> Outcome {
         theme: case.theme.clone(),
         form,
         policy,
-        attacked: !case.attack.list().is_empty(),
-        twinned: !case.twin_steps().is_empty(),
+        attacked: case.has_attack(),
+        twinned: case.has_twin(),
         refused: false,
+        twin_refused: None,
         direct: vec![],
         shown: vec![],
         faults: vec![],
