@@ -41,3 +41,4 @@ mod tls_upstream;
 mod tokens;
 mod trusted;
 mod types;
+mod unread_catalog;

@@ -3,6 +3,9 @@
 
 mod peer;
 
+use std::time::Duration;
+
+use mask_core::session::{Freshness, Input, Want};
 use peer::*;
 
 /// A conversation and its name.
@@ -436,4 +439,105 @@ fn what_grows_with_the_client_has_an_end_and_says_so() {
         peer.feed(From::Server, &answers);
     }
     assert_eq!(frames(&peer.to_client).len(), 70_000);
+}
+
+/// A session whose statements wait for the catalog to be read, and the time is up.
+fn waits_for_catalog() -> Peer {
+    let mut peer = Peer::ready();
+    peer.snapshot_age = None;
+    peer.now = Duration::from_secs(3_600);
+    peer
+}
+
+fn extended(sql: &str) -> Vec<u8> {
+    [parse("", sql), bind("", "", &[1]), describe(b'P', ""), execute("", 0), sync()].concat()
+}
+
+/// The client was told what to do, and the connection is over.
+fn says_unread(peer: &Peer) -> bool {
+    let messages = frames(&peer.to_client);
+    let Some((b'E', error)) = messages.last() else { return false };
+    ["SFATAL\0", "C58000\0", "Mmask-agent: the database's catalog could not be read", "pg_hba.conf"]
+        .iter()
+        .all(|part| contains(error, part))
+        && peer.ended.is_some()
+}
+
+#[test]
+fn where_the_catalog_cannot_be_read_no_statement_is_sent_and_where_it_can_it_is() {
+    let fresh = [Want::LoadCatalog { freshness: Freshness::Fresh }];
+    let row = [row_description(&[ID, CITY, EMAIL]), data_row(&[None, None, Some(CANARY.as_bytes())])];
+    let rest = [complete("SELECT 1"), ready(b'I')];
+    let bound = [message(b'1', &[]), message(b'2', &[])];
+    for (asked, answer) in
+        [(query(SELECT), [&row[..], &rest].concat()), (extended(SELECT), [&bound[..], &row, &rest].concat())]
+    {
+        let mut peer = waits_for_catalog();
+        peer.feed(From::Client, &asked);
+        assert_eq!((&*peer.to_server, &*peer.wants), (&b""[..], &fresh[..]));
+        peer.tell(Input::SnapshotFailed);
+        peer.feed(From::Client, b"");
+        assert!(says_unread(&peer), "{:?}", peer.ended);
+        assert_eq!(peer.to_server, b"", "it was sent after all");
+
+        let mut peer = waits_for_catalog();
+        peer.feed(From::Client, &asked);
+        peer.tell(Input::Snapshot(snapshot(), Duration::ZERO));
+        peer.feed(From::Client, b"");
+        peer.feed(From::Server, &answer.concat());
+        assert_eq!(peer.ended, None);
+        assert!(peer.to_client.ends_with(&ready(b'I')) && !contains(&peer.to_client, "canary"));
+    }
+}
+
+#[test]
+fn where_the_catalog_cannot_be_read_nobody_is_let_in() {
+    let mut peer = Peer::default();
+    peer.snapshot_age = None;
+    for (from, bytes) in login() {
+        peer.feed(from, &bytes);
+    }
+    assert!(!frames(&peer.to_client).iter().any(|(kind, _)| *kind == b'Z'));
+    peer.tell(Input::SnapshotFailed);
+    assert!(says_unread(&peer), "{:?}", peer.ended);
+}
+
+#[test]
+fn a_column_no_snapshot_knows_is_redacted_where_the_catalog_cannot_be_read_and_its_neighbour_is_shown() {
+    let stranger = ("email", 29_999, 1, TEXT, 0);
+    let label = ("label", PARTS, 2, TEXT, 0);
+    let row = [row_description(&[stranger, label]), data_row(&[Some(CANARY.as_bytes()), Some(b"bolt")])];
+    let rest = [complete("SELECT 1"), ready(b'I')];
+    let bound = [message(b'1', &[]), message(b'2', &[])];
+    let sql = "select label, label from parts";
+    for (asked, before) in [(query(sql), Vec::new()), (extended(sql), bound.concat())] {
+        let mut peer = Peer::ready();
+        peer.snapshot_age = None;
+        peer.feed(From::Client, &asked);
+        peer.feed(From::Server, &before);
+        peer.feed(From::Server, &[&row[..], &rest].concat().concat());
+        assert!(!contains(&peer.to_client, "bolt"), "it does not wait for the catalog");
+        peer.tell(Input::SnapshotFailed);
+        peer.feed(From::Server, b"");
+        assert_eq!(peer.ended, None);
+        assert!(contains(&peer.to_client, "bolt") && !contains(&peer.to_client, "canary"));
+        assert!(peer.to_client.ends_with(&ready(b'I')));
+    }
+}
+
+#[test]
+fn an_unread_catalog_is_not_told_within_a_row() {
+    let mut peer = waits_for_catalog();
+    peer.tell(Input::Snapshot(snapshot(), Duration::ZERO));
+    peer.feed(From::Client, &query("select label from parts"));
+    let described = row_description(&[("label", PARTS, 2, TEXT, 0)]);
+    let row = data_row(&[Some(&[b'x'; 100_000])]);
+    peer.feed(From::Server, &[&described[..], &row[..50_000]].concat());
+    let shown = peer.to_client.clone();
+    assert!(shown.len() > described.len(), "the row is not passed on as it comes");
+    peer.now *= 2;
+    peer.feed(From::Client, &query(SELECT));
+    peer.tell(Input::SnapshotFailed);
+    assert_eq!(peer.to_client, shown);
+    assert!(peer.ended.is_some());
 }

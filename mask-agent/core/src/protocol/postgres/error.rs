@@ -23,6 +23,8 @@ pub(super) const UNRECORDED: &str = "58030";
 pub(super) const OVERLOADED: &str = "53300";
 /// `admin_shutdown`.
 pub(super) const SHUTDOWN: &str = "57P01";
+/// `system_error`.
+const UNREAD: &str = "58000";
 /// `syntax_error`.
 pub(super) const SYNTAX: &str = "42601";
 
@@ -48,6 +50,14 @@ impl Fault {
             detail: None,
             hint: None,
         }
+    }
+
+    /// The catalog is read on a connection of our own, which is more than the client's role may have or is let in for.
+    pub(super) fn unread_catalog() -> Self {
+        let message = "the database's catalog could not be read, so nothing can be shown";
+        let hint = "The agent reads it as the same role on a second connection: see that pg_hba.conf lets it in, that \
+            the role's and the database's connection limit leave room for it, and what the agent's log says.";
+        Self { hint: Some(hint), ..Self::fatal(UNREAD, message) }
     }
 
     pub(super) fn limit(message: &str, hint: &'static str) -> Self {

@@ -394,12 +394,12 @@ impl Session for PostgresSession {
                 self.waiting = false;
                 Ok(0)
             }
-            Input::SnapshotFailed => {
-                let why = "the database's catalog could not be read, so nothing can be shown";
-                Err(Self::fatal(out, "58000", why, SessionError::Server("catalog not loaded")))
-            }
             // Inside a row there is no room for a message.
-            Input::Unrecorded if self.server_pass > 0 => Err(SessionError::Finished),
+            Input::SnapshotFailed | Input::Unrecorded if self.server_pass > 0 => Err(SessionError::Finished),
+            Input::SnapshotFailed => {
+                Fault::unread_catalog().tell(out);
+                Err(SessionError::Server("catalog not loaded"))
+            }
             Input::Unrecorded => {
                 let why = "the audit trail cannot be written, so nothing is answered";
                 Err(Self::fatal(out, UNRECORDED, why, SessionError::Finished))
