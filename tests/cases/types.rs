@@ -4,7 +4,10 @@
 use std::{fmt::Write, fs};
 
 use anyhow::{Context, Result};
-use mask_tests::{Agent, Postgres, Scratch, driver_python, have_root, output, wire::unhex};
+use mask_tests::{
+    Agent, Postgres, Scratch, driver_python, have_root, output,
+    wire::{Message, bind, cells, describe, execute, field, parse, query, sync, talk, unhex},
+};
 use serde_json::{Map, Value};
 
 pub(super) use mask_tests::types::TYPES;
@@ -105,6 +108,100 @@ fn a_masked_cell_of_any_type_is_a_value_of_its_type_and_its_neighbour_is_untouch
         }
     }
     assert!(faults.is_empty(), "{} faults\n{}", faults.len(), faults.join("\n"));
+    Ok(())
+}
+
+/// Every major version that `cargo xtask setup` or the distribution has put here.
+const INSTALLED: [u16; 5] = [13, 15, 16, 17, 18];
+
+/// Types of `pg_catalog` that a column can have and that nobody can write a value of; a query gives one that the server
+/// has itself, where it has any.
+const UNWRITABLE: [(&str, &str); 7] = [
+    ("gtsvector", ""),
+    ("pg_brin_bloom_summary", ""),
+    ("pg_brin_minmax_multi_summary", ""),
+    ("pg_dependencies", "select stxddependencies from pg_statistic_ext_data"),
+    ("pg_mcv_list", "select stxdmcv from pg_statistic_ext_data"),
+    ("pg_ndistinct", "select stxdndistinct from pg_statistic_ext_data"),
+    ("pg_node_tree", "select adbin from pg_attrdef where adrelid = 'watched'::regclass"),
+];
+
+/// Statistics of extended kinds, and a default, of values that must not be seen.
+const WATCHED: &str = "
+    create table watched (label text, other text default 'canary of a default');
+    insert into watched select 'canary of ' || n % 5, 'canary of ' || n % 10 from generate_series(1, 200) n;
+    create statistics watch (ndistinct, dependencies, mcv) on label, other from watched; analyze watched";
+
+/// What a client is told of a statement: NULL in both masked cells, and their neighbours as they are; or an error that is the
+/// server's own, or a refusal.
+fn is_null_or_refused(clear: &[Message], shown: &[Message], neighbour: &[u8]) -> bool {
+    let error = |answer: &[Message]| {
+        answer.iter().find(|(kind, _)| *kind == b'E').and_then(|(_, error)| field(error, b'C'))
+    };
+    let rows = shown.iter().filter(|(kind, _)| *kind == b'D').map(|(_, body)| cells(body));
+    let rows: Vec<_> = rows.collect();
+    if let Some(told) = error(shown) {
+        return rows.is_empty() && (told == "42501" || Some(told) == error(clear));
+    }
+    let is_hidden = |row: &Vec<Option<Vec<u8>>>| row[0].is_none() && row[1].as_deref() == Some(neighbour);
+    rows.len() == 2 && rows.iter().all(is_hidden)
+}
+
+#[test]
+fn every_type_of_every_version_is_tried_or_is_never_shown() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let tried: Vec<_> = TYPES
+        .iter()
+        // Of `numeric(5,-2)` the oldest server says more than that there is none.
+        .filter(|(declared, ..)| !declared.contains(",-"))
+        .map(|(declared, ..)| format!("'{declared}'"))
+        .collect();
+    let untried = format!(
+        "select typname from pg_type t where typnamespace = 'pg_catalog'::regnamespace and typtype in ('b', 'd', 'e', 'm', 'r')
+            and not exists (select from pg_type e where e.typarray = t.oid)
+            and oid not in (select oid from unnest(array[{}]) d, to_regtype(d) oid where oid is not null) order by 1",
+        tried.join(", ")
+    );
+    for major in INSTALLED {
+        let postgres = Postgres::start_major(major)?;
+        let (ok, untried) = postgres.psql(&untried)?;
+        assert!(ok && !untried.is_empty(), "{major}: {untried}");
+        postgres.setup(WATCHED)?;
+        let mut made = Vec::new();
+        for name in untried.lines() {
+            let known = UNWRITABLE.iter().find(|(known, _)| *known == name);
+            let (_, value) =
+                known.with_context(|| format!("{name} of {major} is not in harness/types.rs"))?;
+            let value = if value.is_empty() { "null" } else { &format!("({value} limit 1)") };
+            postgres.setup(&format!(
+                "create table of_{name} (secret {name}, open int); insert into of_{name} values (null, 7);
+                 insert into of_{name} select {value}, 7"
+            ))?;
+            made.push(name);
+        }
+        let policy = "{ version: 1, name: unwritable, masks: { secret: redact },
+            classification: { columns: [{ name: secret, tag: secret }] } }";
+        let agent = Agent::start_with(postgres.port, Some(policy))?;
+        for name in made {
+            let sql = format!("select secret, open from of_{name}");
+            let extended = [parse("", &sql), bind("", "", &[1]), describe(b'P', ""), execute("", 0), sync()];
+            let asked = [query(&sql), extended.concat(), query(&format!("copy of_{name} to stdout"))];
+            let direct = talk(None, postgres.port, &asked)?;
+            let has_value = UNWRITABLE.iter().any(|(known, value)| *known == name && !value.is_empty());
+            let values = direct[0].iter().filter(|(kind, body)| *kind == b'D' && cells(body)[0].is_some());
+            assert_eq!(values.count(), usize::from(has_value), "{name} of {major}");
+            let shown = talk(Some(&agent), postgres.port, &asked)?;
+            for (form, neighbour) in [&b"7"[..], &[0, 0, 0, 7]].iter().enumerate() {
+                let is_hidden = is_null_or_refused(&direct[form], &shown[form], neighbour);
+                assert!(is_hidden, "{name} of {major}: {:?}", shown[form]);
+            }
+            let is_null = |body: &[u8]| body == b"\\N\t7\n";
+            let copied = &shown[2];
+            assert!(copied.iter().all(|(kind, body)| *kind != b'd' || is_null(body)), "{name}: {copied:?}");
+        }
+    }
     Ok(())
 }
 

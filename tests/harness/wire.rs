@@ -32,6 +32,18 @@ pub fn shows(messages: &[Message], canary: &[u8]) -> bool {
     messages.iter().any(|(_, body)| body.windows(canary.len()).any(|window| window == canary))
 }
 
+/// The cells of a `DataRow`.
+pub fn cells(mut body: &[u8]) -> Vec<Option<Vec<u8>>> {
+    let mut cells = Vec::new();
+    body = body.get(2..).unwrap_or_default();
+    while let Some((length, rest)) = body.split_first_chunk() {
+        let cell = usize::try_from(i32::from_be_bytes(*length)).ok().and_then(|length| rest.get(..length));
+        cells.push(cell.map(<[u8]>::to_vec));
+        body = &rest[cell.map_or(0, <[u8]>::len)..];
+    }
+    cells
+}
+
 /// The field of an error or notice.
 pub fn field(body: &[u8], kind: u8) -> Option<String> {
     let mut fields = body.split(|byte| *byte == 0).filter(|field| !field.is_empty());
