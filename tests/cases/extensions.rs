@@ -6,7 +6,10 @@
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use mask_tests::{Agent, Postgres, driver_python, have_root};
+use mask_tests::{
+    Agent, Postgres, driver_python, have_root,
+    wire::{Message, bind, bind_values, cells, execute, field, parse, query, shows, sync, talk},
+};
 use serde_json::json;
 
 use super::copy::{copies::Form, fault, forms, run};
@@ -53,8 +56,15 @@ const TYPES: [(&str, &str, &str, &str); 18] = [
     ),
 ];
 
-const POLICY: &str = "{ version: 1, name: extensions, masks: { secret: redact }, classification: { columns:
-    [{ name: ['secret_*', home, embedding], tag: secret }] } }";
+const POLICY: &str = "{ version: 1, name: extensions, masks: { secret: redact, hashed: hash, nulled: 'null' }, classification:
+    { columns: [{ name: 'secret_*', table: hashed.*, tag: hashed }, { name: 'secret_*', table: nulled.*, tag: nulled },
+    { name: ['secret_*', home, embedding], table: public.*, tag: secret }] } }";
+
+/// Schemas of other masks than the one of `public`.
+const SCHEMAS: [&str; 3] = ["public", "hashed", "nulled"];
+
+/// Types that have no binary form.
+const TEXT_ONLY: [&str; 3] = ["box2d", "box3d", "raster"];
 
 /// Major version for which `cargo xtask setup` installs pgvector.
 const VECTOR_MAJOR: u16 = 18;
@@ -88,11 +98,17 @@ fn masked_geometries_are_values_of_their_types() -> Result<()> {
 fn check_masked(postgres: &Postgres, extensions: &[&str]) -> Result<()> {
     with(postgres, extensions)?;
     let cases: Vec<_> = TYPES.iter().filter(|known| extensions.contains(&known.0)).enumerate().collect();
+    postgres.setup("create schema hashed; create schema nulled")?;
     for (number, (_, declared, secret, open)) in &cases {
-        postgres.setup(&format!(
-            "create table secrets_{number} (secret_a {declared}, open_a {declared});
-             insert into secrets_{number} values ('{secret}', '{open}'), (null, '{open}'), ('{secret}', null)"
-        ))?;
+        for schema in SCHEMAS {
+            let table = format!("{schema}.secrets_{number}");
+            let (a, b) = (format!("'{secret}'::{declared}"), format!("'{open}'::{declared}"));
+            postgres.setup(&format!(
+                "create table {table} (secret_a {declared}, open_a {declared}, secret_b {declared}[], open_b {declared}[]);
+                 insert into {table} values ({a}, {b}, array[{a}, null], array[{b}]),
+                     (null, {b}, null, array[{b}]), ({a}, null, array[[{a}], [{a}]], null)"
+            ))?;
+        }
     }
     let agent = Agent::start_with(postgres.port, Some(POLICY))?;
     let forms = forms();
@@ -102,10 +118,11 @@ fn check_masked(postgres: &Postgres, extensions: &[&str]) -> Result<()> {
             let options = form.options(&["secret_a", "open_a"]);
             asked.push(json!([
                 format!("{number} {index}"),
-                format!("copy secrets_{number} to stdout ({options})")
+                format!("copy secrets_{number} (secret_a, open_a) to stdout ({options})")
             ]));
         }
     }
+    check_rows(postgres, &agent, &cases)?;
     let python = driver_python()?;
     let direct = run(Command::new(&python), postgres.port, "out", &asked)?;
     let masked = run(agent.client(&python), postgres.port, "out", &asked)?;
@@ -116,7 +133,7 @@ fn check_masked(postgres: &Postgres, extensions: &[&str]) -> Result<()> {
             let (clear, shown) = (&direct[&key], &masked[&key]);
             if clear.is_object() {
                 let binary = matches!(form, Form::Binary { .. });
-                assert!(binary && ["box2d", "box3d", "raster"].contains(declared), "{declared}: {clear}");
+                assert!(binary && TEXT_ONLY.contains(declared), "{declared}: {clear}");
                 continue;
             }
             assert_eq!(
@@ -133,6 +150,71 @@ fn check_masked(postgres: &Postgres, extensions: &[&str]) -> Result<()> {
         assert!(result.is_null(), "{key} cannot be copied back: {result}");
     }
     Ok(())
+}
+
+/// How a result is asked for: as text by a simple query, in either format by the extended protocol.
+const FORMATS: [(&str, u8); 3] = [("simple", 0), ("text", 0), ("binary", 1)];
+
+type Declared = (&'static str, &'static str, &'static str, &'static str);
+
+/// Rows in every form of a query and under every mask: what is shown in place of a secret is a value that the server takes
+/// back in the same form, and gives again as it was.
+fn check_rows(postgres: &Postgres, agent: &Agent, cases: &[(usize, &Declared)]) -> Result<()> {
+    let (mut names, mut asked) = (Vec::new(), Vec::new());
+    for (number, (_, declared, ..)) in cases {
+        for (suffix, columns) in [("", "secret_a, open_a"), ("[]", "secret_b, open_b")] {
+            for schema in SCHEMAS {
+                for (form, format) in FORMATS {
+                    let sql = format!("select {columns} from {schema}.secrets_{number}");
+                    names.push((schema, format!("{declared}{suffix}"), form, format));
+                    asked.push(if form == "simple" { query(&sql) } else { extended(&sql, &[], format) });
+                }
+            }
+        }
+    }
+    let direct = talk(None, postgres.port, &asked)?;
+    let masked = talk(Some(agent), postgres.port, &asked)?;
+    let (mut sent, mut back) = (Vec::new(), Vec::new());
+    for ((name, clear), shown) in names.iter().zip(&direct).zip(&masked) {
+        let (schema, declared, form, format) = name;
+        if clear.iter().any(|(kind, _)| *kind == b'E') {
+            let element = declared.trim_end_matches("[]");
+            assert!(*form == "binary" && TEXT_ONLY.contains(&element), "{name:?}: {clear:?}");
+            assert!(!shown.iter().any(|(kind, _)| *kind == b'D'), "{name:?}: {shown:?}");
+            continue;
+        }
+        let (clear, shown) = (rows(clear), rows(shown));
+        assert!(clear.len() == 3 && shown.len() == 3, "{name:?}: {} rows", shown.len());
+        for (clear, shown) in clear.iter().zip(&shown) {
+            assert_eq!(clear[1], shown[1], "the neighbour of {name:?}");
+            let is_null = clear[0].is_none() || *schema == "nulled";
+            assert_eq!(shown[0].is_none(), is_null, "{name:?}: {shown:?}");
+            let Some(cell) = &shown[0] else { continue };
+            assert_ne!(clear[0], shown[0], "{name:?}");
+            let canary = clear[0].clone().unwrap_or_default();
+            assert!(!shows(&[(b'D', cell.clone())], &canary), "{name:?}");
+            sent.push((name, cell.clone()));
+            back.push(extended(&format!("select $1::{declared}"), &[(*format, cell.clone())], *format));
+        }
+    }
+    assert!(sent.len() > 12 * cases.len(), "{} values", sent.len());
+    for ((name, cell), answer) in sent.iter().zip(talk(None, postgres.port, &back)?) {
+        let error = answer.iter().find(|(kind, _)| *kind == b'E').and_then(|(_, error)| field(error, b'M'));
+        assert_eq!(error, None, "{name:?} is no value: {cell:?}");
+        assert_eq!(rows(&answer), [[Some(cell.clone())]], "{name:?} is another value");
+    }
+    Ok(())
+}
+
+/// A statement by the extended protocol, with its parameters, and the format of its result.
+fn extended(sql: &str, values: &[(u8, Vec<u8>)], format: u8) -> Vec<u8> {
+    let bound =
+        if values.is_empty() { bind("", "", &[format]) } else { bind_values("", "", values, &[format]) };
+    [parse("", sql), bound, execute("", 0), sync()].concat()
+}
+
+fn rows(answer: &[Message]) -> Vec<Vec<Option<Vec<u8>>>> {
+    answer.iter().filter(|(kind, _)| *kind == b'D').map(|(_, body)| cells(body)).collect()
 }
 
 /// Statements that show what they do direct, and statements that show nothing masked.
