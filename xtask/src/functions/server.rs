@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use mask_tests::Scratch;
+use mask_tests::{Scratch, postgres::native};
 
 use super::Facts;
 use crate::setup;
@@ -19,6 +19,32 @@ const MAJORS: std::ops::RangeInclusive<u16> = 13..=18;
 /// Types of a result that may be a row, whose columns are then not known.
 const MAYBE_ROWS: [&str; 5] =
     ["anycompatible", "anycompatiblenonarray", "anyelement", "anynonarray", "record"];
+
+/// Makes all extensions that are there, and leaves out those whose libraries or languages are not, and those of `PostGIS`
+/// beside itself, whose tables of addresses take long.
+const EXTEND: &str = "DO $$ DECLARE one text; BEGIN \
+    FOR one IN SELECT name FROM pg_available_extensions WHERE name !~ '^(postgis|address)_' ORDER BY name LOOP \
+        BEGIN EXECUTE format('CREATE EXTENSION IF NOT EXISTS %I CASCADE', one); EXCEPTION WHEN OTHERS THEN NULL; END; \
+    END LOOP; END $$\n";
+
+/// What extensions have brought. A type is an extension's own where it is its member, or an array or a domain of one.
+const MEMBERS: &str = "COPY (\
+    WITH member AS (SELECT e.extname, d.classid, d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid \
+            WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'), \
+        own AS (SELECT m.extname, t.oid FROM member m JOIN pg_type t ON m.classid = 'pg_type'::regclass \
+            AND (t.oid = m.objid OR t.typelem = m.objid AND t.typarray = 0)) \
+    SELECT 'member', m.extname, p.proname, l.lanname, p.provolatile::text, p.prosecdef::text, \
+        EXISTS (SELECT FROM own WHERE own.extname = m.extname AND own.oid = ANY (p.proargtypes))::text, \
+        p.prorettype = 'trigger'::regtype \
+        FROM member m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid \
+            JOIN pg_language l ON l.oid = p.prolang \
+    UNION ALL SELECT 'maker', m.extname, o.oprname || ' (operator)', '', '', '', EXISTS (SELECT FROM own \
+        WHERE own.extname = m.extname AND own.oid IN (o.oprleft, o.oprright))::text, false \
+        FROM member m JOIN pg_operator o ON m.classid = 'pg_operator'::regclass AND o.oid = m.objid \
+    UNION ALL SELECT 'maker', m.extname, format('%s to %s (cast)', castsource::regtype, casttarget::regtype), '', '', '', \
+        EXISTS (SELECT FROM own WHERE own.extname = m.extname AND own.oid IN (castsource, casttarget))::text, false \
+        FROM member m JOIN pg_cast c ON m.classid = 'pg_cast'::regclass AND c.oid = m.objid\
+    ) TO STDOUT\n";
 
 /// One line, as the single-user mode takes a statement. A tab cannot be in any name it returns.
 const QUESTION: &str = "COPY (\
@@ -40,6 +66,21 @@ pub(super) struct Server {
     bin: PathBuf,
     /// Where its libraries are, if not where the system has them.
     lib: Option<PathBuf>,
+    scratch: Scratch,
+}
+
+/// A function that an extension has brought.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub(super) extension: String,
+    pub(super) name: String,
+    pub(super) language: String,
+    /// As `pg_proc.provolatile`.
+    pub(super) volatility: String,
+    pub(super) is_definers: bool,
+    /// Whether an argument is of a type of the extension.
+    pub(super) takes_own: bool,
+    pub(super) is_trigger: bool,
 }
 
 /// What a server says of itself.
@@ -50,20 +91,24 @@ pub(super) struct Answer {
     pub(super) operators: BTreeSet<String>,
     /// Functions that its casts call.
     pub(super) casts: BTreeSet<String>,
+    /// Functions of all extensions that can be made.
+    pub(super) members: Vec<Member>,
+    /// Extension, and an operator or a cast of it that is of none of its types.
+    pub(super) foreign_makers: Vec<(String, String)>,
 }
 
 /// One for each major that `cargo xtask setup` or the system has put here.
 pub(super) fn installed() -> Result<Vec<Server>> {
-    let servers: Vec<_> = MAJORS
-        .filter_map(|major| {
-            let own = std::env::current_dir().ok()?.join(format!("target/servers/{major}/native"));
-            let system = PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"));
-            if own.join("bin/postgres").exists() {
-                return Some(Server { major, bin: own.join("bin"), lib: Some(own.join("lib")) });
-            }
-            system.join("postgres").exists().then_some(Server { major, bin: system, lib: None })
-        })
-        .collect();
+    let mut servers = Vec::new();
+    for major in MAJORS {
+        let scratch = Scratch::new("functions")?;
+        let system = PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"));
+        if let Some(own) = native(major, &scratch)? {
+            servers.push(Server { major, bin: own.join("bin"), lib: Some(own.join("lib")), scratch });
+        } else if system.join("postgres").exists() {
+            servers.push(Server { major, bin: system, lib: None, scratch });
+        }
+    }
     if servers.is_empty() {
         bail!("no PostgreSQL server is installed; run `cargo xtask setup`");
     }
@@ -72,11 +117,10 @@ pub(super) fn installed() -> Result<Vec<Server>> {
 
 impl Server {
     pub(super) fn ask(&self) -> Result<Answer> {
-        let scratch = Scratch::new("functions")?;
         if setup::is_root() {
-            std::os::unix::fs::chown(&scratch.0, Some(server_user()?), None)?;
+            std::os::unix::fs::chown(&self.scratch.0, Some(server_user()?), None)?;
         }
-        let data = scratch.0.join("data");
+        let data = self.scratch.0.join("data");
         let mut initdb = self.command("initdb");
         initdb.args(["-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "-A", "trust", "-D"]);
         let made = initdb.arg(&data).output()?;
@@ -87,11 +131,15 @@ impl Server {
         postgres.arg("--single").arg("-D").arg(&data).arg("template1");
         let mut child =
             postgres.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-        child.stdin.take().context("a piped child has an input")?.write_all(QUESTION.as_bytes())?;
+        child
+            .stdin
+            .take()
+            .context("a piped child has an input")?
+            .write_all([QUESTION, EXTEND, MEMBERS].concat().as_bytes())?;
         let output = child.wait_with_output()?;
         let answer = read(&String::from_utf8(output.stdout)?);
         // The smallest has some 2,500 names; less is an error that went to the log.
-        if !output.status.success() || answer.functions.len() < 2_000 {
+        if !output.status.success() || answer.functions.len() < 2_000 || answer.members.len() < 500 {
             bail!("PostgreSQL {} did not answer what its functions are", self.major);
         }
         Ok(answer)
@@ -142,6 +190,20 @@ fn read(output: &str) -> Answer {
             }
             ["cast", name, ..] => {
                 answer.casts.insert(name.to_owned());
+            }
+            ["member", extension, name, language, volatility, definers, takes_own, trigger] => {
+                answer.members.push(Member {
+                    extension: extension.to_owned(),
+                    name: name.to_owned(),
+                    language: language.to_owned(),
+                    volatility: volatility.to_owned(),
+                    is_definers: definers == "true",
+                    takes_own: takes_own == "true",
+                    is_trigger: trigger == "t",
+                });
+            }
+            ["maker", extension, name, .., "false", _] => {
+                answer.foreign_makers.push((extension.to_owned(), name.to_owned()));
             }
             _ => {}
         }
