@@ -5,6 +5,7 @@ mod bad_input;
 mod budget;
 mod budget_copies;
 mod budget_definitions;
+mod budget_server;
 mod budget_words;
 mod catalog;
 mod copy;

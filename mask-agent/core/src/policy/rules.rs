@@ -11,7 +11,10 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::lineage::{Asked, ColumnId, GUESSES_MAX, Guesses, Holds, Predicate, Usage};
+use crate::{
+    catalog::FIRST_USER_OID,
+    lineage::{Asked, ColumnId, GUESSES_MAX, Guesses, Holds, Predicate, Usage},
+};
 
 /// What becomes of a use of a masked column that does not show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -236,6 +239,10 @@ pub struct Budgeted {
     pub definitions: u64,
 }
 
+/// What is made of masked columns is counted as this one, and so is what the server has in columns of its own: statements
+/// with a value in them stand in several, and statistics of a column in many.
+const TOGETHER: ColumnId = ColumnId { relation: 0, number: 0 };
+
 /// What a use costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cost {
@@ -281,7 +288,7 @@ impl Budgeted {
             (Use::Allow | Use::Refuse, _, _) => return None,
         };
         let is_made = holds >= Some(Holds::Derived);
-        let counted = if is_made { ColumnId { relation: 0, number: 0 } } else { *column };
+        let counted = if is_made { TOGETHER } else { *column };
         Some(Self { column: *column, cost, counted, asked: *asked, definitions })
     }
 }
@@ -405,6 +412,7 @@ impl Budget {
         now: Duration,
         charge: impl FnOnce(&mut Window) -> T,
     ) -> T {
+        let column = if column.relation < FIRST_USER_OID { TOGETHER } else { column };
         let mut columns = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Window { since: now, asked: HashSet::new(), spent: 0, is_told: false };
         let window = columns.entry((column, question)).or_insert_with(new);
@@ -419,7 +427,7 @@ impl Budget {
 mod tests {
     use super::*;
 
-    const COLUMN: ColumnId = ColumnId { relation: 1, number: 1 };
+    const COLUMN: ColumnId = ColumnId { relation: 20_001, number: 1 };
 
     #[test]
     fn a_blind_search_ends_with_its_budget_and_a_repeated_question_costs_nothing() {
@@ -445,7 +453,29 @@ mod tests {
             assert_eq!(counted(holds), COLUMN, "{holds:?}");
         }
         for holds in [Holds::Derived, Holds::Mixed] {
-            assert_eq!(counted(Some(holds)), ColumnId { relation: 0, number: 0 }, "{holds:?}");
+            assert_eq!(counted(Some(holds)), TOGETHER, "{holds:?}");
+        }
+    }
+
+    /// Each of the server's columns that shows a statement had a budget of its own, so that a value was found in four times
+    /// as many steps as are allowed.
+    #[test]
+    fn columns_of_the_servers_own_are_counted_together_and_others_by_themselves() {
+        let rules = Rules { budget: 2, ..Rules::default() };
+        let budget = Budget::default();
+        let (server, user) =
+            (|relation| ColumnId { relation, number: 5 }, |number| ColumnId { relation: 20_001, number });
+        let take = |column, question| budget.take(column, [question; 16], 1, &rules, Duration::ZERO);
+        let fail = |column| budget.fail(column, 0, &rules, Duration::ZERO);
+        for number in [1, 2] {
+            assert_eq!(take(server(12_000 + u32::from(number)), number), Charge::Granted);
+            assert_eq!(fail(server(12_000 + u32::from(number))), Charge::Granted);
+        }
+        assert_ne!(take(server(12_003), 3), Charge::Granted);
+        assert_ne!(fail(server(12_003)), Charge::Granted);
+        assert_eq!(take(server(12_003), 1), Charge::Granted, "the same question");
+        for number in [1, 2, 3] {
+            assert_eq!((take(user(number), 3), fail(user(number))), (Charge::Granted, Charge::Granted));
         }
     }
 
