@@ -118,6 +118,51 @@ fn masks_of_one_tag_join_over_tables_types_and_formats() -> Result<()> {
     Ok(())
 }
 
+/// Finds a row by each token, by constant and by parameter, and by what was no token; then tries to store it.
+const SEND_BACK: &str = "
+import sys, psycopg
+login = dict(host='127.0.0.1', port=sys.argv[1], user='postgres', dbname='postgres', autocommit=True)
+with psycopg.connect(**login) as db:
+    for token in sys.argv[2:]:
+        asked = 'select place, email from customers where email = '
+        rows = db.execute(asked + chr(39) + token + chr(39)).fetchall()
+        for binary in (False, True):
+            assert db.cursor(binary=binary).execute(asked + '%s', [token]).fetchall() == rows, token
+        try:
+            db.execute('update customers set email = %s where place = 1987655', [token])
+            stored = 'stored'
+        except psycopg.Error as error:
+            stored = error.sqlstate
+        print(stored, rows)
+";
+
+/// The first e-mail, as it was shown under each key, is found by all of them on a new connection, shown under the new key
+/// alone, and stored by none.
+fn check_sent_back(agent: &Agent, postgres: &Postgres, shown: [&str; 2]) -> Result<()> {
+    let token = |rows: &str| {
+        let mut words = rows.split(['|', '\n']).filter(|word| word.starts_with("mskt_"));
+        words.next().map(str::to_owned).context("a token is shown")
+    };
+    let [old, new] = [token(shown[0])?, token(shown[1])?];
+    // What only looks like the old one was made by nobody.
+    let last = if old.ends_with('a') { "b" } else { "a" };
+    let false_one = format!("{}{last}", &old[..old.len() - 1]);
+    let mut client = agent.client(&driver_python()?);
+    client.args(["-c", SEND_BACK, &postgres.port.to_string(), &old, &new, &false_one]);
+    let (ok, text) = output(&mut client)?;
+    let lines: Vec<&str> = text.lines().collect();
+    let [by_old, by_new, by_false] = &lines[..] else { anyhow::bail!("{text}\n{}", agent.log()) };
+    assert!(ok && !text.contains("canary"), "{text}");
+    assert!(by_old.contains(&new) && !by_old.contains(&old), "{text}");
+    assert_eq!(by_old, by_new);
+    assert!(by_new.starts_with("42501 [(19876"), "{text}");
+    assert!(by_false.ends_with(" []"), "{text}");
+    let (_, clear) =
+        postgres.psql("select count(*) from customers where email like '%canary@example.org'")?;
+    assert_eq!(clear, "2\n", "nothing was stored");
+    Ok(())
+}
+
 #[test]
 fn a_new_key_changes_the_masks_of_new_connections_and_is_in_the_trail() -> Result<()> {
     if !have_root() {
@@ -147,6 +192,7 @@ fn a_new_key_changes_the_masks_of_new_connections_and_is_in_the_trail() -> Resul
     let (_, after) = agent.psql(&postgres.dsn(), query)?;
     assert!(after != before && after.contains("mskt_"), "{after}\n{}", agent.log());
     assert_eq!(open.ask(query)?, before, "a connection that is open keeps its key");
+    check_sent_back(&agent, &postgres, [&before, &after])?;
 
     // A key that is gone must not be replaced by one that makes other masks.
     let path = agent.state().join("mask.key");
