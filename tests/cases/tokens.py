@@ -282,7 +282,22 @@ def attack(tap, known, found):
         run("execute r")
         run("set search_path = public")
         run("execute r")
+        watch(tap, db, run, a)
     found["said"] = said
+
+
+def watch(tap, db, run, token):
+    """Statements of another session, by either protocol, and of this one while it runs, as the server shows them."""
+    with psycopg.connect(**login(tap), autocommit=True) as other:
+        where = f"where pid = {other.info.backend_pid}"
+        for what, parameters in ((f"select id from customers where email = '{token}'", None), ("select id from customers where email = %s", [token]),
+                                 (f"select id from customers where email = '{token}' and %s", [True])):
+            other.execute(what, parameters)
+            run(f"select query, application_name from pg_stat_activity {where}")
+            run(f"select row_to_json(a), a from pg_stat_activity a {where}")
+            run(f"select pg_stat_get_backend_activity(n) from pg_stat_get_backend_idset() n where pg_stat_get_backend_pid(n) = {other.info.backend_pid}")
+    run(f"select query, a from pg_stat_activity a where pid = pg_backend_pid() and exists (select from customers where email = '{token}')")
+    run("select query, a from pg_stat_activity a where pid = pg_backend_pid() and exists (select from customers where email = %s)", [token])
 
 
 def main():

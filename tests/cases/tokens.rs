@@ -160,6 +160,9 @@ fn no_channel_shows_what_the_server_was_told() -> Result<()> {
         return Ok(());
     }
     let stand = Stand::start()?;
+    let direct = "select query from pg_stat_activity where pid = pg_backend_pid() and exists (select from customers where email = 'ana.canary@example.org')";
+    let (_, shown) = stand.postgres.psql(direct)?;
+    assert!(shown.contains("canary"), "the server shows a statement with its values: {shown}");
     let (found, withheld) = stand.script("attack")?;
     assert!(withheld > 50, "the server's log was sent to the client {withheld} times");
     let said = found["said"].as_array().context("said")?;
@@ -177,6 +180,9 @@ fn no_channel_shows_what_the_server_was_told() -> Result<()> {
         "explain execute p",
         "explain (analyze",
         "update watched set label = 'y'",
+        "select query, application_name from pg_stat_activity where pid =",
+        "select query, a from pg_stat_activity a where pid = pg_backend_pid() and exists (select from customers where email = 'mskt_",
+        "select query, a from pg_stat_activity a where pid = pg_backend_pid() and exists (select from customers where email = %s)",
     ] {
         assert_eq!(of(allowed)?, "rows", "{allowed}");
     }
@@ -186,6 +192,7 @@ fn no_channel_shows_what_the_server_was_told() -> Result<()> {
         "delete from owners where email = 'mskt_",
         "select * from pg_prepared_statement()",
         "select * from pg_cursor()",
+        "select pg_stat_get_backend_activity(n)",
     ] {
         assert_eq!(of(refused)?, "42501", "{refused}");
     }
