@@ -11,7 +11,7 @@ use mask_tests::{
 /// Lines of the list of known bypasses that are no statements of PostgreSQL.
 const ELSEWHERE: [(u32, &str); 5] = [
     (51, "replication is refused when a connection starts: bad_input.rs"),
-    (52, "encryption that cannot be read: bad_input.rs"),
+    (52, "encryption that cannot be read: core/tests/encryption.rs, and end to end tls.rs"),
     (54, "MySQL"),
     (55, "MySQL"),
     (60, "ways around the agent: interception.rs"),
