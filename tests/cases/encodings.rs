@@ -4,7 +4,10 @@
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, process::Command};
 
 use anyhow::Result;
-use mask_tests::{Agent, Postgres, have_root};
+use mask_tests::{
+    Agent, Postgres, have_root,
+    wire::{Message, bind_values, cells, execute, field, parse, query, shows, sync, talk},
+};
 
 /// Bytes of an answer, both streams.
 fn answer(
@@ -160,6 +163,88 @@ fn names_beyond_ascii_are_read_where_they_can_be_and_text_everywhere() -> Result
         let seen = answer(agent.client("psql"), &postgres, database, client, &[sql])?;
         let text = String::from_utf8_lossy(&seen);
         assert!(text.contains("a name has letters beyond ASCII"), "{database} {client}: {text}");
+    }
+    Ok(())
+}
+
+/// Texts beyond ASCII, one of them behind a token.
+const PEOPLE: &str = "
+    create table people (id int primary key, city text, email text, mail text);
+    insert into people values (1, 'M\u{e1}laga', 'ana.canary@example.org', 'zo\u{eb}.canary@example.org'),
+        (2, 'Lisbon', 'bob.canary@example.org', 'bob.canary@example.org')";
+const TOKENS: &str = "{ version: 1, name: encodings, masks: { email: { redact: { placeholder: '•••' } },
+    mail: { token: { reversible: true } } }, classification: { columns: [{ name: email, tag: email }, { name: mail, tag: mail }] } }";
+
+/// A statement by the extended protocol, with a parameter as it is on the wire.
+fn bound(sql: &str, value: &[u8]) -> Vec<u8> {
+    [parse("", sql), bind_values("", "", &[(0, value.to_vec())], &[0]), execute("", 0), sync()].concat()
+}
+
+fn rows(answer: &[Message]) -> Vec<Vec<Option<Vec<u8>>>> {
+    answer.iter().filter(|(kind, _)| *kind == b'D').map(|(_, body)| cells(body)).collect()
+}
+
+fn sqlstate(answer: &[Message]) -> Option<String> {
+    answer.iter().find(|(kind, _)| *kind == b'E').and_then(|(_, error)| field(error, b'C'))
+}
+
+#[test]
+fn a_parameter_is_text_of_the_clients_encoding_and_one_that_is_not_read_is_not_taken() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let postgres = Postgres::start("trust")?;
+    postgres.setup(&format!("{SCHEMA}; {PEOPLE}"))?;
+    let agent = Agent::start_with(postgres.port, Some(TOKENS))?;
+    let latin = query("set client_encoding = 'LATIN1'");
+    let by_city = "select id, city, email, mail from people where city = $1";
+    let label = bound("select id, label || $1, $1 from parts where label <> $1", b"caf\xe9");
+    let asked = [
+        latin.clone(),
+        label.clone(),
+        bound(by_city, b"M\xe1laga"),
+        bound(by_city, "M\u{e1}laga".as_bytes()),
+    ];
+    let clear = talk(None, postgres.port, &asked)?;
+    let seen = talk(Some(&agent), postgres.port, &asked)?;
+    assert_eq!(seen[1], clear[1]);
+    assert_eq!(
+        rows(&clear[1]),
+        [[Some(b"1".to_vec()), Some(b"Boltcaf\xe9".to_vec()), Some(b"caf\xe9".to_vec())]]
+    );
+    assert!(shows(&clear[2], b"zo\xeb.canary") && !shows(&seen[2], b"canary"), "{:?}", seen[2]);
+    let [shown] = &rows(&seen[2])[..] else { panic!("one row: {:?}", seen[2]) };
+    assert_eq!(shown[..2], [Some(b"1".to_vec()), Some(b"M\xe1laga".to_vec())]);
+    assert!(shown[2].as_ref().is_some_and(|email| email.is_ascii()), "{shown:?}");
+    assert_eq!((rows(&clear[3]).len(), rows(&seen[3]).len()), (0, 0), "UTF-8 is other letters in LATIN1");
+
+    // A token stands for text in UTF-8: of letters beyond ASCII a client of another encoding has none, and finds none.
+    let tokens = query("select mail from people order by id");
+    let utf: Vec<_> = rows(&talk(Some(&agent), postgres.port, std::slice::from_ref(&tokens))?[0]).concat();
+    let [Some(beyond), Some(ascii)] = &utf[..] else { panic!("two tokens: {utf:?}") };
+    assert!(beyond.starts_with(b"mskt_") && ascii.starts_with(b"mskt_"), "{utf:?}");
+    let by_mail = |token: &[u8]| bound("select id from people where mail = $1", token);
+    let asked = [by_mail(ascii), by_mail(beyond), latin.clone(), tokens, by_mail(ascii), by_mail(beyond)];
+    let found = talk(Some(&agent), postgres.port, &asked)?;
+    assert_eq!([rows(&found[0]), rows(&found[1])].concat(), [[Some(b"2".to_vec())], [Some(b"1".to_vec())]]);
+    assert_eq!(rows(&found[3]), [[Some(b"***".to_vec())], [Some(ascii.clone())]]);
+    assert_eq!(rows(&found[4]), [[Some(b"2".to_vec())]]);
+    assert_eq!((rows(&found[5]).len(), sqlstate(&found[5])), (0, None));
+    assert!(!found.iter().any(|answer| shows(answer, b"canary")));
+
+    let show = query("show client_encoding");
+    let set =
+        [parse("", "set client_encoding = 'SJIS'"), bind_values("", "", &[], &[]), execute("", 0), sync()];
+    let configure = bound("select set_config('client_encoding', $1, false)", b"SJIS");
+    for change in [set.concat(), configure] {
+        let asked = [latin.clone(), change, show.clone(), label.clone(), bound(by_city, b"M\xe1laga")];
+        let direct = talk(None, postgres.port, &asked[..3])?;
+        assert!(sqlstate(&direct[1]).is_none() && shows(&direct[2], b"SJIS"), "{:?}", direct[1]);
+        let answers = talk(Some(&agent), postgres.port, &asked)?;
+        assert_eq!(sqlstate(&answers[1]).as_deref(), Some("42501"), "{:?}", answers[1]);
+        assert!(shows(&answers[2], b"LATIN1"), "{:?}", answers[2]);
+        assert_eq!(answers[3], clear[1], "the session goes on");
+        assert_eq!(rows(&answers[4]), rows(&seen[2]));
     }
     Ok(())
 }
