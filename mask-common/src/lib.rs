@@ -6,19 +6,24 @@
 use core::mem::size_of;
 
 /// Version of the map layout; part of the pin path, so that a changed struct never meets an old map.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 
-/// How deep a cgroup may lie that is named as a subject; each level costs a look-up on every redirected connect.
+/// How deep a cgroup may lie that is named as a subject; each level costs a look-up on every connect
+/// that may be redirected.
 pub const CGROUP_DEPTH_MAX: u32 = 16;
 
 /// In `Config::subjects`: only listed subjects are protected, instead of everyone.
 pub const ONLY_INCLUDED: u32 = 1;
 /// In `Config::subjects`: some subjects are listed, so they have to be looked up.
 pub const LISTED: u32 = 2;
+/// In `Config::subjects`: connections of some listed subjects are redirected wherever they go.
+pub const SNIFFING: u32 = 4;
 /// Of a listed subject: it is protected.
 pub const INCLUDED: u32 = 1;
 /// Of a listed subject: it is not, whatever else it is.
 pub const EXCLUDED: u32 = 2;
+/// Of a listed subject: its connections are redirected wherever they go.
+pub const SNIFFED: u32 = 4;
 
 /// What the programs need to know.
 #[repr(C)]
@@ -28,7 +33,7 @@ pub struct Config {
     pub proxy_port: u32,
     /// Non-zero refuses multipath TCP, whose `getpeername` shows the proxy.
     pub refuse_mptcp: u32,
-    /// [`ONLY_INCLUDED`] and [`LISTED`]; zero protects everyone.
+    /// [`ONLY_INCLUDED`], [`LISTED`] and [`SNIFFING`]; zero protects everyone.
     pub subjects: u32,
     /// So that the size is a multiple of eight.
     pub reserved: u32,
@@ -64,6 +69,10 @@ pub struct Origin {
     pub family: u32,
     /// Name of the calling thread: a hint, anyone may set it.
     pub comm: [u8; 16],
+    /// Non-zero where no target leads there, and the caller's connections are redirected wherever they go.
+    pub sniffed: u32,
+    /// So that the size is a multiple of eight.
+    pub reserved: u32,
 }
 
 /// One connection to the proxy as both ends see it.
@@ -116,10 +125,12 @@ pub enum Stat {
     PeerUnknown,
     /// Refusals that nobody was told of, because the daemon did not read for too long.
     RefusalsLost,
+    /// Of the connections sent to the proxy, those that no target leads to.
+    Sniffed,
 }
 
 /// Names of the counters, in order.
-pub const STATS: [&str; 9] = [
+pub const STATS: [&str; 10] = [
     "redirected",
     "bypassed",
     "no_listener",
@@ -129,11 +140,12 @@ pub const STATS: [&str; 9] = [
     "peer_known",
     "peer_unknown",
     "refusals_lost",
+    "sniffed",
 ];
 
 const _: () = assert!(size_of::<Config>() == 16);
 const _: () = assert!(size_of::<Target>() == 4 + 16);
-const _: () = assert!(size_of::<Origin>() == 16 + 4 * 8 + 8 + 16);
+const _: () = assert!(size_of::<Origin>() == 16 + 4 * 8 + 8 + 16 + 8);
 const _: () = assert!(size_of::<Refusal>() == size_of::<Origin>() + 8 + 8);
 const _: () = assert!(size_of::<FlowKey>() == 16 + 8 + 8);
 

@@ -23,8 +23,8 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::info;
 use mask_common::{
-    CGROUP_DEPTH_MAX, Config, EXCLUDED, FlowKey, INCLUDED, LISTED, ONLY_INCLUDED, Origin, Refusal,
-    STATS as STAT_NAMES, Stat, Target,
+    CGROUP_DEPTH_MAX, Config, EXCLUDED, FlowKey, INCLUDED, LISTED, ONLY_INCLUDED, Origin, Refusal, SNIFFED,
+    SNIFFING, STATS as STAT_NAMES, Stat, Target,
 };
 
 #[map]
@@ -115,7 +115,7 @@ pub fn refuse_mptcp(ctx: SockContext) -> i32 {
     // SAFETY: the kernel hands a valid context.
     let protocol = unsafe { (*ctx.sock).protocol };
     let Some(config) = CONFIG.get(0) else { return ALLOW };
-    if protocol == IPPROTO_MPTCP && config.refuse_mptcp != 0 && is_subject(config) {
+    if protocol == IPPROTO_MPTCP && config.refuse_mptcp != 0 && is_subject(config, listed(config)) {
         // SAFETY: as above.
         let family = unsafe { (*ctx.sock).family };
         tell(&ctx, &caller(&ctx, [0; 4], 0, family), Stat::MptcpRefused);
@@ -140,7 +140,14 @@ fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
     let Some(config) = CONFIG.get(0) else { return REFUSE };
     let port = u32::from(u16::from_be(address.user_port as u16));
     let meant = meant(ctx, family);
-    if TARGETS.get(Key::new(u32::BITS + 128, Target { port, addr: meant })).is_none() || !is_subject(config) {
+    let target = TARGETS.get(Key::new(u32::BITS + 128, Target { port, addr: meant })).is_some();
+    let redirected = if target {
+        is_subject(config, listed(config))
+    } else {
+        // The proxy itself is no way to anywhere: it asks who is calling, as it does of everybody.
+        config.subjects & SNIFFING != 0 && !is_proxy(config, meant, port) && is_sniffed(listed(config))
+    };
+    if !redirected {
         forget(ctx);
         return ALLOW;
     }
@@ -152,6 +159,7 @@ fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
     // SAFETY: a sock_addr context always has a socket.
     let device = unsafe { (*address.__bindgen_anon_1.sk).bound_dev_if };
     let mut origin = caller(ctx, meant, port, if family == Family::V4 { AF_INET } else { AF_INET6 });
+    origin.sniffed = u32::from(!target);
     if device != 0 && device != LOOPBACK_DEVICE {
         return refuse(ctx, &origin, Stat::ForeignDevice);
     }
@@ -174,16 +182,39 @@ fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
     }
     address.user_port = u32::from((config.proxy_port as u16).to_be());
     count(Stat::Redirected);
+    if !target {
+        count(Stat::Sniffed);
+    }
     info!(ctx, "redirected pid {} from port {}", origin.pid_tgid >> 32, port);
     ALLOW
 }
 
-/// Whether the calling task is protected. It is the task that counts, not the socket's maker: to leave a cgroup
-/// or to change the real user takes privileges, and to be handed a socket takes an excluded process' help.
+/// Whether a task is protected that is listed as this.
 #[inline(always)]
-fn is_subject(config: &Config) -> bool {
+fn is_subject(config: &Config, listed: u32) -> bool {
     if config.subjects & LISTED == 0 {
         return true;
+    }
+    listed & EXCLUDED == 0 && (config.subjects & ONLY_INCLUDED == 0 || listed & INCLUDED != 0)
+}
+
+/// Whether a task's connections are redirected wherever they go.
+#[inline(always)]
+fn is_sniffed(listed: u32) -> bool {
+    listed & (EXCLUDED | SNIFFED) == SNIFFED
+}
+
+#[inline(always)]
+fn is_proxy(config: &Config, meant: [u32; 4], port: u32) -> bool {
+    port == config.proxy_port && (meant == [0, 0, MAPPED, LOOPBACK4] || meant == LOOPBACK6)
+}
+
+/// As what the calling task is listed. It is the task that counts, not the socket's maker: to leave a cgroup
+/// or to change the real user takes privileges, and to be handed a socket takes an excluded process' help.
+#[inline(always)]
+fn listed(config: &Config) -> u32 {
+    if config.subjects & (LISTED | SNIFFING) == 0 {
+        return 0;
     }
     let uid = bpf_get_current_uid_gid() as u32;
     // SAFETY: the value is copied out before anything else runs.
@@ -197,7 +228,7 @@ fn is_subject(config: &Config) -> bool {
         // SAFETY: as above.
         listed |= unsafe { CGROUPS.get(&cgroup) }.copied().unwrap_or(0);
     }
-    listed & EXCLUDED == 0 && (config.subjects & ONLY_INCLUDED == 0 || listed & INCLUDED != 0)
+    listed
 }
 
 /// Where a connect leads. To the kernel, the unspecified address is loopback, and `getpeername` says so.
@@ -262,6 +293,8 @@ fn caller<C: EbpfContext>(ctx: &C, addr: [u32; 4], port: u32, family: u32) -> Or
         port,
         family,
         comm: bpf_get_current_comm().unwrap_or_default(),
+        sniffed: 0,
+        reserved: 0,
     }
 }
 

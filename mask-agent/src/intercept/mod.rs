@@ -30,7 +30,7 @@ use attach::{Cgroup, Change};
 pub use identity::{Identity, identity, identity_at};
 use link::Link;
 pub use membership::is_within;
-pub use peers::{Caller, Peers};
+pub use peers::{Caller, Cause, Peers};
 pub use refusals::{Refusals, Refused, since_boot};
 use serde::Serialize;
 use settings::Settings;
@@ -269,6 +269,9 @@ impl Interceptor {
         }
         if let Some(cgroup) = settings::missing(&self.selection.exclude, &self.cgroups) {
             tracing::warn!(cgroup, "an excluded cgroup does not exist");
+        }
+        if let Some(cgroup) = settings::missing(&self.selection.sniff, &self.cgroups) {
+            tracing::warn!(cgroup, "a sniffed cgroup does not exist");
         }
     }
 

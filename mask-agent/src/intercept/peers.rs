@@ -27,6 +27,17 @@ pub struct Caller {
     pub netns: u64,
     /// Thread name: a hint, anyone may set it.
     pub comm: String,
+    /// What led the connection here.
+    pub cause: Cause,
+}
+
+/// Why a connection was redirected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Its caller's connections are, wherever they go: it may be to anything.
+    Subject,
+    /// It is to where a database is.
+    Target,
 }
 
 impl From<Origin> for Caller {
@@ -45,6 +56,7 @@ impl From<Origin> for Caller {
             cgroup_id: origin.cgroup,
             netns: origin.netns,
             comm: String::from_utf8_lossy(&origin.comm[..end]).into_owned(),
+            cause: if origin.sniffed == 0 { Cause::Target } else { Cause::Subject },
         }
     }
 }

@@ -11,7 +11,7 @@ use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, Map, MapError, lpm_trie},
 };
-use mask_common::{Config, EXCLUDED, INCLUDED, LISTED, ONLY_INCLUDED, Target};
+use mask_common::{Config, EXCLUDED, INCLUDED, LISTED, ONLY_INCLUDED, SNIFFED, SNIFFING, Target};
 use mask_core::policy::{self, Selection, Subjects};
 
 use super::InterceptError;
@@ -37,7 +37,9 @@ impl Settings {
     /// What a selection comes to at this moment: a cgroup is known by a number that it has while it exists.
     ///
     /// An excluded cgroup that does not exist excludes nobody. An included one that does not exist protects
-    /// everyone, because its number when it comes back cannot be known in advance.
+    /// everyone, because its number when it comes back cannot be known in advance. One whose connections are to be
+    /// redirected wherever they go, and that does not exist, has none to redirect; were everyone's, the whole host
+    /// would depend on the daemon while a service is stopped.
     pub(super) fn new(proxy_port: u16, selection: &Selection, cgroups: &Path) -> Self {
         let mut subjects = 0;
         if !(selection.include.is_empty() && selection.exclude.is_empty()) {
@@ -46,11 +48,19 @@ impl Settings {
         if !selection.include.is_empty() && missing(&selection.include, cgroups).is_none() {
             subjects |= ONLY_INCLUDED;
         }
+        if !selection.sniff.is_empty() {
+            subjects |= SNIFFING;
+        }
         let (mut uids, mut found) = (Vec::new(), Vec::new());
-        for (subjects, listed) in [(&selection.include, INCLUDED), (&selection.exclude, EXCLUDED)] {
-            uids.extend(subjects.uids.iter().map(|uid| (*uid, listed)));
-            let numbers = subjects.cgroups.iter().filter_map(|path| number(cgroups, path));
-            found.extend(numbers.map(|number| (number, listed)));
+        for (subjects, listed) in
+            [(&selection.include, INCLUDED), (&selection.exclude, EXCLUDED), (&selection.sniff, SNIFFED)]
+        {
+            for uid in &subjects.uids {
+                list(&mut uids, *uid, listed);
+            }
+            for number in subjects.cgroups.iter().filter_map(|path| number(cgroups, path)) {
+                list(&mut found, number, listed);
+            }
         }
         let config = Config { proxy_port: u32::from(proxy_port), refuse_mptcp: 1, subjects, reserved: 0 };
         let targets = selection.targets.iter().map(prefix).collect();
@@ -68,9 +78,9 @@ impl Settings {
     }
 
     /// Writes the maps. Until all of them fit together everyone is protected, and no target goes before all new
-    /// ones are there.
+    /// ones are there; who is sniffed before and afterwards is so meanwhile.
     pub(super) fn write(&self, programs: &mut Ebpf) -> Result<(), InterceptError> {
-        write_config(programs, Config { subjects: 0, ..self.config })?;
+        write_config(programs, Config { subjects: SNIFFING, ..self.config })?;
         let mut targets: lpm_trie::LpmTrie<_, Target, u32> = map(programs, "TARGETS")?;
         for (length, target) in &self.targets {
             let key = lpm_trie::Key::new(*length, *target);
@@ -97,6 +107,14 @@ fn write_config(programs: &mut Ebpf, value: Config) -> Result<(), InterceptError
 pub(super) fn proxy_port(programs: &mut Ebpf) -> Result<u32, InterceptError> {
     let config: Array<_, Config> = map(programs, "CONFIG")?;
     Ok(config.get(&0, 0).map_err(failed("CONFIG"))?.proxy_port)
+}
+
+/// Lists a subject as one thing more.
+fn list<K: PartialEq>(entries: &mut Vec<(K, u32)>, subject: K, listed: u32) {
+    match entries.iter_mut().find(|(known, _)| *known == subject) {
+        Some((_, already)) => *already |= listed,
+        None => entries.push((subject, listed)),
+    }
 }
 
 /// The first cgroup of a list that does not exist.

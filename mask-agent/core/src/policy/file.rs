@@ -38,8 +38,8 @@ pub enum PolicyError {
         /// The table.
         table: String,
     },
-    /// A subject is both included and excluded.
-    #[error("{file}:{line}:{column}: subjects: `{subject}` is included and excluded; allowed: one of both")]
+    /// A subject is excluded, and included or sniffed.
+    #[error("{file}:{line}:{column}: subjects: `{subject}` is {besides} and excluded; allowed: one of both")]
     SubjectTwice {
         /// The file.
         file: String,
@@ -49,6 +49,8 @@ pub enum PolicyError {
         column: usize,
         /// The cgroup or user.
         subject: String,
+        /// What it is besides.
+        besides: &'static str,
     },
     /// YAML, a key or a value is wrong.
     #[error("{file}:{line}:{column}: {message}")]
@@ -276,9 +278,9 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Policy, PolicyError> {
     let raw: RawPolicy = serde_norway::from_str(text).map_err(|error| syntax(file, &error))?;
     let base = raw.extends.map(|RawBase::ZeroConfig| Policy::zero_config());
     check(file, text, &raw, base.as_ref())?;
-    let selection = Selection::new(&raw.ports, raw.targets, raw.subjects).map_err(|subject| {
+    let selection = Selection::new(&raw.ports, raw.targets, raw.subjects).map_err(|(subject, besides)| {
         let (line, column) = place(text, "subjects:", &subject);
-        PolicyError::SubjectTwice { file: file.to_owned(), line, column, subject }
+        PolicyError::SubjectTwice { file: file.to_owned(), line, column, subject, besides }
     })?;
     let masks: BTreeMap<String, Arc<MaskKind>> =
         raw.masks.into_iter().map(|(tag, mask)| (tag, Arc::new(mask.0))).collect();

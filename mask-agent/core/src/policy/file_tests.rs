@@ -71,6 +71,9 @@ fn values_that_say_nothing_are_errors() {
         "subjects: {exclude: {cgroups: [/a/../b]}}",
         "subjects: {exclude: {cgroups: [/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17]}}",
         "subjects: {exclude: {users: [root]}}",
+        "subjects: {sniff: true}",
+        "subjects: {sniff: {}}",
+        "subjects: {sniff: {uids: [5]}, exclude: {uids: [5]}}",
         "subjects: {include: {uids: [5]}, exclude: {uids: [5]}}",
         "masks: {default: {partial: {first: -1}}}",
         "masks: {default: {partial: {first: 1}, redact: {placeholder: x}}}",
@@ -260,4 +263,25 @@ fn a_subject_that_is_both_included_and_excluded_is_an_error() {
         text.starts_with("p.yaml:3:") && text.contains("`agents`") && text.contains("allowed: a path"),
         "{text}"
     );
+}
+
+#[test]
+fn who_is_sniffed_is_protected_as_well() {
+    let read = |subjects: &str| {
+        let text = format!("version: 1\nname: x\nsubjects: {{{subjects}}}\n");
+        parse("p.yaml", &text).unwrap().selection().clone()
+    };
+    let everyone = read("sniff: {cgroups: [/a.slice]}");
+    assert_eq!(everyone.sniff.cgroups, ["/a.slice"]);
+    assert!(everyone.include.is_empty(), "and so is everybody else");
+    let some =
+        read("include: {cgroups: [/a.slice], uids: [7]}, sniff: {cgroups: [/a.slice, /b.slice], uids: [8]}");
+    assert_eq!(some.include.cgroups, ["/a.slice", "/b.slice"]);
+    assert_eq!(some.include.uids, [7, 8]);
+
+    let text = error("subjects:\n  exclude: {cgroups: [/a]}\n  sniff: {cgroups: [/a]}\n");
+    assert!(text.starts_with("p.yaml:4:") && text.contains("`/a` is sniffed and excluded"), "{text}");
+    let text = error("subjects:\n  sniff: true\n");
+    let allowed = "allowed: `cgroups`, `uids` or both";
+    assert!(text.starts_with("p.yaml:4:") && text.contains("sniff") && text.contains(allowed), "{text}");
 }

@@ -53,7 +53,10 @@ pub fn schema() -> Value {
                 "description": "Who is protected; every process by default.",
                 "properties": {
                     "include": subjects("Only these, instead of every process."),
-                    "exclude": subjects("Not these, even if included.")
+                    "exclude": subjects("Not these, even if included."),
+                    "sniff": subjects(
+                        "Of these, connections to every port are looked into for databases; they are protected besides."
+                    )
                 }
             },
             "classification": classification(),

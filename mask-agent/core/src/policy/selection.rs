@@ -18,6 +18,8 @@ pub struct Selection {
     pub include: Subjects,
     /// Who is not, even if included.
     pub exclude: Subjects,
+    /// Whose connections to everywhere else are looked into for databases. They are among `include`, where there is one.
+    pub sniff: Subjects,
 }
 
 /// A port databases listen on, at every address or at some.
@@ -52,6 +54,27 @@ impl Subjects {
     /// Whether nobody is named.
     pub fn is_empty(&self) -> bool {
         self.cgroups.is_empty() && self.uids.is_empty()
+    }
+
+    /// The first that others name as well.
+    fn first_in(&self, others: &Self) -> Option<String> {
+        let cgroup = self.cgroups.iter().find(|cgroup| others.cgroups.contains(cgroup));
+        let uid = self.uids.iter().find(|uid| others.uids.contains(uid));
+        cgroup.cloned().or_else(|| uid.map(u32::to_string))
+    }
+
+    /// Names others as well, each once.
+    fn add(&mut self, others: &Self) {
+        for cgroup in &others.cgroups {
+            if !self.cgroups.contains(cgroup) {
+                self.cgroups.push(cgroup.clone());
+            }
+        }
+        for uid in &others.uids {
+            if !self.uids.contains(uid) {
+                self.uids.push(*uid);
+            }
+        }
     }
 }
 
@@ -116,6 +139,8 @@ pub(super) struct RawSubjects {
     include: Option<RawList>,
     /// Not these, even if included.
     exclude: Option<RawList>,
+    /// Of these, connections to every port are looked into for databases; they are protected besides.
+    sniff: Option<RawList>,
 }
 
 #[derive(Deserialize)]
@@ -123,7 +148,7 @@ pub(super) struct RawSubjects {
 struct RawList(Subjects);
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "`cgroups`, `uids` or both, each a list")]
 struct RawLists {
     /// Cgroups with all below them, as `/proc/PID/cgroup` shows them.
     #[serde(default)]
@@ -171,19 +196,26 @@ impl TryFrom<String> for RawCgroup {
 }
 
 impl Selection {
-    /// What the three keys together say; as an error, what contradicts itself.
-    pub(super) fn new(ports: &[u16], targets: Vec<RawTarget>, subjects: RawSubjects) -> Result<Self, String> {
+    /// What the three keys together say; as an error, who is excluded, and what besides.
+    pub(super) fn new(
+        ports: &[u16],
+        targets: Vec<RawTarget>,
+        subjects: RawSubjects,
+    ) -> Result<Self, (String, &'static str)> {
         let default = if ports.is_empty() && targets.is_empty() { &[DEFAULT_PORT][..] } else { ports };
         let anywhere = default.iter().map(|port| Target { port: *port, prefix: None });
         let targets = targets.into_iter().map(|raw| Target { port: raw.port.0, prefix: raw.prefix });
         let list = |list: Option<RawList>| list.map(|list| list.0).unwrap_or_default();
-        let (include, exclude) = (list(subjects.include), list(subjects.exclude));
-        if let Some(cgroup) = include.cgroups.iter().find(|cgroup| exclude.cgroups.contains(cgroup)) {
-            return Err(cgroup.clone());
+        let (mut include, exclude) = (list(subjects.include), list(subjects.exclude));
+        let sniff = list(subjects.sniff);
+        for (besides, protected) in [("included", &include), ("sniffed", &sniff)] {
+            if let Some(subject) = protected.first_in(&exclude) {
+                return Err((subject, besides));
+            }
         }
-        if let Some(uid) = include.uids.iter().find(|uid| exclude.uids.contains(uid)) {
-            return Err(uid.to_string());
+        if !include.is_empty() {
+            include.add(&sniff);
         }
-        Ok(Self { targets: anywhere.chain(targets).collect(), include, exclude })
+        Ok(Self { targets: anywhere.chain(targets).collect(), include, exclude, sniff })
     }
 }
