@@ -59,6 +59,7 @@ pub use credentials::{Access, Credentials, Held, Placeholder, Relayed};
 pub use encryption::{Answer, ClientTls, SSL_REQUEST};
 pub use scram::{NONCE_BYTES, SALT_BYTES, Verifier};
 pub use session::{PostgresSession, Settings};
+pub(super) use startup::opens;
 
 /// The longest message that is held as a whole. Rows that need no masking and COPY data stream past it.
 pub const FRAME_BYTES_MAX: usize = 64 << 20;

@@ -51,6 +51,36 @@ pub(super) fn packet(bytes: &[u8]) -> Result<Option<(Packet<'_>, usize)>, &'stat
     Ok(Some((packet, length)))
 }
 
+/// Whether a server would read first bytes as a start-up packet; none while more have to be seen.
+///
+/// That is more than [`packet`] reads: servers up to version 13 speak protocol 2, all of them read requests for
+/// encryption with a body, packets a little longer than ours, and start-up messages whose last byte is no NUL. It is
+/// less where a server would only answer with an error, because other protocols begin so: Kafka's third request is
+/// `[length] 00 03`.
+pub(in crate::protocol) fn opens(bytes: &[u8]) -> Option<bool> {
+    /// Of protocol 2: length, version, and the database's name in 64 bytes stand before the user's.
+    const USER_AT: usize = 4 + 4 + 64;
+    let [a, b, rest @ ..] = bytes else { return bytes.iter().any(|byte| *byte != 0).then_some(false) };
+    if [*a, *b] != [0, 0] {
+        return Some(false);
+    }
+    let (&[c, d], rest) = rest.split_first_chunk()?;
+    let length = usize::from(u16::from_be_bytes([c, d]));
+    // The server's limit is that of what follows the length.
+    if !(8..=STARTUP_BYTES_MAX + 4).contains(&length) {
+        return Some(false);
+    }
+    let named_at = match rest {
+        [4, 0xd2, ..] => return Some(true),
+        [] | [0 | 4] => return None,
+        [0, 3, ..] => 8,
+        [0, 2, ..] => USER_AT,
+        _ => return Some(false),
+    };
+    // The first name, or the user's, is missing: a server ends with an error whatever follows.
+    if length <= named_at { Some(false) } else { bytes.get(named_at).map(|byte| *byte != 0) }
+}
+
 /// The same start-up packet for another user, in the database that the one before would have been in.
 pub(super) fn renamed(packet: &[u8], user: &str, database: &str) -> Vec<u8> {
     let (version, parameters) = packet.get(4..).and_then(|rest| rest.split_at_checked(4)).unwrap_or_default();
