@@ -435,6 +435,7 @@ fn human(record: &serde_json::Value) -> String {
             Some(client) => format!("{} for {client} in {}", text("user"), text("database")),
             None => format!("{} in {}", text("user"), text("database")),
         },
+        "database_found" => text("to"),
         "keys_loaded" => format!("versions {}", record["versions"]),
         "refusals_omitted" => format!("{} refused connections have no record", record["count"]),
         _ => text("reason"),

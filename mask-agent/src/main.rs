@@ -14,6 +14,7 @@ mod ledger;
 mod logins;
 mod refusals;
 mod server;
+mod sniff;
 mod tls;
 mod upstream;
 mod workers;

@@ -28,10 +28,11 @@ use tokio::{
 use crate::{
     audit::{Spool, Subject},
     catalog::Catalogs,
-    connection,
+    connection::{self, Begun},
     control::Report,
-    intercept::{Caller, Peers, identity},
+    intercept::{Caller, Cause, Peers, identity},
     logins::{Asking, Logins},
+    sniff,
     tls::{self, Stream},
     upstream::{self, Upstreams},
     workers::Workers,
@@ -395,12 +396,19 @@ async fn admit(shared: &Arc<Shared>, stream: TcpStream, stop: &mut watch::Receiv
             return;
         }
     };
-    if shared.spool.append(Some(&subject), &[Event::ConnectionOpened]).is_err() {
+    let sniffed = caller.cause == Cause::Subject;
+    if shared.spool.append(Some(&subject), &[Event::ConnectionOpened { sniffed }]).is_err() {
         let _ =
             tokio::time::timeout(FIRST_BYTES_DEADLINE, turn_away(shared, stream, Input::Unrecorded)).await;
         return;
     }
-    let ending = connection::serve(shared, &subject, &caller, stream, stop).await;
-    tracing::debug!(connection = number, caller = caller.pid, to = %caller.original, %ending, "closed");
-    let _ = shared.spool.append(Some(&subject), &[Event::ConnectionClosed { reason: ending.to_string() }]);
+    let closed = match caller.cause {
+        Cause::Subject => sniff::serve(shared, &subject, &caller, stream, stop).await,
+        Cause::Target => {
+            let ending = connection::serve(shared, &subject, &caller, Begun::new(stream), stop).await;
+            Event::ConnectionClosed { reason: ending.to_string(), relayed: None }
+        }
+    };
+    tracing::debug!(connection = number, caller = caller.pid, to = %caller.original, ?closed, "closed");
+    let _ = shared.spool.append(Some(&subject), &[closed]);
 }

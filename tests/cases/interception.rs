@@ -70,7 +70,7 @@ impl Kind {
 }
 
 /// Goes every way to a port; where the connections should have gone.
-fn go_every_way(agent: &Agent, port: u16) -> Result<Vec<SocketAddr>> {
+pub(crate) fn go_every_way(agent: &Agent, port: u16) -> Result<Vec<SocketAddr>> {
     let seen = agent.probe(&["ways", &port.to_string(), "198.18.0.1", "other0"])?;
     let seen = seen.as_array().context("a list")?;
     assert_eq!(seen.len(), WAYS.len(), "{seen:#?}");
@@ -88,7 +88,7 @@ fn go_every_way(agent: &Agent, port: u16) -> Result<Vec<SocketAddr>> {
 }
 
 /// Destinations of all connections in the trail, once there are as many as expected.
-fn recorded(agent: &Agent, count: usize) -> Result<Vec<SocketAddr>> {
+pub(crate) fn recorded(agent: &Agent, count: usize) -> Result<Vec<SocketAddr>> {
     let mut to = vec![];
     wait_for("the trail to have every connection", || {
         let trail = agent.trail().unwrap_or_default();

@@ -36,6 +36,7 @@ mod random;
 mod refusals;
 mod selection;
 mod settings;
+mod sniff;
 mod takeover;
 mod tls;
 mod tls_upstream;

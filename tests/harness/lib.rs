@@ -18,6 +18,8 @@ pub mod netns;
 pub mod postgres;
 /// Statements by chance, and what makes those that leak small.
 pub mod random;
+/// A server of something else than a database.
+pub mod service;
 /// Clients that live and die by chance.
 pub mod soak;
 /// The source of PostgreSQL, for its own tests.
@@ -44,6 +46,7 @@ pub use decoy::Decoy;
 pub use line::{Line, Trouble};
 pub use netns::Netns;
 pub use postgres::Postgres;
+pub use service::{Heard, Service};
 pub use tls::Certificates;
 
 /// Nothing a test waits for takes longer on a busy machine with two cores.

@@ -30,6 +30,7 @@ use tokio::{
 };
 
 use self::side::Side;
+pub(crate) use self::vanished::is_gone;
 use crate::{
     audit::Subject,
     catalog::{Presence, Taken, Withdrawal},
@@ -43,7 +44,7 @@ const CANCEL_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a statement waits to learn whether the snapshot still says what the server has.
 const CHECK_DEADLINE: Duration = Duration::from_secs(2);
 /// Between two looks whether a client that has said everything still waits for its answer.
-const LOOK_PAUSE: Duration = Duration::from_millis(500);
+pub(crate) const LOOK_PAUSE: Duration = Duration::from_millis(500);
 /// For the last bytes to a client whose connection ends.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -94,6 +95,8 @@ struct Connection<'a> {
     session: PostgresSession,
     client: Side,
     server: Option<Side>,
+    /// What came of connecting to it beforehand.
+    upstream: Option<io::Result<TcpStream>>,
     /// The server could not be reached before anybody had to know.
     failed: Option<DialFault>,
     /// Who is asked first for bytes, in turn.
@@ -106,12 +109,27 @@ struct Connection<'a> {
     withdrawal: Option<Withdrawal>,
 }
 
+/// A connection of which there is a part already.
+pub(crate) struct Begun {
+    pub(crate) stream: TcpStream,
+    /// What the client has said.
+    pub(crate) first: Vec<u8>,
+    /// What came of connecting to the server, to whom nobody has said anything.
+    pub(crate) upstream: Option<io::Result<TcpStream>>,
+}
+
+impl Begun {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self { stream, first: Vec::new(), upstream: None }
+    }
+}
+
 /// Serves one connection to its end.
 pub(crate) async fn serve(
     shared: &Arc<Shared>,
     subject: &Subject,
     caller: &Caller,
-    stream: TcpStream,
+    begun: Begun,
     stop: &mut watch::Receiver<bool>,
 ) -> Ending {
     let session = match server::session(shared, Some(caller)) {
@@ -123,8 +141,9 @@ pub(crate) async fn serve(
         subject,
         caller,
         session,
-        client: Side::new(Stream::Plain(stream)),
+        client: Side::begun(Stream::Plain(begun.stream), begun.first),
         server: None,
+        upstream: begun.upstream,
         failed: None,
         server_first: false,
         out: Outbox::default(),
@@ -175,7 +194,7 @@ pub(crate) async fn serve(
     ending
 }
 
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     // A sender that is gone means the same.
     let _ = stop.wait_for(|stop| *stop).await;
 }
@@ -183,6 +202,10 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 impl Connection<'_> {
     /// Until the session is ready.
     async fn start(&mut self) -> Result<(), Ending> {
+        if self.client.holds() {
+            let first = self.client.take_back();
+            self.feed_all(From::Client, first).await?;
+        }
         while !self.session.is_ready() {
             let (from, bytes) = poll_fn(|cx| self.poll(cx)).await?;
             self.take(from, bytes).await?;
@@ -398,7 +421,11 @@ impl Connection<'_> {
     async fn connect(&mut self) -> Result<(), Ending> {
         let to = self.caller.original;
         // As large as a handshake is long, and every connection would have room for it all its life.
-        match Box::pin(self.shared.upstreams.dial(to)).await {
+        let dialed = match self.upstream.take() {
+            Some(socket) => Box::pin(self.shared.upstreams.dial_on(to, socket)).await,
+            None => Box::pin(self.shared.upstreams.dial(to)).await,
+        };
+        match dialed {
             Ok(dialed) => {
                 self.server = Some(Side::new(dialed.stream));
                 self.inject(Input::Connected(dialed.binding))

@@ -38,7 +38,12 @@ pub(super) struct Side {
 
 impl Side {
     pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, unread: Vec::new(), unsent: Vec::new(), sent: 0, finished: false, ended: false }
+        Self::begun(stream, Vec::new())
+    }
+
+    /// One of which some bytes were read.
+    pub(super) fn begun(stream: Stream, unread: Vec<u8>) -> Self {
+        Self { stream, unread, unsent: Vec::new(), sent: 0, finished: false, ended: false }
     }
 
     /// Whether everything was taken.

@@ -21,7 +21,7 @@ const ANSWER_BYTES: usize = 8 << 10;
 const KERNEL: u32 = 0;
 
 /// Whether nobody holds the other end of a connection within this host any more, whose ends are these.
-pub(super) fn is_gone(own: io::Result<SocketAddr>, other: io::Result<SocketAddr>) -> io::Result<bool> {
+pub(crate) fn is_gone(own: io::Result<SocketAddr>, other: io::Result<SocketAddr>) -> io::Result<bool> {
     let (own, other) = match (own, other) {
         (Ok(own), Ok(other)) => (own, other),
         // A connection that was reset has no other end.

@@ -114,8 +114,19 @@ impl Upstreams {
 
     /// Connects to the database a client meant, and encrypts as is configured and agreed.
     pub(crate) async fn dial(&self, to: SocketAddr) -> Result<Dialed, DialError> {
+        let connected = tokio::time::timeout(CONNECT_DEADLINE, self.reach(to)).await;
+        let socket = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        self.dial_on(to, socket).await
+    }
+
+    /// The same on a connection that there is already, or is not.
+    pub(crate) async fn dial_on(
+        &self,
+        to: SocketAddr,
+        socket: io::Result<TcpStream>,
+    ) -> Result<Dialed, DialError> {
         let to = place(to);
-        let socket = self.connect(to).await.map_err(|error| DialError::new(DialFault::Unreachable, error))?;
+        let socket = socket.map_err(|error| DialError::new(DialFault::Unreachable, error))?;
         let encrypted = tokio::time::timeout(CONNECT_DEADLINE, self.encrypt(to, socket)).await;
         encrypted.unwrap_or_else(|_| {
             Err(DialError::new(DialFault::Unreachable, "what answers there says nothing of TLS"))
@@ -151,11 +162,13 @@ impl Upstreams {
         Dialed { stream: Stream::Plain(socket), binding: None }
     }
 
-    async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
+    /// Connects past the hooks, and waits as long as the kernel does.
+    pub(crate) async fn reach(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        let to = place(to);
         let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         self.peers.exempt(socket.as_fd())?;
         self.notice_silence(&SockRef::from(&socket))?;
-        let stream = tokio::time::timeout(CONNECT_DEADLINE, socket.connect(to)).await??;
+        let stream = socket.connect(to).await?;
         stream.set_nodelay(true)?;
         Ok(stream)
     }

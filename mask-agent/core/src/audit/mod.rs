@@ -38,6 +38,15 @@ pub enum Alert {
     PredicateBudget,
 }
 
+/// Bytes of a connection that was passed on unread.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Relayed {
+    /// From the client.
+    pub sent: u64,
+    /// From the server.
+    pub received: u64,
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -87,9 +96,16 @@ pub enum Event {
     ConnectionClosed {
         /// Why, in one sentence.
         reason: String,
+        /// How much passed, where it was no database's and so nothing else is known of it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        relayed: Option<Relayed>,
     },
     /// A connection came through the redirect.
-    ConnectionOpened,
+    ConnectionOpened {
+        /// It is not to where a database is known to be, but its caller's connections are looked into.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        sniffed: bool,
+    },
     /// A connection was turned away.
     ConnectionRefused {
         /// Why, in one sentence.
@@ -98,6 +114,8 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         age_ms: Option<u64>,
     },
+    /// A connection that was looked into is to a database.
+    DatabaseFound,
     /// The hooks are in place.
     HooksAttached {
         /// The programs.
