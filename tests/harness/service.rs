@@ -59,13 +59,16 @@ impl Service {
     }
 }
 
-/// What connections said that have ended, and whether they were reset.
+/// What connections said that have ended.
 #[derive(Clone, Default)]
-pub struct Heard(Arc<Mutex<Vec<(Vec<u8>, bool)>>>);
+pub struct Heard(Arc<Mutex<Vec<Said>>>);
+
+/// What a connection said, and whether it was reset.
+pub type Said = (Vec<u8>, bool);
 
 impl Heard {
     /// All of it until now.
-    pub fn all(&self) -> Vec<(Vec<u8>, bool)> {
+    pub fn all(&self) -> Vec<Said> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

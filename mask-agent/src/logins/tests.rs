@@ -5,6 +5,7 @@ use std::{
 };
 
 use super::*;
+use crate::intercept::Cause;
 
 fn folder(name: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("mask-logins-{name}-{}", std::process::id()));
@@ -92,7 +93,8 @@ fn a_file_that_others_can_read_or_have_written_is_not_used() {
 }
 
 fn caller(to: &str, uid: u32) -> Caller {
-    Caller { original: to.parse().unwrap(), pid: 1, uid, gid: 0, cgroup_id: 0, netns: 0, comm: String::new() }
+    let (original, comm) = (to.parse().unwrap(), String::new());
+    Caller { original, pid: 1, uid, gid: 0, cgroup_id: 0, netns: 0, comm, cause: Cause::Target }
 }
 
 #[test]

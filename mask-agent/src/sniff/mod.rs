@@ -1,7 +1,7 @@
 //! Connections of callers whose every connection is looked into: to a database, or to anything else.
 //!
-//! The server is dialled at once, and what it says is passed on at once, so nobody waits: who listens first (SMTP, SSH,
-//! MySQL) hears the server as soon as it would direct, and what a client says goes on as soon as it is no database's
+//! The server is dialled at once, and what it says is passed on at once, so nobody waits: who listens first (SMTP, SSH)
+//! hears the server as soon as it would direct, and what a client says goes on as soon as it is no database's
 //! protocol, which its first byte mostly tells. To wait for the client for a while instead would make each such
 //! protocol slower, and take a database's client for none that is slower still. That the server speaks first decides
 //! nothing therefore. A database's does not, so a client that speaks its protocol afterwards is closed.
@@ -170,7 +170,7 @@ impl Relay {
                     Ok(server) => self.server = Some(server),
                     Err(error) => return Err(End::ServerFailed(error)),
                 },
-                step = poll_fn(|cx| self.poll(cx)), if !found => match step? {
+                happened = poll_fn(|cx| self.poll(cx)), if !found => match happened? {
                     Step::Found => match self.server.take() {
                         Some(server) => return Ok(Ok(server)),
                         None => found = true,

@@ -147,7 +147,7 @@ impl Detector {
     }
 }
 
-/// A header of the PROXY protocol (HAProxy's `proxy-protocol.txt`).
+/// A header of the PROXY protocol (`proxy-protocol.txt` of `HAProxy`).
 enum Header {
     Complete(usize),
     Incomplete,

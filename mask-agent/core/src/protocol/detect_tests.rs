@@ -203,6 +203,6 @@ fn behind_a_header_of_a_proxy_it_is_looked_at_what_follows() {
 
 #[test]
 fn who_says_much_without_deciding_is_refused() {
-    let message = [&[1, 0, 0xff, 0xff][..], &[0; 40_000]].concat();
+    let message = [vec![1, 0, 0xff, 0xff], vec![0; 40_000]].concat();
     assert_eq!(detect(&records(&message, 16_000)), Postgres);
 }

@@ -153,3 +153,34 @@ fn startup(minor: u16, mut fields: Fields<'_>) -> Result<Startup, &'static str> 
     }
     Ok(startup)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_a_packet_here_opens_a_connection_from_its_first_byte(
+            code in prop_oneof![Just(196_608), Just(196_610), Just(CANCEL_CODE), Just(SSL_CODE), Just(GSS_CODE), any::<u32>()],
+            mut body in prop::collection::vec(prop_oneof![Just(0), Just(b'u'), any::<u8>()], 0..30),
+            named in any::<bool>(),
+        ) {
+            if named {
+                body = [b"user\0u\0", &body[..]].concat();
+            }
+            let length = u32::try_from(body.len() + 8).unwrap();
+            let bytes = [&length.to_be_bytes()[..], &code.to_be_bytes(), &body].concat();
+            let is_packet = packet(&bytes).is_ok_and(|packet| packet.is_some());
+            prop_assert!(!is_packet || opens(&bytes) == Some(true));
+            // It stays what it was said to be.
+            let mut last = None;
+            for end in 0..=bytes.len() {
+                let now = opens(&bytes[..end]);
+                prop_assert!(last.is_none() || last == now, "{end}: {last:?} {now:?}");
+                last = now;
+            }
+        }
+    }
+}
