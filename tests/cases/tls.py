@@ -1,6 +1,7 @@
 """Speaks PostgreSQL inside TLS by hand, as a client, a server or somebody between, where no driver does what a test needs."""
 
 import json
+import signal
 import socket
 import ssl
 import struct
@@ -285,6 +286,37 @@ def between(listen, port, certificate, key):
         threading.Thread(target=serve, daemon=True).start()
 
 
+def pooler(listen, port, log, *certificates):
+    """A server before the server; SIGUSR1 gives it the other certificate. Sessions with the first can be taken up again.
+    The log has a line for each handshake."""
+    contexts = []
+    for certificate in certificates:
+        contexts.append(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        contexts[-1].load_cert_chain(certificate + ".crt", certificate + ".key")
+        # Only the first: what is kept of it is then not driven out.
+        contexts[-1].num_tickets = 8 if len(contexts) == 1 else 0
+    signal.signal(signal.SIGUSR1, lambda *_: contexts.reverse())
+    listener = socket.create_server(("127.0.0.1", listen))
+    print("ready", flush=True)
+    while True:
+        near = listener.accept()[0]
+
+        def serve(near=near, context=contexts[0]):
+            try:
+                exactly(near, 8)
+                near.sendall(b"S")
+                inner = context.wrap_socket(near, server_side=True)
+                with open(log, "a") as file:
+                    print("resumed" if inner.session_reused else "new", inner.version(), file=file)
+                far = dial(port)
+            except (OSError, EOFError):
+                return
+            threading.Thread(target=relay, args=(far, inner), daemon=True).start()
+            relay(inner, far)
+
+        threading.Thread(target=serve, daemon=True).start()
+
+
 def answers(listen, text):
     """A server that answers a request for TLS by these bytes."""
     listener = socket.create_server(("127.0.0.1", listen))
@@ -325,5 +357,7 @@ if __name__ == "__main__":
         idle(port, int(rest[0]), rest[1] == "encrypted")
     elif what == "between":
         between(port, int(rest[0]), rest[1], rest[2])
+    elif what == "pooler":
+        pooler(port, int(rest[0]), *rest[1:])
     elif what == "answers":
         answers(port, rest[0])

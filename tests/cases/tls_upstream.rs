@@ -211,6 +211,55 @@ fn a_login_is_bound_to_the_servers_own_certificate() -> Result<()> {
 }
 
 #[test]
+fn a_session_is_taken_up_again_where_it_is_offered_and_its_certificate_is_judged_again() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let (postgres, certificates) = encrypted("trust")?;
+    certificates.self_signed("one", "/CN=db.example")?;
+    certificates.self_signed("two", "/CN=db.example")?;
+    let (port, log) = (free_port()?, certificates.path("handshakes"));
+    let names = [certificates.text("handshakes"), certificates.text("one"), certificates.text("two")];
+    let arguments = [&postgres.port.to_string(), &names[0], &names[1], &names[2]];
+    let pooler = Script::start(port, "pooler", &arguments.map(String::as_str))?;
+    let agent = Agent::start(port)?;
+    let dsn = postgres.dsn().replace(&postgres.port.to_string(), &port.to_string());
+    // How many of how many handshakes took a session up again.
+    let handshakes = || -> Result<(usize, usize)> {
+        let lines = std::fs::read_to_string(&log)?;
+        Ok((lines.matches("resumed TLSv1.3").count(), lines.lines().count()))
+    };
+    let turn = || -> Result<()> {
+        let pid = i32::try_from(pooler.0.id())?;
+        // SAFETY: the pid is our own child's and has not been reaped.
+        unsafe { libc::kill(pid, libc::SIGUSR1) };
+        Ok(())
+    };
+    for _ in 0..3 {
+        let (ok, text) = agent.psql(&dsn, QUERY)?;
+        assert!(ok && text.starts_with("1|Lisbon|") && !text.contains("canary"), "{text}");
+    }
+    let (resumed, all) = handshakes()?;
+    assert!(resumed > 0 && resumed < all, "{resumed} of {all}");
+
+    turn()?;
+    let (ok, text) = agent.psql(&dsn, QUERY)?;
+    assert!(!ok && text.contains("another certificate"), "{text}");
+    assert!(pins(&agent, &["forget", "--all"])?.0);
+    assert!(agent.psql(&dsn, "select 1")?.0, "the other one is believed from now on");
+    // Back to the first, whose sessions are still there: nobody is asked in their handshakes.
+    turn()?;
+    let (resumed, _) = handshakes()?;
+    for _ in 0..20 {
+        let (ok, text) = agent.psql(&dsn, QUERY)?;
+        assert!(!ok && text.contains("certificate"), "{text}");
+    }
+    let (again, all) = handshakes()?;
+    assert!(again > resumed, "{again} after {resumed} of {all}: {}", std::fs::read_to_string(&log)?);
+    Ok(())
+}
+
+#[test]
 fn what_is_said_in_clear_around_the_answer_is_not_read() -> Result<()> {
     if !have_root() {
         return Ok(());
