@@ -28,25 +28,36 @@ def rest(stream):
     return got, "end"
 
 
+def exactly_one(stream):
+    byte = stream.recv(1)
+    if not byte:
+        raise OSError(errno.ECONNRESET, "ended")
+    return byte
+
+
 def say(port, pause_ms, *texts):
-    """Says each text after a pause, and listens until the end; `-` shuts the client's half."""
+    """Says each text after a pause, and listens until the end; `-` shuts the client's half, `?…` waits for bytes."""
     try:
         stream = dial(port)
         peer = "%s:%d" % stream.getpeername()
     except OSError as error:
         # A socket that is reset has no peer any more.
         return {"got": "", "end": "ECONNRESET" if error.errno == errno.ENOTCONN else errno.errorcode[error.errno]}
+    heard = b""
     for text in texts:
         time.sleep(int(pause_ms) / 1000)
         try:
             if text == "-":
                 stream.shutdown(socket.SHUT_WR)
+            elif text[0] == "?":
+                while not heard.endswith(bytes.fromhex(text[1:])):
+                    heard += exactly_one(stream)
             else:
                 stream.sendall(bytes.fromhex(text))
         except OSError:
             break
     got, end = rest(stream)
-    return {"got": got.decode("latin1"), "end": end, "peer": peer}
+    return {"got": (heard + got).decode("latin1"), "end": end, "peer": peer}
 
 
 def listen(port, text):
