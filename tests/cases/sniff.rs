@@ -227,6 +227,26 @@ fn openings_that_servers_take_and_no_session_does_are_answered_direct_only() -> 
 }
 
 #[test]
+fn a_second_hello_that_names_postgresql_is_not_relayed() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let certificates = Certificates::new()?;
+    certificates.self_signed("server", "/CN=db.example")?;
+    let postgres = Postgres::start_major(18)?;
+    certificates.turn_on(&postgres, "server")?;
+    let agent = start(SNIFF, &[])?;
+    let port = postgres.port.to_string();
+    let direct =
+        output(Command::new("/usr/bin/python3").arg(SCRIPT).args(["second hello", &port, "postgresql"]))?;
+    assert_eq!(direct, (true, "[\"22 2\", \"22 2\"]\n".to_owned()), "the server goes on with it");
+    for (name, expected) in [("postgresql", "ECONNRESET"), ("another", "alert 120")] {
+        assert_eq!(run(&agent, "second hello", postgres.port, &[name])?, json!(["22 2", expected]), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
 fn other_protocols_pass_as_they_are_whoever_speaks_first() -> Result<()> {
     if !have_root() {
         return Ok(());

@@ -106,6 +106,54 @@ def reset(port, text):
     return True
 
 
+def second_hello(port, name):
+    """Begins TLS 1.3 without a key the server could use, so that it asks for another `ClientHello`, and names a protocol
+    in that one only. What was answered to each: kinds of records with the kind of message, or of alert."""
+    stream = dial(port)
+
+    def short(body):
+        return bytes([len(body)]) + body
+
+    def long(body):
+        return struct.pack("!H", len(body)) + body
+
+    def hello(*more):
+        extensions = [
+            (43, short(b"\x03\x04")),
+            (10, long(b"\x00\x1d")),
+            (13, long(b"\x08\x04\x04\x03\x08\x05\x08\x06\x04\x01")),
+            *more,
+        ]
+        packed = b"".join(struct.pack("!H", kind) + long(body) for kind, body in extensions)
+        body = b"\x03\x03" + b"r" * 32 + short(b"s" * 32) + long(b"\x13\x01\x13\x02") + short(b"\0") + long(packed)
+        message = b"\x01" + struct.pack("!I", len(body))[1:] + body
+        return b"\x16\x03\x01" + long(message)
+
+    def answer():
+        """The first record that is no change_cipher_spec."""
+        try:
+            while True:
+                head = exactly(stream, 5)
+                body = exactly(stream, struct.unpack("!H", head[3:])[0])
+                if head[0] != 20:
+                    return "alert %d" % body[1] if head[0] == 21 else "%d %d" % (head[0], body[0])
+        except OSError as error:
+            return errno.errorcode.get(error.errno, str(error))
+
+    stream.sendall(hello((51, long(b""))))
+    first = answer()
+    # Any 32 bytes are a key of X25519.
+    stream.sendall(hello((51, long(b"\x00\x1d" + long(b"k" * 32))), (16, long(short(name.encode())))))
+    return [first, answer()]
+
+
+def exactly(stream, count):
+    got = b""
+    while len(got) < count:
+        got += exactly_one(stream)
+    return got
+
+
 def serve_tls(port, certificate, key, *alpn):
     """Echoes inside TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -148,5 +196,13 @@ def tls(port, authority, version, *alpn):
 
 if __name__ == "__main__":
     what, port, *words = sys.argv[1], int(sys.argv[2]), *sys.argv[3:]
-    acts = {"say": say, "listen": listen, "transfer": transfer, "reset": reset, "serve tls": serve_tls, "tls": tls}
+    acts = {
+        "say": say,
+        "listen": listen,
+        "transfer": transfer,
+        "reset": reset,
+        "second hello": second_hello,
+        "serve tls": serve_tls,
+        "tls": tls,
+    }
     print(json.dumps(acts[what](port, *words)))
