@@ -505,3 +505,39 @@ fn a_start_up_that_does_not_go_on_is_closed_in_time_and_silence_is_not() -> Resu
     assert_eq!((&got["got"], &got["end"]), (&json!("late"), &json!("end")));
     Ok(())
 }
+
+#[test]
+fn ten_thousand_connections_reset_at_once_are_all_recorded_and_end() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let decoy = Decoy::start()?;
+    let agent = start(SNIFF, &[])?;
+    let seen = agent.probe(&["storm", "127.0.0.1", &decoy.port.to_string(), "4", "2500"])?;
+    assert_eq!((&seen["made"], &seen["errors"]), (&json!(10_000), &json!({})));
+    records(&agent, "connection_closed", 10_000)?;
+    assert_eq!((agent.counter("sniffed")?, agent.counter("peer_unknown")?), (10_000, 0));
+    assert_eq!(agent.status()?["daemon"]["connections"], 0);
+    Ok(())
+}
+
+#[test]
+fn a_daemon_that_stops_lets_relayed_connections_go_on_for_a_while() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let echoing = Service::start(echo)?;
+    let mut agent = start(SNIFF, &[])?;
+    let mut command = agent.client("/usr/bin/python3");
+    let words = ["2500", &hex(b"one"), &hex(b"two"), "?74776f"];
+    command.arg(SCRIPT).args(["say", &echoing.port.to_string()]).args(words);
+    let client = command.stdout(Stdio::piped()).spawn()?;
+    records(&agent, "connection_opened", 1)?;
+    agent.stop()?;
+    let seen: Value = serde_json::from_slice(&client.wait_with_output()?.stdout)?;
+    assert_eq!((&seen["got"], &seen["end"]), (&json!("onetwo"), &json!("ECONNRESET")), "{seen}");
+    wait_for("the daemon's end", || agent.ended().is_ok_and(|ended| ended.is_some()))?;
+    let closed = records(&agent, "connection_closed", 1)?;
+    assert_eq!(closed[0]["reason"], "shutting down");
+    Ok(())
+}

@@ -5,7 +5,19 @@
 mod peer;
 
 use libfuzzer_sys::fuzz_target;
+use mask_core::protocol::detect::{Detected, Detector};
 use peer::{From, Peer};
+
+fn detect(parts: &[&[u8]]) -> Detected {
+    let mut detector = Detector::default();
+    let mut detected = Detected::More(0);
+    for part in parts {
+        if matches!(detected, Detected::More(_)) {
+            detected = detector.feed(part);
+        }
+    }
+    detected
+}
 
 fuzz_target!(|input: (u8, u16, &[u8])| {
     let (phase, cut, bytes) = input;
@@ -23,6 +35,11 @@ fuzz_target!(|input: (u8, u16, &[u8])| {
     // What comes next came inside TLS.
     parts.shake_hands();
     parts.feed(From::Client, tail);
+    if opening {
+        let detected = detect(&[bytes]);
+        assert_eq!(detected, detect(&[head, tail]));
+        assert!(whole.to_server.is_empty() || detected == Detected::Postgres);
+    }
     // Bytes behind a request for encryption are an injection when they come with it, and no answer came between.
     if !opening {
         assert_eq!(whole.to_server, parts.to_server);
