@@ -366,15 +366,18 @@ pub struct Contents {
 struct Routines {
     list: Vec<Routine>,
     by_name: HashMap<String, Vec<usize>>,
+    by_oid: HashMap<u32, usize>,
 }
 
 impl Routines {
     fn new(list: Vec<Routine>) -> Self {
         let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut by_oid = HashMap::with_capacity(list.len());
         for (index, routine) in list.iter().enumerate() {
             by_name.entry(routine.name.clone()).or_default().push(index);
+            by_oid.entry(routine.oid).or_insert(index);
         }
-        Self { list, by_name }
+        Self { list, by_name, by_oid }
     }
 }
 
@@ -506,7 +509,7 @@ impl Catalog {
 
     /// The function of users with this OID.
     pub fn routine(&self, oid: u32) -> Option<&Routine> {
-        self.routines.list.iter().find(|routine| routine.oid == oid)
+        self.routines.list.get(*self.routines.by_oid.get(&oid)?)
     }
 
     /// Every function of users, in order of OIDs.

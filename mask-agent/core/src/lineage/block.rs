@@ -13,13 +13,13 @@ use pg_query::{
 
 use super::{
     Untraceable,
-    body::{Record, Variables, body_text, created, named_arguments},
+    body::{Record, Variables, named_arguments},
     caught::Told,
+    code::code,
     facts::Name,
     graph::{NodeId, Usage},
     names::text,
-    parse,
-    plpgsql::{self, Body, Piece},
+    plpgsql::{self, Body, Piece, Written},
     scope::{Columns, Item, Level},
     trace::{Put, Query, Target, Tracer},
 };
@@ -49,7 +49,8 @@ impl<'a> Tracer<'a> {
         text: &str,
         arguments: &[NodeId],
     ) -> Option<Query<'a>> {
-        let body = plpgsql::read(&body_text(&created(text)?)?)?;
+        let code = code(text)?;
+        let body = code.block()?;
         // A variable may be given another value than its argument's.
         let positional: Vec<NodeId> =
             arguments.iter().map(|argument| self.graph.copy(vec![*argument])).collect();
@@ -70,7 +71,7 @@ impl<'a> Tracer<'a> {
         // Whoever calls it chooses by its arguments what it does.
         let chosen = if body.decides() { arguments.to_vec() } else { Vec::new() };
         let (returned, rows, flow) =
-            self.repeated(is_new, chosen, |tracer| tracer.pieces(&body, variables, path, None));
+            self.repeated(is_new, chosen, |tracer| tracer.pieces(body, variables, path, None));
         let mut columns = match returned {
             Some(mut columns) => {
                 let exact = columns.list.len() == outputs.len();
@@ -126,12 +127,13 @@ impl<'a> Tracer<'a> {
     /// What a trigger's function does with the rows of a relation; `is_new` where the trigger is made just now.
     pub(super) fn trigger(&mut self, routine: &'a Routine, on: &Name, is_new: bool) -> Option<()> {
         let text = routine.definition.as_deref().filter(|_| routine.language == "plpgsql")?;
-        let body = plpgsql::read(&body_text(&created(text)?)?)?;
+        let code = code(text)?;
+        let body = code.block()?;
         let variables = Variables::none(routine.name.clone());
         let path = self.path_of(routine);
         let on = self.relation_item(&on.schema, &on.name);
         let is_new = is_new || self.is_new(routine);
-        self.repeated(is_new, Vec::new(), |tracer| tracer.pieces(&body, variables, path, Some(&on)));
+        self.repeated(is_new, Vec::new(), |tracer| tracer.pieces(body, variables, path, Some(&on)));
         Some(())
     }
 
@@ -296,7 +298,7 @@ impl<'a> Tracer<'a> {
             }
             Piece::Query { sql, into, returned: is_returned } => {
                 let before = self.graph.meetings.len();
-                let Some(query) = self.parsed_query(sql) else {
+                let Some(query) = self.written_query(sql) else {
                     self.facts.calls_opaque_code = true;
                     let unknown = self.graph.unknown(Untraceable::OpaqueFunction);
                     self.graph.imply(frame.flow, &[unknown]);
@@ -308,7 +310,7 @@ impl<'a> Tracer<'a> {
                 if *is_returned {
                     self.return_columns(&query.columns, returned);
                 }
-                let is_call = sql.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("call"));
+                let is_call = sql.text.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("call"));
                 let mut decides = vec![query.rows];
                 if self.reads_new_code && reads_nothing(sql) {
                     // It is IF by another name.
@@ -334,7 +336,7 @@ impl<'a> Tracer<'a> {
                 let node = self.value_of(value);
                 match frame.on {
                     // Whatever row is returned is the one that is written.
-                    Some(on) if !["new", "null", "old"].contains(&&*value.to_ascii_lowercase()) => {
+                    Some(on) if !["new", "null", "old"].contains(&&*value.text.to_ascii_lowercase()) => {
                         self.put_into_row(on, "*", node);
                     }
                     Some(_) => {}
@@ -357,13 +359,8 @@ impl<'a> Tracer<'a> {
     }
 
     /// An expression that decides what happens.
-    fn decides(&mut self, piece: &Piece, value: &str, frame: &Frame<'_, 'a>) -> NodeId {
-        for condition in conditions(value) {
-            // A number or a list is what a loop goes through.
-            if !matches!(piece, Piece::Loop(_)) || is_test(&condition) {
-                self.condition(Some(&condition));
-            }
-        }
+    fn decides(&mut self, piece: &Piece, value: &Written, frame: &Frame<'_, 'a>) -> NodeId {
+        self.conditions(value, matches!(piece, Piece::Loop(_)));
         let node = self.value_of(value);
         self.graph.imply(frame.flow, &[node]);
         node
@@ -491,8 +488,8 @@ impl<'a> Tracer<'a> {
         ["new", "old"].map(row).into()
     }
 
-    pub(super) fn value_of(&mut self, expression: &str) -> NodeId {
-        let Some(query) = self.parsed_query(&format!("select {expression}")) else {
+    pub(super) fn value_of(&mut self, expression: &Written) -> NodeId {
+        let Some(query) = self.written_query(expression) else {
             return self.graph.unknown(Untraceable::OpaqueFunction);
         };
         let node = self.graph.made(query.columns.nodes());
@@ -500,40 +497,35 @@ impl<'a> Tracer<'a> {
         node
     }
 
-    fn parsed_query(&mut self, sql: &str) -> Option<Query<'a>> {
-        let statements = parse::statements(sql).ok()?;
-        let statement = statements.first()?.stmt.as_deref()?;
-        Some(self.body_statement(statement))
+    fn written_query(&mut self, written: &Written) -> Option<Query<'a>> {
+        Some(self.body_statement(written.read.as_ref()?))
     }
-}
 
-/// What an expression decides by: it may be several, as of CASE.
-fn conditions(expression: &str) -> Vec<Node> {
-    let Some(select) = selected(expression) else { return Vec::new() };
-    // What stands behind FROM, as PL/pgSQL lets it, makes a query of it.
-    let is_plain = select.from_clause.is_empty();
-    let select = if is_plain { Some(select) } else { selected(&format!("(select {expression})")) };
-    let targets = select.into_iter().flat_map(|select| select.target_list);
-    let value = |target: Node| match target.node {
-        Some(NodeEnum::ResTarget(target)) => target.val.map(|value| *value),
-        _ => None,
-    };
-    targets.filter_map(value).collect()
-}
-
-/// `SELECT expression`.
-fn selected(expression: &str) -> Option<Box<protobuf::SelectStmt>> {
-    let statements = parse::statements(&format!("select {expression}")).ok()?;
-    match statements.into_iter().next()?.stmt?.node? {
-        NodeEnum::SelectStmt(select) => Some(select),
-        _ => None,
+    /// Reads what an expression decides by: it may be several, as of CASE.
+    fn conditions(&mut self, value: &Written, is_loop: bool) {
+        let apart;
+        let select = match value.select() {
+            Some(select) if select.from_clause.is_empty() => Some(select),
+            // What stands behind FROM, as PL/pgSQL lets it, makes a query of it.
+            Some(_) => {
+                apart = Written::joined(format!("(select {})", value.text));
+                apart.select()
+            }
+            None => None,
+        };
+        for target in select.into_iter().flat_map(|select| &select.target_list) {
+            let Some(NodeEnum::ResTarget(target)) = &target.node else { continue };
+            // A number or a list is what a loop goes through.
+            if let Some(condition) = target.val.as_deref().filter(|value| !is_loop || is_test(value)) {
+                self.condition(Some(condition));
+            }
+        }
     }
 }
 
 /// Whether a query has at most one row, and a condition decides whether that is there.
-fn reads_nothing(sql: &str) -> bool {
-    let first = parse::statements(sql).ok().and_then(|mut statements| statements.pop()?.stmt?.node);
-    matches!(first, Some(NodeEnum::SelectStmt(select)) if select.from_clause.is_empty())
+fn reads_nothing(sql: &Written) -> bool {
+    sql.select().is_some_and(|select| select.from_clause.is_empty())
 }
 
 /// Whether it is true or false.

@@ -9,15 +9,15 @@ use std::borrow::Cow;
 
 use pg_query::{
     NodeEnum,
-    protobuf::{CreateFunctionStmt, DropBehavior, Node},
+    protobuf::{DropBehavior, Node},
 };
 
 use super::{
     Untraceable,
     call::ARGUMENTS_MAX,
+    code::code,
     graph::NodeId,
-    names::{strings, text},
-    parse,
+    names::strings,
     scope::{Columns, Level},
     trace::{Query, Tracer},
 };
@@ -251,11 +251,12 @@ impl<'a> Tracer<'a> {
         if self.calling.len() >= CALL_DEPTH_MAX || self.calling.contains(&routine.oid) {
             return Vec::new();
         }
-        let Some(created) = routine.definition.as_deref().and_then(created) else { return Vec::new() };
-        let parameters = created.parameters.iter().filter_map(|parameter| match parameter.node.as_ref()? {
-            NodeEnum::FunctionParameter(parameter) => parameter.defexpr.as_deref(),
-            _ => None,
-        });
+        let Some(code) = routine.definition.as_deref().and_then(code) else { return Vec::new() };
+        let parameters =
+            code.created.parameters.iter().filter_map(|parameter| match parameter.node.as_ref()? {
+                NodeEnum::FunctionParameter(parameter) => parameter.defexpr.as_deref(),
+                _ => None,
+            });
         let calls: Vec<Node> =
             parameters.filter(|value| super::names::literal(value).is_none()).cloned().collect();
         if calls.is_empty() {
@@ -314,8 +315,9 @@ impl<'a> Tracer<'a> {
         if let Some(shape) = self.env.catalog.type_shape(routine.returns) {
             return matches!(shape, TypeShape::Composite(_) | TypeShape::Domain(_));
         }
-        let Some(created) = routine.definition.as_deref().and_then(created) else { return false };
-        let names = created.return_type.map(|kind| strings(&kind.names)).unwrap_or_default();
+        let Some(code) = routine.definition.as_deref().and_then(code) else { return false };
+        let returned = code.created.return_type.as_ref();
+        let names = returned.map(|kind| strings(&kind.names)).unwrap_or_default();
         match &*names {
             [schema, _] => schema != "pg_catalog",
             [name] => name == "record" || name.starts_with("any"),
@@ -325,8 +327,8 @@ impl<'a> Tracer<'a> {
 
     /// The relation whose row type a function returns.
     pub(super) fn row_type(&self, routine: &Routine) -> Option<&'a Relation> {
-        let created = created(routine.definition.as_deref()?)?;
-        let names = strings(&created.return_type.as_ref()?.names);
+        let code = code(routine.definition.as_deref()?)?;
+        let names = strings(&code.created.return_type.as_ref()?.names);
         let [schema, name] = &*names else { return None };
         let catalog = self.env.catalog;
         catalog.named(None, name).find(|relation| relation.schema == *schema)
@@ -340,13 +342,8 @@ impl<'a> Tracer<'a> {
     }
 
     fn sql_body(&mut self, routine: &'a Routine, text: &str, arguments: &[NodeId]) -> Option<Query<'a>> {
-        let created = created(text)?;
-        let statements = if let Some(body) = created.sql_body.as_deref() {
-            vec![body.clone()]
-        } else {
-            let statements = parse::statements(&body_text(&created)?).ok()?;
-            statements.into_iter().filter_map(|raw| raw.stmt).map(|stmt| *stmt).collect()
-        };
+        let code = code(text)?;
+        let statements = code.statements()?;
         let variables = Variables {
             function: routine.name.clone(),
             positional: arguments.to_vec(),
@@ -354,11 +351,12 @@ impl<'a> Tracer<'a> {
             records: Vec::new(),
         };
         // Of a body that is no text, the server writes names out in full.
-        let is_written_out = created.sql_body.is_some() && self.env.catalog.routine(routine.oid).is_some();
+        let is_written_out =
+            code.created.sql_body.is_some() && self.env.catalog.routine(routine.oid).is_some();
         let path = if is_written_out { Some(Vec::new()) } else { self.path_of(routine) };
         let (query, _) = self.apart(Some(variables), path, |tracer| {
             let mut last = None;
-            for statement in &statements {
+            for statement in statements {
                 last = Some(tracer.body_statement(statement));
             }
             last
@@ -427,25 +425,4 @@ impl<'a> Tracer<'a> {
 pub(super) fn named_arguments<'a>(routine: &'a Routine, arguments: &[NodeId]) -> Vec<(Cow<'a, str>, NodeId)> {
     let names = routine.inputs.iter().map(|name| Cow::Borrowed(&**name));
     names.zip(arguments.iter().copied()).filter(|(name, _)| !name.is_empty()).collect()
-}
-
-/// The statement that makes a function.
-pub(super) fn created(definition: &str) -> Option<CreateFunctionStmt> {
-    let statements = parse::statements(definition).ok()?;
-    let statement = statements.into_iter().next()?.stmt?.node?;
-    match statement {
-        NodeEnum::CreateFunctionStmt(created) => Some(*created),
-        _ => None,
-    }
-}
-
-/// The text of its body.
-pub(super) fn body_text(created: &CreateFunctionStmt) -> Option<String> {
-    created.options.iter().find_map(|option| match option.node.as_ref()? {
-        NodeEnum::DefElem(option) if option.defname == "as" => match option.arg.as_deref()?.node.as_ref()? {
-            NodeEnum::List(list) => list.items.first().and_then(text).map(ToOwned::to_owned),
-            _ => None,
-        },
-        _ => None,
-    })
 }

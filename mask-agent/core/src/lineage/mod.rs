@@ -26,6 +26,8 @@ mod cast;
 mod caught;
 /// What definitions check of stored rows.
 mod checked;
+/// Functions as they were read.
+mod code;
 /// Kinds of statements.
 mod command;
 /// Queries behind WITH.
@@ -503,23 +505,6 @@ pub fn standing(catalog: &Catalog, classes: &dyn Masked) -> Vec<Write> {
 pub fn stored(relation: &Relation, catalog: &Catalog, classes: &dyn Masked) -> Vec<Write> {
     let overlay = Overlay::default();
     follow::stored(relation, &Env { catalog, path: None, overlay: &overlay }, classes)
-}
-
-impl From<pg_query::Error> for LineageError {
-    /// The parser checks its stack and how deep its tree is, so what reads the tree may recurse.
-    fn from(error: pg_query::Error) -> Self {
-        match error {
-            pg_query::Error::Decode(_) => Self::TooDeep,
-            pg_query::Error::Parse(message)
-                if ["stack depth limit exceeded", "memory exhausted", "nested too deeply"]
-                    .iter()
-                    .any(|limit| message.contains(limit)) =>
-            {
-                Self::TooDeep
-            }
-            error => Self::Syntax(error.to_string()),
-        }
-    }
 }
 
 #[cfg(test)]

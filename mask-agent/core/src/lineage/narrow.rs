@@ -8,7 +8,7 @@ use pg_query::{
 
 use super::{
     ColumnId, Origins,
-    body::created,
+    code::code,
     graph::NodeId,
     names::{literal, type_name},
     scope::Columns,
@@ -168,9 +168,10 @@ impl Tracer<'_> {
     }
 
     fn outputs_of(&self, routine: &Routine) -> Outputs {
-        let created = routine.definition.as_deref().and_then(created);
+        let code = routine.definition.as_deref().and_then(code);
+        let created = code.as_ref().map(|code| &code.created);
         if !routine.outputs.is_empty() {
-            let parameters = created.iter().flat_map(|created| &created.parameters);
+            let parameters = created.into_iter().flat_map(|created| &created.parameters);
             let mut types = parameters.filter_map(|parameter| match parameter.node.as_ref()? {
                 NodeEnum::FunctionParameter(parameter) => parameter.arg_type.as_ref(),
                 _ => None,
@@ -180,8 +181,8 @@ impl Tracer<'_> {
         if let Some(row) = self.row_type(routine) {
             return if row.columns.iter().any(is_narrow_known) { Outputs::Cut } else { Outputs::Whole };
         }
-        let declared = created.and_then(|created| created.return_type);
-        let is_plain = declared.as_ref().is_some_and(|declared| !is_narrow(declared));
+        let declared = created.and_then(|created| created.return_type.as_ref());
+        let is_plain = declared.is_some_and(|declared| !is_narrow(declared));
         let is_known = (1..FIRST_USER_OID).contains(&routine.returns);
         match (is_plain, is_known) {
             _ if is_pseudo(routine.returns) => Outputs::Whole,

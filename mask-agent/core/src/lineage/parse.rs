@@ -14,6 +14,7 @@ use pg_query::{
 use prost::Message;
 
 use self::layout::List;
+use super::LineageError;
 
 /// Nodes of the parser as nodes of messages.
 mod convert;
@@ -67,6 +68,23 @@ fn by_message(sql: &CStr) -> Result<Vec<RawStmt>, Error> {
     // SAFETY: nothing in it is used any more.
     unsafe { pg_query_free_protobuf_parse_result(parsed) };
     result
+}
+
+impl From<pg_query::Error> for LineageError {
+    /// The parser checks its stack and how deep its tree is, so what reads the tree may recurse.
+    fn from(error: pg_query::Error) -> Self {
+        match error {
+            pg_query::Error::Decode(_) => Self::TooDeep,
+            pg_query::Error::Parse(message)
+                if ["stack depth limit exceeded", "memory exhausted", "nested too deeply"]
+                    .iter()
+                    .any(|limit| message.contains(limit)) =>
+            {
+                Self::TooDeep
+            }
+            error => Self::Syntax(error.to_string()),
+        }
+    }
 }
 
 /// What the parser allocates in; leaving it frees that.

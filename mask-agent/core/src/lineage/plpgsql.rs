@@ -11,16 +11,18 @@ mod loops;
 mod statements;
 /// The tokens of a body.
 mod tokens;
+/// The SQL in a body.
+mod written;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
+    sync::Arc,
 };
 
-use pg_query::{NodeEnum, protobuf::SelectStmt};
-
-use super::{SQL_BYTES_MAX, STACK_BYTES, STACK_PER_BYTE, parse};
+use super::{SQL_BYTES_MAX, STACK_BYTES, STACK_PER_BYTE};
 use tokens::{Span, Tokens};
+pub(super) use written::Written;
 
 /// What a body does, piece by piece, in no particular order of execution.
 #[derive(Debug, Default)]
@@ -35,7 +37,7 @@ pub(super) struct Body {
     pub(super) pieces: Vec<Piece>,
     /// Whether it catches errors, and may say what they say.
     pub(super) catches: bool,
-    /// Which pieces stand in loops.
+    /// Which pieces stand in loops, in order.
     loops: Vec<Range<usize>>,
 }
 
@@ -47,7 +49,8 @@ impl Body {
 
     /// Whether a piece stands between LOOP and END LOOP.
     pub(super) fn is_in_loop(&self, at: usize) -> bool {
-        self.loops.iter().any(|pieces| pieces.contains(&at))
+        let before = self.loops.partition_point(|pieces| pieces.end <= at);
+        self.loops.get(before).is_some_and(|pieces| pieces.contains(&at))
     }
 
     pub(super) fn has_loops(&self) -> bool {
@@ -62,31 +65,31 @@ impl Body {
 }
 
 /// One thing a body does.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Piece {
     /// The target by its names, and an expression it may get its value from. The target of a cursor's rows has
     /// the cursor as its value, and the cursor has those of its query.
-    Assign { target: Vec<String>, value: String },
+    Assign { target: Vec<String>, value: Arc<Written> },
     /// What an error says goes to a variable.
     Caught(Vec<String>),
     /// SQL put together while running.
     Dynamic,
     /// A whole statement without its INTO clause.
     Query {
-        sql: String,
+        sql: Arc<Written>,
         /// Variables that its rows go to.
         into: Vec<Vec<String>>,
         /// Its rows are what the function returns.
         returned: bool,
     },
     /// An expression that decides how often something happens.
-    Loop(String),
+    Loop(Arc<Written>),
     /// Expressions told to the client.
-    Raise(Vec<String>),
+    Raise(Vec<Arc<Written>>),
     /// What the function returns.
-    Return(String),
+    Return(Arc<Written>),
     /// An expression that only decides what happens.
-    Value(String),
+    Value(Arc<Written>),
 }
 
 /// Blocks and loops in each other; more are not read.
@@ -223,10 +226,8 @@ impl Reader<'_> {
             && self.tokens.then_sees(&[".", ":=", "=", "["])
     }
 
-    fn value(&mut self, span: Span) -> Option<String> {
-        let value = self.tokens.text(span)?;
-        expression(value)?;
-        Some(value.to_owned())
+    fn value(&mut self, span: Span) -> Option<Arc<Written>> {
+        Written::expression(self.tokens.text(span)?)
     }
 
     fn push_value(&mut self, until: &[&str]) -> Option<()> {
@@ -244,7 +245,7 @@ impl Reader<'_> {
         Some(())
     }
 
-    fn assign(&mut self, target: Vec<String>, value: String) {
+    fn assign(&mut self, target: Vec<String>, value: Arc<Written>) {
         self.seen.written.insert(target.clone());
         self.body.pieces.push(Piece::Assign { target, value });
     }
@@ -252,18 +253,15 @@ impl Reader<'_> {
     /// A query up to one of these words, from which the server takes no INTO.
     fn query(&mut self, until: &[&str], into: Vec<Vec<String>>, returned: bool) -> Option<()> {
         let span = self.tokens.until(until)?;
-        let sql = self.tokens.text(span)?.to_owned();
-        statement(&sql)?;
+        let sql = Written::statement(self.tokens.text(span)?.to_owned())?;
         self.body.pieces.push(Piece::Query { sql, into, returned });
         Some(())
     }
 
     /// A name alone, as the value of another variable.
-    fn name_value(&self, span: Span) -> Option<String> {
+    fn name_value(&self, span: Span) -> Option<Arc<Written>> {
         self.tokens.get(span.from)?.reads_itself().then_some(())?;
-        let value = self.tokens.text(span)?;
-        expression(value)?;
-        Some(value.to_owned())
+        Written::expression(self.tokens.text(span)?)
     }
 
     /// What only the whole body shows.
@@ -279,43 +277,6 @@ impl Reader<'_> {
             && self.seen.fetched.is_disjoint(&self.seen.written))
         .then_some(())
     }
-}
-
-/// `SELECT value` is one query that makes no table.
-fn expression(value: &str) -> Option<()> {
-    match single(&format!("SELECT {value}"))? {
-        NodeEnum::SelectStmt(select) => reads_only(&select),
-        _ => None,
-    }
-}
-
-/// One statement, and no INTO in it that would make a table.
-fn statement(sql: &str) -> Option<()> {
-    match single(sql)? {
-        NodeEnum::SelectStmt(select) => reads_only(&select),
-        _ => Some(()),
-    }
-}
-
-fn single(sql: &str) -> Option<NodeEnum> {
-    let mut parsed = parse::statements(sql).ok()?;
-    let only = parsed.pop()?;
-    if !parsed.is_empty() {
-        return None;
-    }
-    only.stmt?.node
-}
-
-/// INTO stands in the first of the queries that a UNION joins.
-fn reads_only(select: &SelectStmt) -> Option<()> {
-    let mut select = Some(select);
-    while let Some(first) = select {
-        if first.into_clause.is_some() {
-            return None;
-        }
-        select = first.larg.as_deref();
-    }
-    Some(())
 }
 
 #[cfg(test)]

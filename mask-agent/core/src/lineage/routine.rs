@@ -10,11 +10,10 @@ use pg_query::{
 use serde_json::Value;
 
 use super::{
-    body::{body_text, created},
+    code::code,
     functions, names,
     node::{named, strings, text},
-    parse,
-    plpgsql::{self, Piece},
+    plpgsql::Piece,
 };
 use crate::catalog::{Routine, RoutineKind, Volatility};
 
@@ -27,21 +26,13 @@ const WRITES: [&str; 16] = [
 /// Whether every statement of a body stands in it as it runs, and is of a kind that is read through.
 pub(super) fn is_followed(routine: &Routine) -> bool {
     let followed = || -> Option<bool> {
-        let created = created(routine.definition.as_deref()?)?;
-        if let Some(body) = created.sql_body.as_deref() {
-            return Some(is_read_through(body));
+        let code = code(routine.definition.as_deref()?)?;
+        if routine.language == "sql" || code.created.sql_body.is_some() {
+            return Some(code.statements()?.iter().all(is_read_through));
         }
-        let text = body_text(&created)?;
-        if routine.language == "sql" {
-            let statements = parse::statements(&text).ok()?;
-            return Some(statements.iter().filter_map(|raw| raw.stmt.as_deref()).all(is_read_through));
-        }
-        let body = plpgsql::read(&text)?;
-        Some(body.pieces.iter().all(|piece| match piece {
+        Some(code.block()?.pieces.iter().all(|piece| match piece {
             Piece::Dynamic => false,
-            Piece::Query { sql, .. } => parse::statements(sql).is_ok_and(|statements| {
-                statements.iter().filter_map(|raw| raw.stmt.as_deref()).all(is_read_through)
-            }),
+            Piece::Query { sql, .. } => sql.read.as_ref().is_some_and(is_read_through),
             Piece::Assign { .. }
             | Piece::Caught(_)
             | Piece::Loop(_)

@@ -6,6 +6,7 @@ use super::{
     ColumnId, Untraceable,
     facts::Name,
     graph::{EntryId, NodeId},
+    plpgsql::Written,
     trace::Tracer,
 };
 use crate::catalog::{Relation, RelationKind};
@@ -316,7 +317,7 @@ impl<'a> Tracer<'a> {
         let (from, _) = self.apart(None, Some(Vec::new()), |tracer| {
             let rows = tracer.graph.made(Vec::new());
             tracer.levels.push(Level { items, rows });
-            let from = tracer.value_of(expression);
+            let from = tracer.value_of(&Written::joined(expression.to_owned()));
             tracer.levels.pop();
             from
         });

@@ -7,17 +7,20 @@ fn told(body: &str) -> Vec<String> {
     let body = read(body).unwrap_or_else(|| panic!("cannot be read: {body}"));
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let line = |piece: &Piece| match piece {
-        Piece::Assign { target, value } => format!("{} <- {}", target.join("."), words(value)),
+        Piece::Assign { target, value } => format!("{} <- {}", target.join("."), words(&value.text)),
         Piece::Caught(target) => format!("{} <- error", target.join(".")),
         Piece::Dynamic => "dynamic".to_owned(),
         Piece::Query { sql, into, returned } => {
             let into: Vec<String> = into.iter().map(|target| target.join(".")).collect();
-            format!("{} [{}]{}", words(sql), into.join(" "), if *returned { " returned" } else { "" })
+            format!("{} [{}]{}", words(&sql.text), into.join(" "), if *returned { " returned" } else { "" })
         }
-        Piece::Loop(value) => format!("loop {value}"),
-        Piece::Raise(values) => format!("raise {}", values.join(" & ")),
-        Piece::Return(value) => format!("return {value}"),
-        Piece::Value(value) => format!("value {value}"),
+        Piece::Loop(value) => format!("loop {}", value.text),
+        Piece::Raise(values) => {
+            let values: Vec<&str> = values.iter().map(|value| value.text.as_str()).collect();
+            format!("raise {}", values.join(" & "))
+        }
+        Piece::Return(value) => format!("return {}", value.text),
+        Piece::Value(value) => format!("value {}", value.text),
     };
     body.pieces.iter().map(line).collect()
 }

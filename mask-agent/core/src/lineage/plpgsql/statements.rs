@@ -1,6 +1,8 @@
 //! IF, CASE, RAISE and other statements.
 
-use super::{Piece, Reader, expression, statement, tokens::Span};
+use std::sync::Arc;
+
+use super::{Piece, Reader, Written, tokens::Span};
 
 impl Reader<'_> {
     pub(super) fn statement(&mut self) -> Option<()> {
@@ -113,7 +115,7 @@ impl Reader<'_> {
         }
         for piece in self.body.pieces.iter_mut().skip(from) {
             if let Piece::Value(value) = piece {
-                *piece = Piece::Loop(std::mem::take(value));
+                *piece = Piece::Loop(Arc::clone(value));
             }
         }
     }
@@ -131,9 +133,10 @@ impl Reader<'_> {
             let span = self.tokens.until(&["then"])?;
             let value = self.value(span)?;
             let test = tested.as_ref().map(|tested| {
-                let plain = format!("({tested}) in ({value})");
+                let (tested, value) = (&tested.text, &value.text);
+                let plain = Written::expression(&format!("({tested}) in ({value})"));
                 // It may have a FROM of its own.
-                if expression(&plain).is_some() { plain } else { format!("(select {tested}) in ({value})") }
+                plain.unwrap_or_else(|| Written::joined(format!("(select {tested}) in ({value})")))
             });
             self.body.pieces.push(Piece::Value(test.unwrap_or(value)));
             self.tokens.expect("then")?;
@@ -236,7 +239,7 @@ impl Reader<'_> {
                 self.body.pieces.push(Piece::Caught(target));
             } else {
                 // How many rows there were is in every variable, as whether there was one is.
-                self.assign(target, "found".to_owned());
+                self.assign(target, Written::expression("found")?);
             }
             if !self.tokens.eat(",") {
                 return Some(());
@@ -267,8 +270,7 @@ impl Reader<'_> {
 
     fn perform(&mut self) -> Option<()> {
         let span = self.tokens.until(&[";"])?;
-        let sql = format!("SELECT {}", self.tokens.text(span)?);
-        statement(&sql)?;
+        let sql = Written::statement(format!("SELECT {}", self.tokens.text(span)?))?;
         self.body.pieces.push(Piece::Query { sql, into: Vec::new(), returned: false });
         Some(())
     }
@@ -299,7 +301,7 @@ impl Reader<'_> {
             Some(hole) => self.tokens.text_without(span, hole)?,
             None => self.tokens.text(span)?.to_owned(),
         };
-        statement(&sql)?;
+        let sql = Written::statement(sql)?;
         self.seen.written.extend(into.iter().cloned());
         self.body.pieces.push(Piece::Query { sql, into, returned: false });
         Some(())
