@@ -2,7 +2,7 @@
 
 use super::{
     ColumnId, Holds, Predicate, Usage,
-    graph::{Among, Asked, Graph, Meeting},
+    graph::{AllDrawn, Among, Asked, Changing, Graph, Meeting},
     trace::Tracer,
 };
 
@@ -13,23 +13,24 @@ pub(super) fn predicates(
     holds: &dyn Fn(ColumnId) -> Option<Holds>,
 ) -> Vec<Predicate> {
     let mut predicates = Vec::new();
+    let (drawn_from, mut known) = (AllDrawn::new(&tracer.graph), Changing::default());
     for meeting in &tracer.graph.meetings {
         let before = predicates.len();
         let sorts = matches!(meeting.usage, Usage::Grouping | Usage::Ordering);
         let among = meeting.nodes.iter().filter(|_| sorts);
         let among = among.map(|node| tracer.graph.among(*node, is_sensitive)).max();
         let usage = meeting.usage(among.unwrap_or(Among::Alike));
-        let asked = asked(&tracer.graph, meeting);
+        let asked = asked(&tracer.graph, meeting, &mut known);
         for node in &meeting.nodes {
-            let origins = tracer.graph.origins(*node);
+            let drawn = drawn_from.of(*node);
             let filled = tracer.graph.holds(*node);
-            let held = origins.columns.iter().filter_map(|column| holds(*column)).max().max(filled);
+            let held = drawn.columns.iter().filter_map(|column| holds(*column)).max().max(filled);
             // The row of a list that a value stands in, by what came of comparing them.
             let is_answer = held >= Some(Holds::Paired)
-                && origins.columns.iter().any(|column| is_sensitive(*column))
+                && drawn.columns.iter().any(|column| is_sensitive(*column))
                 && tracer.graph.has_others(*node, is_sensitive);
             let usage = if is_answer { Usage::RowCount } else { usage };
-            let columns = origins.columns.iter().chain(&origins.views);
+            let columns = drawn.columns.iter().chain(&drawn.views);
             predicates.extend(columns.filter_map(|column| {
                 let holds = filled.max(holds(*column));
                 if meeting.is_null_test && !holds.is_some_and(Holds::tells_by_null) {
@@ -51,14 +52,14 @@ pub(super) fn predicates(
 /// Whether a meeting may be another question each time.
 pub(super) fn is_asked_anew(graph: &Graph, meeting: &Meeting) -> bool {
     match &*meeting.sides {
-        [] => graph.changes(&meeting.nodes, false),
-        sides => graph.changes(sides, true),
+        [] => graph.changes_as_known(&meeting.nodes, false, known),
+        sides => graph.changes_as_known(sides, true, known),
     }
 }
 
 /// What makes a meeting another question.
-fn asked(graph: &Graph, meeting: &Meeting) -> Asked {
-    match (is_asked_anew(graph, meeting), meeting.is_standing) {
+fn asked(graph: &Graph, meeting: &Meeting, known: &mut Changing) -> Asked {
+    match (is_asked_anew(graph, meeting, known), meeting.is_standing) {
         (true, _) => Asked::Anew,
         (false, true) => Asked::Standing,
         (false, false) => Asked::Said,

@@ -256,7 +256,7 @@ impl<'a> Tracer<'a> {
     fn changes_in_loop(&mut self, before: usize) {
         for at in before..self.puts.len() {
             let Put { target: Target::Column(column), given, .. } = &self.puts[at] else { continue };
-            if !self.graph.is_folded(*given) && self.graph.origins(*given).columns.contains(column) {
+            if !self.graph.is_folded(*given) && self.graph.drawn(*given).columns.contains(column) {
                 self.graph.changes_in_loop(*column);
             }
         }

@@ -9,7 +9,7 @@ use pg_query::{
 use super::{
     ColumnId,
     asked::is_asked_anew,
-    graph::{Pace, Usage},
+    graph::{Changing, Pace, Usage},
     names::{qualified, strings},
     scope::{Item, Level},
     trace::Tracer,
@@ -162,7 +162,7 @@ impl<'a> Tracer<'a> {
     /// that changes nothing.
     fn is_looked_at_again(&mut self, before: usize) {
         for at in before..self.graph.meetings.len() {
-            let changes = is_asked_anew(&self.graph, &self.graph.meetings[at]);
+            let changes = is_asked_anew(&self.graph, &self.graph.meetings[at], &mut Changing::default());
             self.graph.meetings[at].crosses |= changes;
         }
     }

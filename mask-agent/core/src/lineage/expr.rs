@@ -574,7 +574,7 @@ impl<'a> Tracer<'a> {
 
     /// Whether none of these is a name that was not found.
     fn is_known(&self, nodes: &[NodeId]) -> bool {
-        nodes.iter().all(|node| self.graph.origins(*node).untraceable != Some(Untraceable::UnknownColumn))
+        !nodes.iter().any(|node| self.graph.is_not_found(*node))
     }
 }
 

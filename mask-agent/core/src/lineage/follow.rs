@@ -140,8 +140,8 @@ impl Tracer<'_> {
         self.graph.spread(classes);
         let is_sensitive =
             self.candidates(&on.schema, &on.name).iter().any(|known| classes.is_sensitive(known.oid));
-        let told = self.facts.named.iter().chain(&self.facts.raised).chain(&self.facts.called);
-        let tells = told.copied().any(|node| tells(&self.graph.origins(node), classes));
+        let tells =
+            self.graph.tell(self.told_values(), &|column| classes.is_masked(column.relation, column.number));
         // What another session is told, it is told without the payload; what else may carry a value is given none.
         let carries = self.facts.carried.iter().any(|carried| carried.by != "pg_notify");
         !self.facts.calls_opaque_code && !carries && (is_sensitive || !tells)
@@ -170,9 +170,14 @@ impl Tracer<'_> {
         }
         self.levels.pop();
         self.graph.spread(classes);
-        let told = self.facts.named.iter().chain(&self.facts.raised).chain(&self.facts.called);
-        let tells = told.copied().any(|node| tells(&self.graph.origins(node), classes));
+        let tells =
+            self.graph.tell(self.told_values(), &|column| classes.is_masked(column.relation, column.number));
         !self.facts.calls_opaque_code && !tells && self.puts.is_empty()
+    }
+
+    /// What is named, and what code of users says or returns.
+    pub(super) fn told_values(&self) -> Vec<NodeId> {
+        [&*self.facts.named, &self.facts.raised, &self.facts.called].concat()
     }
 
     fn channels(&self) -> Vec<Channel> {

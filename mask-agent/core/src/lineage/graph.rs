@@ -8,6 +8,8 @@
 //! Because edges may be added until the end, nothing depends on the order in which clauses are read, and a
 //! recursive query is just a cycle.
 
+/// What many values are made of.
+mod condensed;
 /// What columns hold that were filled from masked ones.
 mod filled;
 /// What loops count, and what has a length.
@@ -18,17 +20,24 @@ mod pace;
 mod sorted;
 /// What values that meet tell about each other.
 mod spread;
+/// What values tell.
+mod tells;
 /// Walks.
 mod walk;
 
 use std::{
     cell::RefCell,
+    collections::HashSet,
     ops::{ControlFlow, Range},
 };
 
 pub(crate) use self::pace::is_relative_time;
 use self::walk::Seen;
-pub(super) use self::{pace::Pace, sorted::Among};
+pub(super) use self::{
+    condensed::AllDrawn,
+    pace::{Changing, Pace},
+    sorted::Among,
+};
 use super::{ColumnId, Untraceable, guesses::Guesses, holds::Holds};
 
 /// One value of the graph.
@@ -216,10 +225,15 @@ pub(super) struct Graph {
     /// Those of temporary relations, which clients fill.
     temporary: Vec<EntryId>,
     pub(super) meetings: Vec<Meeting>,
+    /// Values that meet nothing, and are asked by a function.
+    pub(super) asked_alone: HashSet<NodeId>,
     /// Whether any value is another one each time.
     has_pace: bool,
     /// Whether this transaction has filled any of the columns.
     has_holds: bool,
+    /// Whether there is any value nobody knows, and any that is a column nobody knows.
+    has_unknown: bool,
+    has_unknown_column: bool,
     /// Values that are as long as others say.
     sized: Vec<(NodeId, Vec<NodeId>)>,
     /// Columns that a loop changes by what is in them, and relations in FROM that it reads.
@@ -282,6 +296,8 @@ impl Graph {
 
     /// A value nobody can tell anything about.
     pub(super) fn unknown(&mut self, why: Untraceable) -> NodeId {
+        self.has_unknown = true;
+        self.has_unknown_column |= why == Untraceable::UnknownColumn;
         self.push(Node { untraceable: Some(why), ..Node::default() })
     }
 
@@ -305,7 +321,14 @@ impl Graph {
 
     /// Whether a value is made of anything stored.
     pub(super) fn reads(&self, id: NodeId) -> bool {
-        !self.leaves(id, Ties::Followed, &|base| base.is_some()).is_empty()
+        let walked = self.walk(id, |_, node, open| {
+            if node.base.is_some() && (node.from.is_empty() || node.is_view) {
+                return ControlFlow::Break(());
+            }
+            open.extend(node.from.iter().chain(&node.tied));
+            ControlFlow::Continue(())
+        });
+        walked.is_break()
     }
 
     /// A column of a relation the server stores.
@@ -476,11 +499,6 @@ impl Graph {
         if node.is_copy { &node.from } else { &[] }
     }
 
-    /// Whether it is a stored column as it is, and always the same one.
-    pub(super) fn is_one_column(&self, id: NodeId) -> bool {
-        self.is_identity(id) && self.origins(id).columns.len() == 1
-    }
-
     /// Whether a value is a stored one as it is, and never a constant.
     pub(super) fn is_stored(&self, id: NodeId) -> bool {
         let walked = self.walk(id, |_, node, open| {
@@ -496,7 +514,20 @@ impl Graph {
 
     /// Whether a value is a stored one as it is.
     pub(super) fn is_identity(&self, id: NodeId) -> bool {
-        self.is_copy(id) && self.origins(id).is_identity
+        let mut is_stored = false;
+        self.is_copy(id)
+            && self
+                .walk(id, |_, node, open| {
+                    if node.base.is_none() && !node.is_copy && !node.is_constant() {
+                        return ControlFlow::Break(());
+                    }
+                    is_stored |= node.base.is_some() && !node.is_view;
+                    open.extend_from_slice(&node.from);
+                    ControlFlow::Continue(())
+                })
+                .is_continue()
+            && is_stored
+            && !self.tells_unknown(id)
     }
 
     /// Notes that a value is a stored text in another case or without blanks around it.
@@ -562,3 +593,7 @@ impl Graph {
         leaves
     }
 }
+
+#[cfg(test)]
+#[path = "graph/graph_tests.rs"]
+mod tests;

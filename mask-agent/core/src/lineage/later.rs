@@ -74,9 +74,10 @@ impl Reader<'_> {
         let is_masked = |column: ColumnId| classes.is_masked(column.relation, column.number);
         let holds = |column: ColumnId| classes.holds(column.relation, column.number);
         let mut meetings = std::mem::take(&mut tracer.graph.meetings);
+        let mut known = Changing::default();
         meetings.retain_mut(|meeting| {
             // It may be called for each row of a list, and ask about another value each time.
-            let is_anew = is_asked_anew(&tracer.graph, meeting);
+            let is_anew = is_asked_anew(&tracer.graph, meeting, &mut known);
             meeting.crosses |= is_anew;
             meeting.is_looped || is_anew
         });
@@ -98,7 +99,7 @@ impl Reader<'_> {
             // What a function of users does is read, whatever it is declared to be.
             nodes.retain(|node| !tracer.graph.is_by_row(*node));
             let is_row = |node: &NodeId| {
-                let columns = tracer.graph.origins(*node).columns;
+                let columns = tracer.graph.drawn(*node).columns;
                 !columns.is_empty() && columns.iter().all(|column| column.number == 0)
             };
             // `new is distinct from old` is what triggers ask most; which of them comes first tells of each column.

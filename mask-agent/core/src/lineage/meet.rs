@@ -33,6 +33,9 @@ impl Tracer<'_> {
             // By such a collation any part of a value may be what is compared.
             let is_loose = usage == Usage::Equality && nodes.iter().any(|node| self.graph.is_loose(*node));
             let (usage, is_plain) = if is_loose { (Usage::Function, false) } else { (usage, is_plain) };
+            if let ([node], Usage::Function) = (&*nodes, usage) {
+                self.graph.asked_alone.insert(*node);
+            }
             let meeting = Meeting {
                 nodes,
                 usage,
@@ -96,11 +99,7 @@ impl Tracer<'_> {
         self.traces += 1;
         let deciding = [&self.guards, given].concat();
         for node in deciding {
-            if self.counted.contains(&node) {
-                continue;
-            }
-            let is_known = |meeting: &Meeting| *meeting.nodes == [node] && meeting.usage == Usage::Function;
-            if self.graph.meetings.iter().any(is_known) {
+            if self.counted.contains(&node) || self.graph.asked_alone.contains(&node) {
                 continue;
             }
             let is_plain = self.graph.is_identity(node);

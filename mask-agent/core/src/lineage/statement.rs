@@ -340,12 +340,8 @@ impl<'a> Reader<'a> {
             Some(NodeEnum::ExecuteStmt(_))
         );
         // The planner runs functions that are declared immutable, and shows what they return.
-        let node = if prepared && self.tracer.env.catalog.has_user_code() {
-            self.tracer.graph.unknown(Untraceable::UserCode)
-        } else {
-            let called = self.tracer.facts.called.clone();
-            self.tracer.graph.made(called)
-        };
+        let called = self.tracer.facts.called.clone();
+        let node = self.tracer.graph.made(called);
         // A plan says how many rows there are, or may be.
         self.tracer.graph.imply(node, rows.as_slice());
         Ok(Returned::Each(node))
@@ -495,11 +491,7 @@ impl<'a> Reader<'a> {
             let refusal = system::refusal(rewrite, &statement, tracer.env.catalog, tells);
             statement.refusal = statement.refusal.take().or(refusal);
         }
-        statement.may_quote |= tracer.facts.named.iter().chain(&tracer.facts.raised).any(|node| {
-            let origins = graph.origins(*node);
-            let all = origins.columns.iter().chain(&origins.views).chain(&origins.implied);
-            origins.untraceable.is_some() || all.into_iter().any(|column| sensitive(*column))
-        });
+        statement.may_quote |= graph.tell([&*tracer.facts.named, &tracer.facts.raised].concat(), &sensitive);
         // A row that breaks a constraint is quoted whole.
         statement.may_quote |= tracer.facts.written.iter().any(|column| sensitive(*column));
         finish_facts(&mut statement, &tracer);

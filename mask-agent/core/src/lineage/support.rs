@@ -7,7 +7,7 @@ use pg_query::{
 };
 
 use super::{
-    ColumnId, Env, Masked, Refusal,
+    Env, Masked, Refusal,
     builtins::builtin,
     names::{qualified, strings},
     scope::Level,
@@ -45,9 +45,7 @@ impl Tracer<'_> {
     /// Whether what was read names masked columns, or says or returns what is made of them.
     fn reads_masked(&mut self, classes: &dyn Masked) -> bool {
         self.graph.spread(classes);
-        let told = self.facts.named.iter().chain(&self.facts.raised).chain(&self.facts.called);
-        let is_masked = |column: ColumnId| classes.is_masked(column.relation, column.number);
-        told.copied().any(|node| self.graph.origins(node).all().any(is_masked))
+        self.graph.tell_of(self.told_values(), &|column| classes.is_masked(column.relation, column.number))
     }
 
     /// Reads what the server will call because of a definition, where nothing else does.

@@ -26,7 +26,7 @@ impl<'a> Tracer<'a> {
         let mut written: Vec<u32> = through.chain(item.relations.iter().copied()).collect();
         if written.len() == item.relations.len() && self.may_be_view(item) {
             // Rows of a view that shows no column as it is can be deleted all the same.
-            let shown = item.columns.nodes().into_iter().flat_map(|node| self.graph.origins(node).columns);
+            let shown = item.columns.nodes().into_iter().flat_map(|node| self.graph.drawn(node).columns);
             written.extend(shown.map(|column| column.relation));
         }
         let mut written = written.iter().filter_map(|oid| catalog.relation(*oid));

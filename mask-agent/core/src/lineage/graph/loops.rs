@@ -13,7 +13,12 @@ impl Graph {
     /// Notes which relations in FROM a loop reads, by how many there were before.
     pub(in crate::lineage) fn reads_in_loop(&mut self, before: usize) {
         let at = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        self.looped.push(at(before)..at(self.entries.len()));
+        let (from, to) = (at(before), at(self.entries.len()));
+        match self.looped.last_mut() {
+            Some(last) if last.end == from => last.end = to,
+            _ if from < to => self.looped.push(from..to),
+            _ => {}
+        }
     }
 
     /// Notes that a loop changes what is stored in a column by what is there.

@@ -28,7 +28,7 @@ impl Graph {
             Some(_) if node.is_view => open.extend_from_slice(&node.from),
             Some(_) => others = true,
             None => {
-                let columns = self.origins(id).columns;
+                let columns = self.drawn(id).columns;
                 let is_masked = columns.into_iter().any(is_sensitive);
                 masked |= is_masked;
                 others |= !is_masked;
@@ -68,7 +68,7 @@ impl Graph {
             let is_free = node.is_copy || node.is_beside || node.is_view;
             let steps = if is_free { steps } else { steps + 1 };
             let is_bent = !is_free && node.from.len() > 1 || steps > STEPS_MAX;
-            if is_bent && self.origins(id).columns.into_iter().any(is_sensitive) {
+            if is_bent && self.drawn(id).columns.into_iter().any(is_sensitive) {
                 return false;
             }
             open.extend(node.from.iter().map(|from| (*from, steps)));

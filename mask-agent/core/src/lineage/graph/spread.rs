@@ -2,18 +2,12 @@
 
 use std::{collections::HashMap, ops::ControlFlow};
 
-use super::{ColumnId, EntryId, Graph, Guesses, Holds, Meeting, NodeId, Pace, Ties, Usage};
+use super::{
+    ColumnId, EntryId, Graph, Guesses, Holds, Meeting, NodeId, Pace, Ties, Usage,
+    condensed::AllLeaves,
+    tells::{Telling, Tellings},
+};
 use crate::lineage::Masked;
-
-/// What a value tells of masked ones, or of what nobody knows.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Telling {
-    Nothing,
-    /// By the rows it stands in, and nothing by itself.
-    Rows,
-    /// By itself; nothing that is found out later makes it tell less.
-    Value,
-}
 
 /// What a masked value is compared with again and again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,9 +19,10 @@ enum Other {
 }
 
 /// What has been found out of values: every meeting asks for the same ones, in every round.
-#[derive(Default)]
 struct Known {
-    telling: HashMap<NodeId, Telling>,
+    tellings: Tellings,
+    /// What leaves there are, where many are asked for.
+    leaves: Option<AllLeaves>,
     /// What no round changes.
     rows: HashMap<NodeId, Vec<EntryId>>,
     masked_rows: HashMap<NodeId, Vec<EntryId>>,
@@ -47,8 +42,12 @@ impl Graph {
         }) {
             return;
         }
-        let mut known = Known::default();
+        let tellings = Tellings::new(self, &|base| classes.is_masked(base.relation, base.number));
+        let (rows, masked_rows, paired) = (HashMap::new(), HashMap::new(), HashMap::new());
         let mut meetings = std::mem::take(&mut self.meetings);
+        let leaves =
+            AllLeaves::new(self, meetings.len(), &|base| classes.is_masked(base.relation, base.number));
+        let mut known = Known { tellings, leaves, rows, masked_rows, paired };
         let is_made =
             |meeting: &Meeting| !meeting.computed.is_empty() || meeting.makes_rows && !self.sized.is_empty();
         if meetings.iter().any(is_made) {
@@ -60,10 +59,7 @@ impl Graph {
         for _round in 0..=meetings.len() {
             let mut changed = false;
             for meeting in &mut meetings {
-                if self.spread_one(meeting, classes, &mut known) {
-                    known.telling.retain(|_, telling| *telling == Telling::Value);
-                    changed = true;
-                }
+                changed |= self.spread_one(meeting, classes, &mut known);
             }
             if !changed {
                 break;
@@ -79,7 +75,7 @@ impl Graph {
         let mut others = Vec::new();
         let mut mixed = Vec::new();
         for id in &meeting.nodes {
-            let told = *known.telling.entry(*id).or_insert_with(|| self.telling(*id, &is_sensitive));
+            let told = known.tellings.of(*id);
             if told != Telling::Nothing {
                 telling.push(*id);
             }
@@ -99,18 +95,24 @@ impl Graph {
         let mut own: Vec<EntryId> = Vec::new();
         for id in &telling {
             let rows = known.masked_rows.entry(*id);
-            own.extend_from_slice(rows.or_insert_with(|| self.leaves(*id, Ties::Followed, &masked)));
+            own.extend_from_slice(rows.or_insert_with(|| match &known.leaves {
+                Some(leaves) => leaves.masked_of(*id),
+                None => self.leaves(*id, Ties::Followed, &masked),
+            }));
         }
         // Rows of a list that somebody has put beside masked values are no ordinary ones.
         let is_paired = telling.iter().any(|id| {
             *known.paired.entry(*id).or_insert_with(|| {
-                let stored = self.origins(*id).columns.into_iter().filter_map(holds).max();
+                let stored = self.drawn(*id).columns.into_iter().filter_map(holds).max();
                 stored.max(self.holds(*id)) >= Some(Holds::Paired)
             })
         });
         let mut changed = false;
         for id in others {
-            let rows = known.rows.entry(id).or_insert_with(|| self.leaves(id, Ties::Followed, &|_| true));
+            let rows = known.rows.entry(id).or_insert_with(|| match &known.leaves {
+                Some(leaves) => leaves.of(id),
+                None => self.leaves(id, Ties::Followed, &|_| true),
+            });
             let mut rows = rows.clone();
             // A constant of a row has none of its own, but stands in one.
             let stands = self.node(id).entry.filter(|_| rows.is_empty());
@@ -119,7 +121,7 @@ impl Graph {
             if same_row {
                 // Two columns of one row: only their being equal says what the other is.
                 if meeting.usage == Usage::Equality && meeting.is_plain && !telling.contains(&id) {
-                    changed |= self.imply_new(id, &telling);
+                    changed |= self.imply_new(id, &telling, &mut known.tellings);
                 }
                 continue;
             }
@@ -133,10 +135,10 @@ impl Graph {
             for target in targets {
                 let sources: Vec<NodeId> =
                     telling.iter().copied().filter(|source| *source != target).collect();
-                changed |= self.imply_new(target, &sources);
+                changed |= self.imply_new(target, &sources, &mut known.tellings);
             }
         }
-        changed | self.spread_mixed(meeting, &mixed, &own)
+        changed | self.spread_mixed(meeting, &mixed, &own, &mut known.tellings)
     }
 
     /// What is made of a masked value is no more equal to it than it is less: `true in (select salary > 5 …)`.
@@ -254,35 +256,6 @@ impl Graph {
         walked.is_break()
     }
 
-    fn telling(&self, id: NodeId, is_sensitive: &dyn Fn(ColumnId) -> bool) -> Telling {
-        let mut behind = Vec::new();
-        let by_value = self.walk(id, |_, node, open| {
-            if node.untraceable.is_some() || node.base.is_some_and(is_sensitive) {
-                return ControlFlow::Break(());
-            }
-            behind.extend_from_slice(&node.implied);
-            behind.extend(node.entry.map(|entry| self.rows(entry)));
-            open.extend_from_slice(&node.from);
-            ControlFlow::Continue(())
-        });
-        if by_value.is_break() {
-            return Telling::Value;
-        }
-        let mut by_rows = Telling::Nothing;
-        let untraceable = self.walk_from(behind, |_, node, open| {
-            if node.untraceable.is_some() {
-                return ControlFlow::Break(());
-            }
-            if node.base.is_some_and(is_sensitive) {
-                by_rows = Telling::Rows;
-            }
-            open.extend(node.from.iter().chain(&node.implied));
-            open.extend(node.entry.map(|entry| self.rows(entry)));
-            ControlFlow::Continue(())
-        });
-        if untraceable.is_break() { Telling::Value } else { by_rows }
-    }
-
     /// Whether a value may be another one the next time it is asked for.
     fn may_differ(&self, id: NodeId) -> bool {
         let node = self.node(id);
@@ -291,7 +264,13 @@ impl Graph {
 
     /// A value that is in part masked and in part another relation's, as of a union or of `w = ssn`, tells the one
     /// by which rows of the other it stands beside.
-    fn spread_mixed(&mut self, meeting: &Meeting, mixed: &[NodeId], own: &[EntryId]) -> bool {
+    fn spread_mixed(
+        &mut self,
+        meeting: &Meeting,
+        mixed: &[NodeId],
+        own: &[EntryId],
+        tellings: &mut Tellings,
+    ) -> bool {
         let mut changed = false;
         for id in mixed.iter().copied().filter(|_| !own.is_empty()) {
             let mut rows = self.leaves(id, Ties::Ignored, &|_| true);
@@ -299,7 +278,7 @@ impl Graph {
             let pairs = meeting.pairs.filter(|_| !rows.is_empty());
             let targets: Vec<NodeId> = rows.iter().map(|entry| self.rows(*entry)).chain(pairs).collect();
             for target in targets {
-                changed |= self.imply_new(target, &[id]);
+                changed |= self.imply_new(target, &[id], tellings);
             }
         }
         changed
@@ -317,10 +296,13 @@ impl Graph {
         !temporary.is_empty() && !other.is_empty()
     }
 
-    fn imply_new(&mut self, to: NodeId, from: &[NodeId]) -> bool {
+    fn imply_new(&mut self, to: NodeId, from: &[NodeId], tellings: &mut Tellings) -> bool {
         let known = &self.node(to).implied;
         let new: Vec<NodeId> = from.iter().copied().filter(|id| !known.contains(id)).collect();
         self.imply(to, &new);
+        for implied in &new {
+            tellings.implies(to, *implied);
+        }
         !new.is_empty()
     }
 }
