@@ -140,7 +140,7 @@ pub fn explain(sql: &str, snapshot: &Snapshot) -> Report {
     let path = catalog.search_path().map(<[String]>::to_vec);
     let overlay = Overlay::default();
     let reading: Result<Vec<Statement>, LineageError> =
-        analyse(sql, &Env { catalog, path, overlay: &overlay }, &snapshot.classes);
+        analyse(sql, &Env { catalog, path, overlay: &overlay }, &*snapshot.classes);
     match reading {
         Ok(statements) => {
             let explainer = Explainer { snapshot };

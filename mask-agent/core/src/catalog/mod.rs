@@ -6,6 +6,7 @@
 mod change;
 mod foreign;
 mod collation;
+mod mention;
 mod reach;
 mod shards;
 mod symbol;
@@ -18,6 +19,7 @@ use std::{
 
 use serde::Serialize;
 
+pub(crate) use self::mention::has_word;
 use self::shards::Shards;
 pub use self::{
     change::Change,

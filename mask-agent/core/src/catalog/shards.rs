@@ -43,6 +43,15 @@ impl<K: Clone + Eq + Hash, V: Clone> Shards<K, V> {
         Arc::make_mut(&mut self.0[key.place() % PARTS])
     }
 
+    /// Whether it holds the same.
+    pub(super) fn is_as(&self, other: &Self) -> bool
+    where
+        V: PartialEq,
+    {
+        let mut parts = self.0.iter().zip(&other.0);
+        parts.all(|(part, other)| Arc::ptr_eq(part, other) || part == other)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.0.iter().flat_map(|part| &**part)
     }

@@ -50,7 +50,7 @@ pub(super) fn predicates(
 }
 
 /// Whether a meeting may be another question each time.
-pub(super) fn is_asked_anew(graph: &Graph, meeting: &Meeting) -> bool {
+pub(super) fn is_asked_anew(graph: &Graph, meeting: &Meeting, known: &mut Changing) -> bool {
     match &*meeting.sides {
         [] => graph.changes_as_known(&meeting.nodes, false, known),
         sides => graph.changes_as_known(sides, true, known),

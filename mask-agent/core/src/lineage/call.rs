@@ -222,9 +222,10 @@ impl<'a> Tracer<'a> {
     }
 
     /// Functions of users that a name may mean: those on the search path, where it is known.
-    fn routines(&self, schema: &str, name: &str) -> Vec<&'a Routine> {
+    fn routines(&mut self, schema: &str, name: &str) -> Vec<&'a Routine> {
         let all = self.env.catalog.routines(name);
         let named: Vec<_> = all.filter(|routine| schema.is_empty() || routine.schema == schema).collect();
+        self.facts.needs_path |= schema.is_empty() && self.path.is_none() && named.len() > 1;
         let Some(path) = self.path.as_ref().filter(|_| schema.is_empty()) else { return named };
         let on_path = |routine: &&Routine| routine.schema == "pg_catalog" || path.contains(&routine.schema);
         let found: Vec<_> = named.iter().copied().filter(on_path).collect();

@@ -73,6 +73,8 @@ pub(super) struct Facts {
     pub(super) blanked: Vec<NodeId>,
     /// A hash of the definitions that were read for it.
     pub(super) definitions: u64,
+    /// Which of several a name without a schema means depends on a search path that is not known here.
+    pub(super) needs_path: bool,
     /// It reads settings, where a session may have kept a value.
     pub(super) reads_settings: bool,
     /// It reads the text of the statement that is running.

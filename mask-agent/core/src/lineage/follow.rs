@@ -10,7 +10,7 @@ use pg_query::{
 };
 
 use super::{
-    Channel, ColumnId, Env, Made, Masked, Origins, Overlay, Predicate, Write,
+    Channel, ColumnId, Env, Made, Masked, Overlay, Predicate, Write,
     facts::{Carried, Name},
     graph::NodeId,
     names, routed,
@@ -225,16 +225,27 @@ fn defaults(kind: &NodeEnum) -> Vec<&protobuf::Node> {
     defaults
 }
 
-/// Whether a value tells anything of a masked column, or of what nobody knows.
-fn tells(origins: &Origins, classes: &dyn Masked) -> bool {
-    let mut all = origins.columns.iter().chain(&origins.views).chain(&origins.implied);
-    origins.untraceable.is_some() || all.any(|column| classes.is_masked(column.relation, column.number))
+/// What triggers and defaults put where, whoever writes.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    pub(crate) writes: Vec<Write>,
+    /// Relations of which it depends on who writes: on a search path that was not known.
+    needs_path: Vec<u32>,
 }
 
-/// What triggers and defaults put where, whoever writes.
-pub(super) fn standing(env: &Env<'_>, classes: &dyn Masked) -> Vec<Write> {
-    let with_code = env.catalog.relations().filter(|relation| relation.has_user_code);
-    let mut all: Vec<Write> = with_code.flat_map(|relation| standing_of(relation, env, classes)).collect();
+/// Reads what triggers and defaults put where, of the relations that are meant.
+pub(super) fn standing(
+    env: &Env<'_>,
+    classes: &dyn Masked,
+    is_meant: &dyn Fn(&Relation) -> bool,
+) -> Standing {
+    let mut all = Standing::default();
+    let with_code = env.catalog.relations().filter(|relation| relation.has_user_code && is_meant(relation));
+    for relation in with_code {
+        let (tracer, writes) = spread(standing_of(relation, env), classes);
+        all.needs_path.extend(tracer.facts.needs_path.then_some(relation.oid));
+        all.writes.extend(writes);
+    }
     for trigger in env.overlay.triggers() {
         let on = Name { schema: trigger.schema.clone(), name: trigger.relation.clone() };
         let known = env.catalog.routines(&trigger.function);
@@ -242,13 +253,13 @@ pub(super) fn standing(env: &Env<'_>, classes: &dyn Masked) -> Vec<Write> {
         for routine in known.chain(env.overlay.trigger_routines(&trigger.function)) {
             let _ = tracer.trigger(routine, &on, true);
         }
-        all.extend(spread(tracer, classes));
+        all.writes.extend(spread(tracer, classes).1);
     }
     all
 }
 
-/// What a relation's triggers and defaults put where.
-fn standing_of(relation: &Relation, env: &Env<'_>, classes: &dyn Masked) -> Vec<Write> {
+/// Reads what a relation's triggers and defaults put where.
+fn standing_of<'a>(relation: &'a Relation, env: &'a Env<'a>) -> Tracer<'a> {
     let mut tracer = Tracer::new(env);
     let on = Name { schema: relation.schema.to_string(), name: relation.name.to_string() };
     for oid in &relation.triggers {
@@ -266,7 +277,7 @@ fn standing_of(relation: &Relation, env: &Env<'_>, classes: &dyn Masked) -> Vec<
         let target = Target::Column(ColumnId { relation: relation.oid, number: column.number });
         tracer.puts.push(Put { target, value, given: value, is_touch: false });
     }
-    spread(tracer, classes)
+    tracer
 }
 
 /// What a relation keeps of what its definition makes of others: the rows of a materialized view, generated columns.
@@ -285,18 +296,32 @@ pub(super) fn stored(relation: &Relation, env: &Env<'_>, classes: &dyn Masked) -
             tracer.puts.push(Put { target, value: *value, given: *value, is_touch: false });
         }
     }
-    spread(tracer, classes)
+    spread(tracer, classes).1
 }
 
-fn spread(mut tracer: Tracer<'_>, classes: &dyn Masked) -> Vec<Write> {
+fn spread<'a>(mut tracer: Tracer<'a>, classes: &dyn Masked) -> (Tracer<'a>, Vec<Write>) {
     tracer.graph.spread(classes);
-    writes(&tracer, false, classes)
+    let writes = writes(&tracer, false, classes);
+    (tracer, writes)
+}
+
+/// Whether code is all that was made, and none of it is anything that the snapshot's code runs: what that does is as it
+/// was then.
+pub(super) fn is_apart(env: &Env<'_>) -> bool {
+    env.overlay.only_code().is_some_and(|functions| !env.catalog.mentions(&functions))
 }
 
 /// What triggers put where besides, because of what this transaction and the statement itself have made.
 pub(super) fn standing_more(env: &Env<'_>, made: &[Made], classes: &dyn Masked) -> Vec<Write> {
     let nothing = Overlay::default();
-    let before = standing(&Env { catalog: env.catalog, path: None, overlay: &nothing }, classes);
+    let read;
+    let before = if let Some(known) = classes.standing() {
+        known
+    } else {
+        let env = Env { catalog: env.catalog, path: None, overlay: &nothing };
+        read = standing(&env, classes, &|_| true);
+        &read
+    };
     let mut overlay = env.overlay.clone();
     for made in made {
         overlay.learn(made);
@@ -305,9 +330,16 @@ pub(super) fn standing_more(env: &Env<'_>, made: &[Made], classes: &dyn Masked) 
     // What one trigger fills may be what the next one reads.
     for _round in 0..TRIGGERS_DEEP_MAX {
         let now = Env { catalog: env.catalog, path: env.path.clone(), overlay: &overlay };
-        let new: Vec<Write> = standing(&now, classes)
+        // Of several that a name means, a path takes one; an empty one takes none of users.
+        let has_path = now.path.as_ref().is_none_or(|path| !path.is_empty());
+        let is_known = has_path && is_apart(&now);
+        let is_meant = |relation: &Relation| {
+            !is_known || now.path.is_some() && before.needs_path.contains(&relation.oid)
+        };
+        let new: Vec<Write> = standing(&now, classes, &is_meant)
+            .writes
             .into_iter()
-            .filter(|write| !before.contains(write) && !all.contains(write))
+            .filter(|write| !before.writes.contains(write) && !all.contains(write))
             .collect();
         if new.is_empty() {
             break;

@@ -13,7 +13,8 @@ use super::{
     ColumnId, Env, Masked,
     asked::{is_asked_anew, predicates},
     facts::Name,
-    graph::{Meeting, NodeId, Usage},
+    follow::is_apart,
+    graph::{Changing, Meeting, NodeId, Usage},
     names,
     overlay::PolicyMade,
     scope::{Item, Level},
@@ -41,6 +42,9 @@ impl Reader<'_> {
                 tracer.asks_by_trigger(&names::qualified(&create.funcname).1, &on);
             }
             NodeEnum::CreateFunctionStmt(_) => {
+                if is_apart(now) && now.overlay.triggers().is_empty() {
+                    return;
+                }
                 for (function, on) in triggers(now) {
                     self.asks_anew(now, classes, |tracer| tracer.asks_by_trigger(&function, &on));
                 }

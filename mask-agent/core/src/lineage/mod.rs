@@ -130,6 +130,7 @@ use crate::catalog::{Catalog, Relation};
 pub use cascade::Passed;
 pub use databases::CopiedDatabase;
 pub use extensions::COMPUTING_EXTENSIONS;
+pub use follow::Standing;
 pub use given::{Executes, Extent, Given, Place, Shows, Value, is_watched};
 pub(crate) use graph::is_relative_time;
 pub use graph::{Asked, Origins, Usage};
@@ -228,6 +229,11 @@ pub trait Masked {
 
     /// Whether a masked column anywhere in the database has this name.
     fn names_column(&self, name: &str) -> bool;
+
+    /// What triggers and defaults of the snapshot put where, if that has been read.
+    fn standing(&self) -> Option<&Standing> {
+        None
+    }
 }
 
 /// What a statement is read with.
@@ -496,9 +502,9 @@ pub fn analyse(sql: &str, env: &Env<'_>, classes: &dyn Masked) -> Result<Vec<Sta
 }
 
 /// What triggers and defaults put where, whoever writes.
-pub fn standing(catalog: &Catalog, classes: &dyn Masked) -> Vec<Write> {
+pub fn standing(catalog: &Catalog, classes: &dyn Masked) -> Standing {
     let overlay = Overlay::default();
-    follow::standing(&Env { catalog, path: None, overlay: &overlay }, classes)
+    follow::standing(&Env { catalog, path: None, overlay: &overlay }, classes, &|_| true)
 }
 
 /// What a relation keeps that its definition made of others.

@@ -143,6 +143,7 @@ impl<'a> Tracer<'a> {
             return catalog.named(None, name).filter(fits).collect();
         }
         let all: Vec<&Relation> = catalog.named(None, name).collect();
+        self.facts.needs_path |= self.path.is_none() && all.len() > 1;
         let Some(path) = self.path.as_ref().filter(|_| !self.env.overlay.may_uncover(name)) else {
             return all;
         };

@@ -13,7 +13,7 @@ use super::{
     scope::Level,
     trace::Tracer,
 };
-use crate::catalog::{Called, Routine};
+use crate::catalog::{Called, Routine, has_word};
 
 /// What the body of a new function does.
 #[derive(Clone, Copy, Default)]
@@ -251,6 +251,5 @@ fn everybody<'a>(env: &'a Env<'a>) -> impl Iterator<Item = &'a Routine> {
 
 fn mentions(routine: &Routine, name: &str) -> bool {
     let text = routine.definition.as_deref().unwrap_or_default();
-    let is_in_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '$');
-    text.split(|letter| !is_in_name(letter)).any(|word| word.to_lowercase() == name.to_lowercase())
+    has_word(text, &name.to_lowercase())
 }

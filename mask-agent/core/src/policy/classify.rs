@@ -11,7 +11,7 @@ use std::{
 use super::{AllowList, Policy, Taint, ruling::TAINTED};
 use crate::{
     catalog::{Catalog, Column, ConstraintKind, Relation, Symbol},
-    lineage::{ColumnId, Holds, Masked, SYSTEM_COLUMNS},
+    lineage::{ColumnId, Holds, Masked, SYSTEM_COLUMNS, Standing},
     masking::{ColumnRule, MaskKind},
 };
 
@@ -66,6 +66,8 @@ pub struct Classification {
     holds: HashMap<(u32, i16), Holds>,
     /// Columns that are remembered.
     remembered: HashSet<(u32, i16)>,
+    /// What triggers and defaults put where, where it has been read for these columns.
+    pub(super) standing: Option<Standing>,
     /// What only definitions mask, found out when it is asked for.
     defined: OnceLock<Vec<(ColumnId, Taint)>>,
 }
@@ -144,6 +146,10 @@ impl Masked for Classification {
 
     fn names_column(&self, name: &str) -> bool {
         self.names.contains(name)
+    }
+
+    fn standing(&self) -> Option<&Standing> {
+        self.standing.as_ref()
     }
 }
 

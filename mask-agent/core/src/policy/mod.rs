@@ -19,7 +19,7 @@ use crate::{
 
 pub use crate::lineage::Refusal;
 pub use classify::Classification;
-pub use denial::{Denial, denials};
+pub use denial::{Denial, denials, earlier_plan};
 pub use file::PolicyError;
 pub use given::{ComparedConstant, ComparedParameter, CopyIn, FilledColumn, GivenRuling};
 pub use rules::{Admission, Budget, Budgeted, Charge, Cost, Derived, Rules, Use, Written};
@@ -144,8 +144,9 @@ impl Policy {
             let mut classes = classify::classify(&own, catalog, &taints);
             // What one trigger fills may be what the next one reads.
             for _round in 0..TRIGGERS_DEEP_MAX {
-                let more = standing_taints(catalog, &classes);
+                let (standing, more) = standing_taints(catalog, &classes);
                 if more.is_empty() {
+                    classes.standing = Some(standing);
                     break;
                 }
                 taints.extend(more);

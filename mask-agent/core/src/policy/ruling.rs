@@ -15,7 +15,7 @@ use crate::{
     catalog::{Catalog, Relation, RelationKind},
     lineage::{
         self, ColumnId, CopyOut, Effect, Executes, Holds, Keeps, Masked as _, Origins, Output, Outputs,
-        Predicate, SYSTEM_COLUMNS, Statement, Usage, Write, WriteTarget,
+        Predicate, SYSTEM_COLUMNS, Standing, Statement, Usage, Write, WriteTarget,
     },
     masking::{CellRule, ColumnRule},
 };
@@ -167,12 +167,13 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
     }
 }
 
-/// Columns that triggers and defaults fill with masked values, whoever writes.
+/// What triggers and defaults put where, whoever writes, and the columns they fill with masked values.
 ///
 /// What cannot be traced there is its author's business: an operator made it, and clients cannot.
-pub fn standing_taints(catalog: &Catalog, classes: &Classification) -> Vec<Taint> {
+pub fn standing_taints(catalog: &Catalog, classes: &Classification) -> (Standing, Vec<Taint>) {
     let judge = Judge { catalog, classes };
-    let mut writes = lineage::standing(catalog, classes);
+    let standing = lineage::standing(catalog, classes);
+    let mut writes = standing.writes.clone();
     for write in &mut writes {
         write.origins.untraceable = None;
         let mut values = write.origins.columns.iter().chain(&write.origins.views);
@@ -181,7 +182,8 @@ pub fn standing_taints(catalog: &Catalog, classes: &Classification) -> Vec<Taint
             write.holds = Holds::Copies;
         }
     }
-    judge.taints(&writes)
+    let taints = judge.taints(&writes);
+    (standing, taints)
 }
 
 /// What rulings on a statement go by.

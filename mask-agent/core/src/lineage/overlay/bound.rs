@@ -16,4 +16,12 @@ impl Overlay {
     pub(in crate::lineage) fn all_routines(&self) -> impl Iterator<Item = &Routine> {
         self.functions.values().flatten().flatten().map(AsRef::as_ref)
     }
+
+    /// Names of the functions there are, where there is nothing else but triggers.
+    pub(in crate::lineage) fn only_code(&self) -> Option<Vec<&str>> {
+        let functions: usize = self.functions.values().map(Vec::len).sum();
+        let is_more = self.is_all || self.is_any_dropped || self.has_extension || self.has_renamed;
+        (!is_more && self.size == functions + self.triggers.len())
+            .then(|| self.functions.keys().map(String::as_str).collect())
+    }
 }

@@ -52,7 +52,7 @@ fn defined() -> Vec<Relation> {
 /// What is remembered before a statement is sent, and when it counts.
 fn remembered(snapshot: &Snapshot, sql: &str) -> Vec<Taint> {
     let env = Env { catalog: &snapshot.catalog, path: None, overlay: &Overlay::default() };
-    let statements = lineage::analyse(sql, &env, &snapshot.classes).unwrap();
+    let statements = lineage::analyse(sql, &env, &*snapshot.classes).unwrap();
     statements.iter().flat_map(|statement| snapshot.rule(statement).defined).collect()
 }
 

@@ -262,7 +262,7 @@ fn ruled(
     overlay: &lineage::Overlay,
 ) -> (Analysed, bool) {
     let env = lineage::Env { catalog: &snapshot.catalog, path, overlay };
-    match lineage::analyse(sql, &env, &snapshot.classes) {
+    match lineage::analyse(sql, &env, &*snapshot.classes) {
         Ok(statements) => {
             let any_literals = statements.iter().all(|statement| !statement.needs_literals);
             (summary(statements, snapshot), any_literals)
