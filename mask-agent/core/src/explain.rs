@@ -204,7 +204,7 @@ impl Explainer<'_> {
         let rulings = match &ruled.rows {
             Rows::Columns(columns) => Some(columns.as_slice()),
             Rows::Each(column) => Some(std::slice::from_ref(&**column)),
-            Rows::Cursor(_) | Rows::None | Rows::Prepared(_) => None,
+            Rows::Cursor(_) | Rows::None | Rows::Plan(_) | Rows::Prepared(_) => None,
         };
         let uses = statement.predicates.iter().map(|use_| (use_.column, use_.usage));
         let uses: BTreeSet<(ColumnId, Usage)> = uses.collect();

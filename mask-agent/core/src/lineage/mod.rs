@@ -289,6 +289,8 @@ pub enum Outputs {
     /// No rows.
     #[default]
     None,
+    /// The plan of a prepared statement, by its name.
+    Plan(String),
     /// The rows of a prepared statement, by its name.
     Prepared(String),
 }
@@ -476,6 +478,28 @@ const STACK_PER_BYTE: usize = 8 << 10;
 /// # Errors
 /// When the string cannot be read as the server would read it.
 pub fn analyse(sql: &str, env: &Env<'_>, classes: &dyn Masked) -> Result<Vec<Statement>, LineageError> {
+    analyse_as(sql, None, env, classes)
+}
+
+/// The same with EXPLAIN before one of the statements, as where it was prepared and its plan is asked for.
+///
+/// # Errors
+/// When the string cannot be read as the server would read it.
+pub fn analyse_plan(
+    sql: &str,
+    part: usize,
+    env: &Env<'_>,
+    classes: &dyn Masked,
+) -> Result<Vec<Statement>, LineageError> {
+    analyse_as(sql, Some(part), env, classes)
+}
+
+fn analyse_as(
+    sql: &str,
+    explained: Option<usize>,
+    env: &Env<'_>,
+    classes: &dyn Masked,
+) -> Result<Vec<Statement>, LineageError> {
     if sql.len() > SQL_BYTES_MAX {
         return Err(LineageError::TooLong);
     }
@@ -487,7 +511,8 @@ pub fn analyse(sql: &str, env: &Env<'_>, classes: &dyn Masked) -> Result<Vec<Sta
         for (raw, left) in parsed.iter().zip((0..parsed.len()).rev()) {
             let Some(node) = raw.stmt.as_deref() else { continue };
             let env = Env { catalog: env.catalog, path: path.clone(), overlay: &overlay };
-            let statement = statement::read(node, &env, classes)?;
+            let explained = (explained == Some(statements.len())).then(|| statement::explaining(node));
+            let statement = statement::read(explained.as_ref().unwrap_or(node), &env, classes)?;
             for made in statement.made.iter().filter(|_| left > 0) {
                 overlay.to_mut().learn(made);
             }

@@ -203,6 +203,7 @@ impl Judge {
             Outputs::Cursor(name) => format!("cursor {name}"),
             Outputs::Each(each) => format!("*{}", self.origins(each)),
             Outputs::None => "-".to_owned(),
+            Outputs::Plan(name) => format!("plan of {name}"),
             Outputs::Prepared(name) => format!("prepared {name}"),
         }
     }
@@ -310,7 +311,7 @@ impl Judge {
     fn ruled(&self, ruled: &Ruled) -> Vec<String> {
         let rows = match &ruled.rows {
             Rows::Columns(columns) => joined(columns.iter().map(column)),
-            Rows::Cursor(_) | Rows::None | Rows::Prepared(_) => String::new(),
+            Rows::Cursor(_) | Rows::None | Rows::Plan(_) | Rows::Prepared(_) => String::new(),
             Rows::Each(each) => format!("*{}", column(each)),
         };
         let budgeted = ruled.budgeted.iter().map(|budgeted| {

@@ -55,6 +55,12 @@ pub(super) fn read(node: &Node, env: &Env<'_>, classes: &dyn Masked) -> Result<S
     Ok(reader.finish(query, classes))
 }
 
+/// EXPLAIN of a statement.
+pub(super) fn explaining(node: &Node) -> Node {
+    let explain = protobuf::ExplainStmt { query: Some(Box::new(node.clone())), options: Vec::new() };
+    Node { node: Some(NodeEnum::ExplainStmt(Box::new(explain))) }
+}
+
 /// What a statement puts where.
 pub(super) fn writes(tracer: &Tracer<'_>, is_insert: bool, classes: &dyn Masked) -> Vec<Write> {
     let write = |put: &Put| -> Option<Write> {
@@ -142,6 +148,7 @@ enum Returned<'a> {
     Cursor(String),
     Each(super::graph::NodeId),
     Nothing,
+    Plan(String),
     Prepared(String),
     Rows(Query<'a>),
 }
@@ -335,10 +342,16 @@ impl<'a> Reader<'a> {
         if let Some(executes) = &mut self.statement.executes {
             executes.shows = Shows::Plan;
         }
-        let prepared = matches!(
-            explain.query.as_deref().and_then(|query| query.node.as_ref()),
-            Some(NodeEnum::ExecuteStmt(_))
-        );
+        if let Some(NodeEnum::ExecuteStmt(execute)) =
+            explain.query.as_deref().and_then(|query| query.node.as_ref())
+        {
+            // What is handed over stands in the plan as a constant.
+            return Ok(if self.tracer.facts.calls_user_code {
+                Returned::Each(self.tracer.graph.unknown(Untraceable::UserCode))
+            } else {
+                Returned::Plan(execute.name.clone())
+            });
+        }
         // The planner runs functions that are declared immutable, and shows what they return.
         let called = self.tracer.facts.called.clone();
         let node = self.tracer.graph.made(called);
@@ -424,6 +437,7 @@ impl<'a> Reader<'a> {
             Returned::Cursor(name) => Outputs::Cursor(name),
             Returned::Each(node) => Outputs::Each(Box::new(graph.origins(node))),
             Returned::Nothing => Outputs::None,
+            Returned::Plan(name) => Outputs::Plan(name),
             Returned::Prepared(name) => Outputs::Prepared(name),
             Returned::Rows(query) => outputs(&tracer, &query),
         };

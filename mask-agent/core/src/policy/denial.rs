@@ -103,6 +103,18 @@ pub fn denials(
     all.into_iter().flatten().collect()
 }
 
+/// Why the plan of a prepared statement is not asked for that runs code of users, which may have been other code when
+/// the plan was made.
+pub fn earlier_plan(rules: &Rules) -> Option<Denial> {
+    let refusal = || Refusal {
+        code: "derived",
+        message: "the plan of this prepared statement is refused: it may show what another function returned"
+            .to_owned(),
+        hint: "Explain the statement itself.",
+    };
+    (rules.opaque == Derived::Refuse).then(|| Denial::by("rules.opaque", Vec::new(), refusal()))
+}
+
 impl Judge<'_> {
     /// The first reason not to send a statement, most telling first.
     pub(super) fn denial(
@@ -159,7 +171,7 @@ impl Judge<'_> {
         let columns = match rows {
             Rows::Columns(columns) => columns.as_slice(),
             Rows::Each(column) => std::slice::from_ref(&**column),
-            Rows::Cursor(_) | Rows::None | Rows::Prepared(_) => &[],
+            Rows::Cursor(_) | Rows::None | Rows::Plan(_) | Rows::Prepared(_) => &[],
         };
         let system = columns.iter().find(|column| column.rule.starts_with("system:"));
         if let Some(column) = system.filter(|_| rules.derived == Derived::Refuse) {

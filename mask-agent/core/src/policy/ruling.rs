@@ -48,6 +48,8 @@ pub enum Rows {
     Each(Box<ColumnRuling>),
     /// None are expected; any that come are redacted.
     None,
+    /// The plan of a prepared statement, by its name.
+    Plan(String),
     /// Those of a prepared statement, by its name.
     Prepared(String),
 }
@@ -124,6 +126,7 @@ pub fn rule(statement: &Statement, catalog: &Catalog, classes: &Classification, 
         Outputs::Cursor(name) => Rows::Cursor(name.clone()),
         Outputs::Each(origins) => Rows::Each(Box::new(judge.column(String::new(), origins))),
         Outputs::None => Rows::None,
+        Outputs::Plan(name) => Rows::Plan(name.clone()),
         Outputs::Prepared(name) => Rows::Prepared(name.clone()),
     };
     let taints = judge.taints(&statement.writes);

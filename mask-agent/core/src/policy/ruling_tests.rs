@@ -23,6 +23,7 @@ fn words(ruled: &Ruled) -> String {
         Rows::Cursor(name) => format!("cursor {name}"),
         Rows::Each(each) => format!("*{}", column(each)),
         Rows::None => "-".to_owned(),
+        Rows::Plan(name) => format!("plan of {name}"),
         Rows::Prepared(name) => format!("prepared {name}"),
     }
 }

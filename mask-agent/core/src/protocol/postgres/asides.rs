@@ -47,7 +47,8 @@ impl PostgresSession {
         is_about_definitions(body)
             && self.head_statement().is_some_and(|statement| {
                 let analysed = &statement.analysed;
-                let is_own = |part: &Ruled| !matches!(part.rows, Rows::Cursor(_) | Rows::Prepared(_));
+                let is_own =
+                    |part: &Ruled| !matches!(part.rows, Rows::Cursor(_) | Rows::Plan(_) | Rows::Prepared(_));
                 !analysed.calls_user_code && analysed.executes.is_empty() && analysed.parts.iter().all(is_own)
             })
     }

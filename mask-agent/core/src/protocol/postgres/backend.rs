@@ -184,7 +184,9 @@ impl PostgresSession {
             Reply::DescribePortal { portal, .. } | Reply::Execute { portal } => portal,
             Reply::Simple { statement, part, .. } => {
                 return match &statement.analysed.parts.get(*part)?.rows {
-                    Ruling::Cursor(name) | Ruling::Prepared(name) => Some(Cow::Borrowed(name)),
+                    Ruling::Cursor(name) | Ruling::Plan(name) | Ruling::Prepared(name) => {
+                        Some(Cow::Borrowed(name))
+                    }
                     Ruling::Columns(_) | Ruling::Each(_) | Ruling::None => None,
                 };
             }
@@ -384,6 +386,7 @@ impl PostgresSession {
             source = match source.rows()? {
                 Ruling::Columns(_) | Ruling::Each(_) | Ruling::None => return Some(source),
                 Ruling::Cursor(name) => self.settled(&self.portals.get(name.as_bytes())?.prepared)?,
+                Ruling::Plan(name) => return self.plan_of(name),
                 Ruling::Prepared(name) => {
                     let prepared = self.prepared.get(name.as_bytes())?;
                     if prepared.epoch == self.epoch {
@@ -397,10 +400,6 @@ impl PostgresSession {
             };
         }
         None
-    }
-
-    pub(super) fn source_of(prepared: &Prepared) -> Source {
-        Source { analysed: prepared.statement.analysed.clone(), part: prepared.part }
     }
 
     fn command_complete(&mut self, range: Range<usize>, out: &mut Outbox) -> Result<(), SessionError> {

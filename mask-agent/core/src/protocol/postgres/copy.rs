@@ -111,7 +111,9 @@ impl PostgresSession {
         let rulings: Vec<&ColumnRuling> = match &part.rows {
             Rows::Columns(columns) if columns.len() == count => columns.iter().collect(),
             Rows::Each(column) => vec![&**column; count],
-            Rows::Columns(_) | Rows::Cursor(_) | Rows::None | Rows::Prepared(_) => return None,
+            Rows::Columns(_) | Rows::Cursor(_) | Rows::None | Rows::Plan(_) | Rows::Prepared(_) => {
+                return None;
+            }
         };
         if rulings.iter().all(|ruling| matches!(current(ruling, snapshot), CellRule::Clear)) {
             return Some((Copying { plan: None, masker: CopyMasker::default() }, Vec::new()));
@@ -143,7 +145,7 @@ pub(super) fn refusal(ruled: &Ruled) -> Option<Refusal> {
     let rulings: Vec<&ColumnRuling> = match &ruled.rows {
         Rows::Columns(columns) => columns.iter().collect(),
         Rows::Each(column) => vec![&**column],
-        Rows::Cursor(_) | Rows::None | Rows::Prepared(_) => return None,
+        Rows::Cursor(_) | Rows::None | Rows::Plan(_) | Rows::Prepared(_) => return None,
     };
     if all_clear(&rulings) {
         return None;

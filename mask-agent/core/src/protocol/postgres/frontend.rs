@@ -236,6 +236,7 @@ impl PostgresSession {
         }
         let admitted =
             self.affords(&statement, b"", b"", out).and_then(|()| self.admits(&statement.analysed));
+        let admitted = admitted.and_then(|()| self.admits_plans(&statement));
         if let Err(fault) = admitted.and_then(|()| self.admit(&others, b"", out)) {
             Self::put_query(out);
             self.queue.push(Reply::RefusedQuery { fault, statement: Some(statement), told: false });
@@ -396,7 +397,8 @@ impl PostgresSession {
         if !self.remember(&others, out) {
             return Ok(false);
         }
-        if let Err(fault) = self.admit(&others, parameters, out) {
+        let admitted = statement.as_ref().map_or(Ok(()), |statement| self.admits_plans(statement));
+        if let Err(fault) = admitted.and_then(|()| self.admit(&others, parameters, out)) {
             Self::put_parse(out);
             self.queue.push(Reply::Refused { fault, statement: others.into_iter().next() });
             return Ok(true);

@@ -9,13 +9,14 @@ use super::{
     error::{Fault, REFUSED},
     outputs::Source,
     queue::{Analysed, Prepared, Reply, Statement},
+    ruling::ruled_plan,
     session::PostgresSession,
     tokens::stale,
 };
 use crate::{
     lineage::Keeps,
     masking::CellRule,
-    policy::{ColumnRuling, Rows, Ruled},
+    policy::{ColumnRuling, Rows, Ruled, earlier_plan},
     session::Outbox,
 };
 
@@ -54,6 +55,10 @@ impl PostgresSession {
         prepared
     }
 
+    pub(super) fn source_of(prepared: &Prepared) -> Source {
+        Source { analysed: prepared.statement.analysed.clone(), part: prepared.part }
+    }
+
     /// The statement of a portal. Its names mean what they meant when it was opened, but what they call runs as it is
     /// defined by now: none, where that shows other columns.
     pub(super) fn settled(&self, prepared: &Prepared) -> Option<Source> {
@@ -64,6 +69,51 @@ impl PostgresSession {
         let now = self.anew(&prepared.statement.sql)?;
         let is_same = shows_same(kept.rows()?, &now.parts.get(prepared.part)?.rows);
         is_same.then_some(kept)
+    }
+
+    /// What the plan of a prepared statement tells, which is what EXPLAIN of it would; none where that was planned by
+    /// other definitions, of functions whose results the server has kept in it.
+    pub(super) fn plan_of(&self, name: &str) -> Option<Source> {
+        let prepared = self.prepared.get(name.as_bytes())?;
+        let is_settled = prepared.epoch == self.epoch;
+        let path = if is_settled { self.path.clone() } else { None };
+        let analysed = self.explained(&prepared.statement.sql, prepared.part, path)?;
+        let calls = prepared.statement.analysed.calls_user_code || analysed.calls_user_code;
+        (is_settled || !calls).then(|| Source { analysed: Arc::new(analysed), part: prepared.part })
+    }
+
+    fn explained(&self, sql: &str, part: usize, path: Option<Vec<String>>) -> Option<Analysed> {
+        ruled_plan(sql, part, self.snapshot.as_ref()?, path, &self.overlay)
+    }
+
+    /// Why the plan of a prepared statement is not asked for, whichever this one may mean by its name. Of one that
+    /// nobody knows, no plan is shown.
+    pub(super) fn admits_plans(&self, statement: &Statement) -> Result<(), Fault> {
+        for part in &statement.analysed.parts {
+            let Rows::Plan(name) = &part.rows else { continue };
+            let known = self.prepared.get(name.as_bytes()).map(|known| (&known.statement, known.epoch));
+            let sent = self.sent.get(name.as_bytes()).map(|sent| (&sent.statement, sent.epoch));
+            // What stands before in the same string changes what names mean.
+            let own = (statement.analysed.parts.len() > 1).then_some((statement, u64::MAX));
+            for (statement, epoch) in [known, sent, own].into_iter().flatten() {
+                if let Some(fault) = self.plan_refusal(statement, name, epoch == self.epoch) {
+                    return Err(fault);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn plan_refusal(&self, statement: &Statement, name: &str, is_settled: bool) -> Option<Fault> {
+        let keeps = |part: &Ruled| matches!(&part.keeps, Some(Keeps::Prepared(kept)) if kept == name);
+        let parts = &statement.analysed.parts;
+        let part = parts.iter().rposition(keeps).or((parts.len() == 1).then_some(0))?;
+        let explained = self.explained(&statement.sql, part, self.path.clone())?;
+        self.refusal(&explained).or_else(|| {
+            let calls = statement.analysed.calls_user_code || explained.calls_user_code;
+            let snapshot = self.snapshot.as_ref().filter(|_| self.enforces() && calls && !is_settled)?;
+            Some(Fault::denied(&earlier_plan(&snapshot.rules)?, &snapshot.catalog))
+        })
     }
 
     /// Whether rows are due of a portal whose statement is not as it was.
@@ -164,7 +214,15 @@ fn shows_same(one: &Rows, other: &Rows) -> bool {
         (Rows::Columns(one), Rows::Columns(other)) => one.iter().map(is_clear).eq(other.iter().map(is_clear)),
         (Rows::Each(one), Rows::Each(other)) => is_clear(one) == is_clear(other),
         (Rows::None, Rows::None) => true,
-        (Rows::Columns(_) | Rows::Cursor(_) | Rows::Each(_) | Rows::None | Rows::Prepared(_), _) => false,
+        (
+            Rows::Columns(_)
+            | Rows::Cursor(_)
+            | Rows::Each(_)
+            | Rows::None
+            | Rows::Plan(_)
+            | Rows::Prepared(_),
+            _,
+        ) => false,
     }
 }
 
@@ -174,6 +232,6 @@ fn is_told(rows: &Rows) -> bool {
     match rows {
         Rows::Columns(columns) => !columns.iter().any(tells),
         Rows::Each(column) => !tells(column),
-        Rows::Cursor(_) | Rows::None | Rows::Prepared(_) => false,
+        Rows::Cursor(_) | Rows::None | Rows::Plan(_) | Rows::Prepared(_) => false,
     }
 }

@@ -240,7 +240,7 @@ fn ruling(rows: Option<&Rows>, index: usize, count: usize) -> Option<&ColumnRuli
     match rows? {
         Rows::Columns(columns) if columns.len() == count => columns.get(index),
         Rows::Each(column) => Some(column),
-        Rows::Columns(_) | Rows::Cursor(_) | Rows::None | Rows::Prepared(_) => None,
+        Rows::Columns(_) | Rows::Cursor(_) | Rows::None | Rows::Plan(_) | Rows::Prepared(_) => None,
     }
 }
 

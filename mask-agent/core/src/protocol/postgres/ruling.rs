@@ -198,6 +198,7 @@ impl PostgresSession {
                 policy::Rows::Columns(_)
                 | policy::Rows::Each(_)
                 | policy::Rows::None
+                | policy::Rows::Plan(_)
                 | policy::Rows::Prepared(_),
             )
             | None => Some(statement),
@@ -250,8 +251,23 @@ fn names_unknown(analysed: &Analysed) -> bool {
     analysed.parts.iter().any(|part| match &part.rows {
         policy::Rows::Columns(columns) => columns.iter().any(is_unknown),
         policy::Rows::Each(column) => is_unknown(column),
-        policy::Rows::Cursor(_) | policy::Rows::None | policy::Rows::Prepared(_) => false,
+        policy::Rows::Cursor(_) | policy::Rows::None | policy::Rows::Plan(_) | policy::Rows::Prepared(_) => {
+            false
+        }
     })
+}
+
+/// What the plan tells of one of a string's statements.
+pub(super) fn ruled_plan(
+    sql: &str,
+    part: usize,
+    snapshot: &Snapshot,
+    path: Option<Vec<String>>,
+    overlay: &lineage::Overlay,
+) -> Option<Analysed> {
+    let env = lineage::Env { catalog: &snapshot.catalog, path, overlay };
+    let statements = lineage::analyse_plan(sql, part, &env, &*snapshot.classes).ok()?;
+    Some(summary(statements, snapshot))
 }
 
 /// Analyses a string and rules on it; whether its literals do not matter.

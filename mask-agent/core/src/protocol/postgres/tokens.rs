@@ -104,7 +104,7 @@ impl PostgresSession {
                     let portal = self.portals.get(name.as_bytes());
                     !keeps(name) && reads(portal.map(|portal| &portal.prepared.statement))
                 }
-                Rows::Columns(_) | Rows::Each(_) | Rows::None | Rows::Prepared(_) => false,
+                Rows::Columns(_) | Rows::Each(_) | Rows::None | Rows::Plan(_) | Rows::Prepared(_) => false,
             };
             part.reads_statement || executed || fetched
         })
