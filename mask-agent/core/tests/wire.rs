@@ -445,7 +445,7 @@ fn what_grows_with_the_client_has_an_end_and_says_so() {
 fn waits_for_catalog() -> Peer {
     let mut peer = Peer::ready();
     peer.snapshot_age = None;
-    peer.now = Duration::from_secs(3_600);
+    peer.now = Duration::from_hours(1);
     peer
 }
 
@@ -531,7 +531,7 @@ fn an_unread_catalog_is_not_told_within_a_row() {
     peer.tell(Input::Snapshot(snapshot(), Duration::ZERO));
     peer.feed(From::Client, &query("select label from parts"));
     let described = row_description(&[("label", PARTS, 2, TEXT, 0)]);
-    let row = data_row(&[Some(&[b'x'; 100_000])]);
+    let row = data_row(&[Some(&vec![b'x'; 100_000])]);
     peer.feed(From::Server, &[&described[..], &row[..50_000]].concat());
     let shown = peer.to_client.clone();
     assert!(shown.len() > described.len(), "the row is not passed on as it comes");
