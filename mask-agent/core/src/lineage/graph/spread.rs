@@ -29,6 +29,30 @@ struct Known {
     paired: HashMap<NodeId, bool>,
 }
 
+/// What loops read, by value and by relation in FROM.
+struct Reading {
+    /// Whether a value is made of masked columns.
+    masked: Vec<bool>,
+    /// Of what says which rows of a relation are there: the relation.
+    entries: Vec<Option<EntryId>>,
+    /// Whether a loop reads the relation.
+    looped: Vec<bool>,
+}
+
+impl Reading {
+    fn new(graph: &Graph, masked: Vec<bool>) -> Self {
+        let mut entries = vec![None; graph.nodes.len()];
+        for (rows, at) in graph.entries.iter().zip(0..) {
+            entries[rows.0 as usize] = Some(EntryId(at));
+        }
+        let mut looped = vec![false; graph.entries.len()];
+        for range in &graph.looped {
+            looped[range.start as usize..range.end as usize].fill(true);
+        }
+        Self { masked, entries, looped }
+    }
+}
+
 impl Graph {
     /// Follows what meets: a value that was compared with a masked one tells it by being there, unless it is a
     /// constant, which tells one bit.
@@ -54,7 +78,8 @@ impl Graph {
             self.spread_computed(&mut meetings, &|base| classes.is_masked(base.relation, base.number));
         }
         if meetings.iter().any(|meeting| meeting.is_looped) {
-            self.spread_loops(&mut meetings, &|base| classes.is_masked(base.relation, base.number));
+            let is_masked = |base: ColumnId| classes.is_masked(base.relation, base.number);
+            self.spread_loops(&mut meetings, known.leaves.as_ref(), &is_masked);
         }
         for _round in 0..=meetings.len() {
             let mut changed = false;
@@ -169,14 +194,22 @@ impl Graph {
     }
 
     /// What a loop asks of a masked value with another one each time is asked as often as a list is long.
-    fn spread_loops(&self, meetings: &mut [Meeting], is_masked: &dyn Fn(ColumnId) -> bool) {
-        let masked = self.made_of(is_masked);
-        let entries = self.entries.iter().zip(0..).map(|(rows, at)| (*rows, EntryId(at))).collect();
+    fn spread_loops(
+        &self,
+        meetings: &mut [Meeting],
+        leaves: Option<&AllLeaves>,
+        is_masked: &dyn Fn(ColumnId) -> bool,
+    ) {
+        let reading = Reading::new(self, self.made_of(is_masked));
+        let masked = &reading.masked;
         for meeting in meetings.iter_mut().filter(|meeting| meeting.is_looped) {
-            let own = |id: &NodeId| self.leaves(*id, Ties::Followed, &|base| base.is_some_and(is_masked));
+            let own = |id: &NodeId| match leaves {
+                Some(leaves) => leaves.masked_of(*id),
+                None => self.leaves(*id, Ties::Followed, &|base| base.is_some_and(is_masked)),
+            };
             let own: Vec<EntryId> = meeting.nodes.iter().flat_map(own).collect();
             let values = meeting.nodes.iter().chain(&meeting.sides);
-            let other = values.filter_map(|id| self.other_each_time(*id, &own, &masked, &entries)).max();
+            let other = values.filter_map(|id| self.other_each_time(*id, &own, &reading)).max();
             meeting.crosses |= other.is_some();
             // What a variable holds is compared as it is.
             let is_plain =
@@ -213,31 +246,26 @@ impl Graph {
     }
 
     /// Whether a value is another one each time though the masked ones in it, of these entries, are not.
-    fn other_each_time(
-        &self,
-        id: NodeId,
-        own: &[EntryId],
-        masked: &[bool],
-        entries: &HashMap<NodeId, EntryId>,
-    ) -> Option<Other> {
+    fn other_each_time(&self, id: NodeId, own: &[EntryId], reading: &Reading) -> Option<Other> {
         let mut other = None;
         self.walk_all(id, |at, node, open| {
             let is_other = |entry: &EntryId| !own.contains(entry);
             let is_of_other = node.entry.as_ref().is_some_and(is_other);
-            let is_looped =
-                node.entry.is_some_and(|entry| self.looped.iter().any(|range| range.contains(&entry.0)));
+            let is_looped = node.entry.is_some_and(|entry| reading.looped[entry.0 as usize]);
             let is_restless = is_looped && node.base.is_some_and(|base| self.restless.contains(&base));
             if node.pace == Pace::Anew
                 || is_restless
                 || is_of_other && node.base.is_none() && node.from.is_empty()
             {
                 other = Some(Other::Made);
-            } else if is_of_other && node.base.is_some() || entries.get(&at).is_some_and(is_other) {
+            } else if is_of_other && node.base.is_some()
+                || reading.entries[at.0 as usize].as_ref().is_some_and(is_other)
+            {
                 other = other.max(Some(Other::Stored));
             }
             open.extend_from_slice(&node.from);
             // Which rows a masked value is taken from makes no list of it.
-            if !masked[at.0 as usize] {
+            if !reading.masked[at.0 as usize] {
                 open.extend(node.implied.iter().filter(|implied| !self.node(**implied).is_flow));
             }
         });
