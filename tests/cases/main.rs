@@ -8,6 +8,7 @@ mod budget_definitions;
 mod budget_server;
 mod budget_words;
 mod catalog;
+mod compat;
 mod copy;
 mod corners;
 mod corpus;

@@ -13,9 +13,9 @@ use clap::{Args, ValueEnum};
 use compare::{Kind, differences, table};
 pub(crate) use drivers::build as build_drivers;
 use known::Known;
-use login::Login;
+use login::{Auth, Login, Tls};
 use mask_tests::{Agent, Start, catch_interrupts};
-use suite::{Chosen, Place, Suite};
+use suite::{Chosen, Place, Run, Suite};
 
 /// Where results are left to be looked at.
 const RESULTS: &str = "target/compat";
@@ -31,14 +31,17 @@ pub(crate) struct Options {
     /// One of the two, in place of both.
     #[arg(long)]
     mode: Option<Mode>,
-    /// How clients come to the server.
-    #[arg(long, value_enum, default_value_t = Login::Plain)]
-    login: Login,
+    /// What clients are asked for.
+    #[arg(long, value_enum, default_value_t = Auth::Trust)]
+    auth: Auth,
+    /// TLS on both legs, and nobody is let in without; clients verify who they meet unless told only to require it.
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "verify-ca")]
+    tls: Option<Tls>,
     /// The server's major version, in place of the system's own.
     #[arg(long)]
     major: Option<u16>,
     /// What drivers see, in place of the suites; writes `docs/drivers.md`.
-    #[arg(long, conflicts_with_all = ["suite", "mode", "login", "major", "except", "compare"])]
+    #[arg(long, conflicts_with_all = ["suite", "mode", "auth", "tls", "major", "except", "compare"])]
     pub(crate) drivers: bool,
     /// With `--drivers`: only these features, and no page is written.
     #[arg(long, value_delimiter = ',', requires = "drivers")]
@@ -83,15 +86,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     catch_interrupts();
     let suites = options.suite.map_or_else(|| vec![Suite::Regress, Suite::Isolation], |suite| vec![suite]);
     let modes = options.mode.map_or_else(|| vec![Mode::Observe, Mode::Enforce], |mode| vec![mode]);
-    let known = Known::load()?;
+    let (known, login) = (Known::load()?, Login { auth: options.auth, tls: options.tls });
     let mut left = 0;
     for suite in suites {
         let place = Place::new(suite)?;
         let major = options.major.map_or("system".to_owned(), |major| major.to_string());
-        let results = Path::new(RESULTS).join(options.login.name()).join(major).join(suite.name());
+        let results = Path::new(RESULTS).join(login.name()).join(major).join(suite.name());
         let direct = ["direct", "direct-again"].map(|name| results.join(name));
         for folder in &direct {
-            leg(options, &place, None, folder)?;
+            leg(options, login, &place, None, folder)?;
         }
         for difference in differences(&direct[0], &direct[1])? {
             println!("without the agent: {difference}");
@@ -99,7 +102,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         for mode in &modes {
             let folder = results.join(mode.name());
-            leg(options, &place, Some(*mode), &folder)?;
+            leg(options, login, &place, Some(*mode), &folder)?;
             left += report(&known, suite, *mode, &direct[0], &folder)?;
         }
     }
@@ -128,13 +131,13 @@ fn report(known: &Known, suite: Suite, mode: Mode, direct: &Path, folder: &Path)
 }
 
 /// Runs a suite on a server of its own.
-fn leg(options: &Options, place: &Place, mode: Option<Mode>, results: &Path) -> Result<()> {
+fn leg(options: &Options, login: Login, place: &Place, mode: Option<Mode>, results: &Path) -> Result<()> {
     if options.compare {
         return Ok(());
     }
     let began = Instant::now();
     let arguments = ["-c", "max_prepared_transactions=2", "-c", "autovacuum=off"];
-    let server = options.login.start(options.major, &arguments)?;
+    let server = login.start(options.major, &arguments)?;
     let port = server.postgres.port;
     let agent = mode.map(|mode| {
         let policy = (mode == Mode::Observe).then_some(OBSERVE);
@@ -144,7 +147,8 @@ fn leg(options: &Options, place: &Place, mode: Option<Mode>, results: &Path) -> 
     let client =
         |program: &str| agent.as_ref().map_or_else(|| Command::new(program), |agent| agent.client(program));
     let chosen = Chosen { only: &options.only, except: &options.except };
-    let ran = place.run(client, &server, &chosen, results);
+    let (direct, through) = (server.environment(None)?, server.environment(agent.as_ref())?);
+    let ran = place.run(&Run { client: &client, port, direct, through }, &chosen, results);
     if let Some(mut agent) = agent {
         fs::write(results.with_extension("daemon.log"), agent.log())?;
         ensure!(agent.ended()?.is_none(), "the daemon ended: {}", last_lines(&agent.log()));

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use mask_tests::{Scratch, check_interrupt, output, source::postgresql_source};
 
-use super::{compare::tests, login::Server};
+use super::compare::tests;
 
 /// The distribution's drivers; those of 15 run the tests of 15, whatever the server's version is.
 const DRIVERS: &str = "/usr/lib/postgresql/15/lib/pgxs/src/test";
@@ -71,6 +71,16 @@ pub(crate) struct Chosen<'a> {
     pub(crate) except: &'a [String],
 }
 
+/// Where a suite is run.
+pub(crate) struct Run<'a> {
+    /// Makes a command of a program.
+    pub(crate) client: &'a dyn Fn(&str) -> Command,
+    pub(crate) port: u16,
+    /// What clients are told that go direct, and what those are that the command is made for.
+    pub(crate) direct: Vec<(&'static str, String)>,
+    pub(crate) through: Vec<(&'static str, String)>,
+}
+
 /// A suite's files in a folder that the server may enter. Every run has the same path, because errors name it.
 pub(crate) struct Place {
     suite: Suite,
@@ -88,23 +98,16 @@ impl Place {
         Ok(Self { suite, source, library, scratch: Scratch::new("compat")? })
     }
 
-    /// Runs the suite, or some of its tests, and puts what they printed into a folder. `client` makes a command of a
-    /// program; what only sets up is run direct.
-    pub(crate) fn run(
-        &self,
-        client: impl Fn(&str) -> Command,
-        server: &Server,
-        chosen: &Chosen<'_>,
-        results: &Path,
-    ) -> Result<()> {
+    /// Runs the suite, or some of its tests, and puts what they printed into a folder; what only sets up is run direct.
+    pub(crate) fn run(&self, run: &Run<'_>, chosen: &Chosen<'_>, results: &Path) -> Result<()> {
         let folder = self.fresh()?;
         let setup: Vec<String> = self.suite.setup().map(str::to_owned).into_iter().collect();
         let mut finished = Ok(());
         if !setup.is_empty() {
-            let mut driver = self.driver(|program| Command::new(program), server, &folder)?;
+            let mut driver = self.driver(Command::new("setpriv"), run.port, &run.direct, &folder)?;
             finished = finish(driver.args(&setup).spawn()?);
         }
-        let mut driver = self.driver(client, server, &folder)?;
+        let mut driver = self.driver((run.client)("setpriv"), run.port, &run.through, &folder)?;
         if !setup.is_empty() {
             driver.arg("--use-existing");
         }
@@ -134,17 +137,22 @@ impl Place {
         finished
     }
 
-    fn driver(&self, client: impl Fn(&str) -> Command, server: &Server, folder: &Path) -> Result<Command> {
+    fn driver(
+        &self,
+        mut driver: Command,
+        port: u16,
+        environment: &[(&'static str, String)],
+        folder: &Path,
+    ) -> Result<Command> {
         let log = fs::File::options().create(true).append(true).open(folder.join("log"))?;
-        let mut driver = client("setpriv");
         driver.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--"]);
         driver.arg(format!("{DRIVERS}/{}/{}", self.suite.name(), self.suite.driver()));
-        driver.args(["--host=127.0.0.1", &format!("--port={}", server.postgres.port), "--user=postgres"]);
+        driver.args(["--host=127.0.0.1", &format!("--port={port}"), "--user=postgres"]);
         driver.arg(format!("--dlpath={}", folder.join("lib").display()));
         driver
             .current_dir(folder)
             .env("HOME", folder)
-            .envs(server.environment.iter().map(|(name, value)| (name, value)));
+            .envs(environment.iter().map(|(name, value)| (name, value)));
         driver.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         Ok(driver)
     }
