@@ -119,9 +119,20 @@ impl<'a> Tracer<'a> {
                 let variables = Variables::none(String::new());
                 let path = self.path.clone();
                 self.repeated(true, Vec::new(), |tracer| tracer.pieces(&body, variables, path, None));
+                self.facts.calls_opaque_code |= self.uses_what_it_makes();
             }
             None => self.facts.calls_opaque_code = true,
         }
+    }
+
+    /// Whether a block names a table that it makes: what is in that, nobody knows while the block is read.
+    fn uses_what_it_makes(&self) -> bool {
+        let made = self.facts.defined.iter().filter_map(|kind| match kind {
+            NodeEnum::CreateStmt(create) => create.relation.as_ref(),
+            _ => None,
+        });
+        let made: Vec<&str> = made.map(|relation| &*relation.relname).collect();
+        self.facts.relations.iter().any(|named| made.contains(&&*named.name))
     }
 
     /// What a trigger's function does with the rows of a relation; `is_new` where the trigger is made just now.

@@ -3,8 +3,8 @@
 use pg_query::{
     NodeEnum,
     protobuf::{
-        AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, ConstrType, CreateSchemaStmt, IndexStmt,
-        Node, RangeVar,
+        AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, ConstrType, CreateSchemaStmt, CreateStmt,
+        IndexStmt, Node, RangeVar,
     },
 };
 
@@ -14,6 +14,9 @@ use super::{
     names::{self, literal},
     trace::Tracer,
 };
+
+/// Types that a table is made with, and columns are not added with.
+const SERIAL: [&str; 6] = ["bigserial", "serial", "serial2", "serial4", "serial8", "smallserial"];
 
 impl Tracer<'_> {
     /// Whether a block may make it; what it asks of rows, and may quote of them, is noted.
@@ -34,6 +37,7 @@ impl Tracer<'_> {
                 }
             }
             NodeEnum::CreateExtensionStmt(create) if leaves_names(&create.extname) => {}
+            NodeEnum::CreateStmt(create) if makes_plain_table(create) => {}
             NodeEnum::CreateSchemaStmt(CreateSchemaStmt { schema_elts, .. }) if schema_elts.is_empty() => {}
             NodeEnum::IndexStmt(index) if is_plain_index(index) => {
                 self.may_quote_rows(index.relation.as_ref());
@@ -109,16 +113,60 @@ fn adds_plain_column(command: &Node) -> bool {
 
 /// Whether a column that is added holds NULL or a constant: a domain may have a default of its own.
 pub(super) fn is_plain(added: &ColumnDef) -> bool {
-    let is_own = names::type_name(added.type_name.as_ref()).is_some_and(is_built_in_type);
-    is_own
-        && added.constraints.iter().all(|constraint| match constraint.node.as_ref() {
-            Some(NodeEnum::Constraint(constraint)) => match constraint.contype() {
-                ConstrType::ConstrNotnull | ConstrType::ConstrNull => true,
-                ConstrType::ConstrDefault => constraint.raw_expr.as_deref().and_then(literal).is_some(),
-                _ => false,
-            },
+    has_own_type(added) && added.constraints.iter().all(holds_constant)
+}
+
+/// Whether it is of a type of the server's own.
+fn has_own_type(column: &ColumnDef) -> bool {
+    let Some(name) = &column.type_name else { return false };
+    let schema = name.names.len().checked_sub(2).and_then(|at| names::text(&name.names[at]));
+    schema.is_none_or(|schema| schema == "pg_catalog")
+        && names::type_name(Some(name)).is_some_and(is_built_in_type)
+}
+
+/// Whether a column is as it is, or a constant, by a constraint.
+fn holds_constant(constraint: &Node) -> bool {
+    let Some(NodeEnum::Constraint(constraint)) = &constraint.node else { return false };
+    match constraint.contype() {
+        ConstrType::ConstrNotnull | ConstrType::ConstrNull => true,
+        ConstrType::ConstrDefault => constraint.raw_expr.as_deref().and_then(literal).is_some(),
+        _ => false,
+    }
+}
+
+/// Whether it is a table of its own, empty, in which nothing is computed.
+fn makes_plain_table(create: &CreateStmt) -> bool {
+    let CreateStmt { relation, table_elts, inh_relations, partspec, of_typename, access_method, .. } = create;
+    relation.is_some()
+        && inh_relations.is_empty()
+        && partspec.is_none()
+        && of_typename.is_none()
+        && access_method.is_empty()
+        && table_elts.iter().all(|element| match element.node.as_ref() {
+            Some(NodeEnum::ColumnDef(column)) => is_plain_in_new(column),
+            Some(NodeEnum::Constraint(constraint)) => {
+                matches!(constraint.contype(), ConstrType::ConstrPrimary | ConstrType::ConstrUnique)
+            }
             _ => false,
         })
+}
+
+/// As [`is_plain`], and what only a new table may have: keys, and numbers of a sequence.
+fn is_plain_in_new(column: &ColumnDef) -> bool {
+    let is_of_new = |constraint: &&Node| match constraint.node.as_ref() {
+        Some(NodeEnum::Constraint(constraint)) => matches!(
+            constraint.contype(),
+            ConstrType::ConstrIdentity | ConstrType::ConstrPrimary | ConstrType::ConstrUnique
+        ),
+        _ => false,
+    };
+    let is_serial = column.type_name.as_ref().is_some_and(|name| match name.names.as_slice() {
+        // A name of these without a schema is the server's, whatever else is called so.
+        [name] => names::text(name).is_some_and(|name| SERIAL.contains(&name)),
+        _ => false,
+    });
+    (is_serial || has_own_type(column))
+        && column.constraints.iter().all(|node| is_of_new(&node) || holds_constant(node))
 }
 
 /// A foreign key that does not pass updates on, or a key of columns as they are.

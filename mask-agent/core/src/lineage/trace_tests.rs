@@ -73,6 +73,7 @@ fn whether_a_block_defines_something_is_a_question() {
         "create type tone as enum ('calm')",
         "create extension if not exists fuzzystrmatch",
         "alter table orders add column if not exists eight int default 0",
+        "create table if not exists eight (id int)",
     ] {
         let block = |column: &str| {
             format!(
