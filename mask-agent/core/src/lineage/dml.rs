@@ -42,9 +42,12 @@ impl<'a> Tracer<'a> {
                 let mut named = relation.columns.iter().filter(|column| column.number == number);
                 number == 0 || named.any(|column| written.iter().any(|name| column.name == *name))
             };
+            let is_changed = |number: &i16| {
+                let mut named = relation.columns.iter().filter(|column| column.number == *number);
+                is_written(*number) || !written.is_empty() && named.any(|column| column.generated.is_some())
+            };
             let broken = relation.constraints.iter();
-            for constraint in broken.filter(|constraint| constraint.columns.iter().any(|at| is_written(*at)))
-            {
+            for constraint in broken.filter(|constraint| constraint.columns.iter().any(is_changed)) {
                 match &constraint.kind {
                     ConstraintKind::Check if rows == Probed::Changed => {
                         for number in constraint.columns.iter().filter(|number| !is_written(**number)) {
@@ -161,7 +164,7 @@ impl<'a> Tracer<'a> {
         let mut seen = item.clone();
         let all: Vec<NodeId> = written.iter().map(|(_, value)| *value).collect();
         for (name, node) in &mut seen.columns.list {
-            if !all.is_empty() && self.is_generated(&item.relations, name) {
+            if !all.is_empty() && self.is_made_of(item, name, written) {
                 *node = self.graph.made([&[*node][..], &all].concat());
             }
             let values: Vec<NodeId> =
@@ -198,11 +201,20 @@ impl<'a> Tracer<'a> {
         self.levels.pop();
     }
 
-    fn is_generated(&self, relations: &[u32], name: &str) -> bool {
-        let mut known = relations.iter().filter_map(|oid| self.env.catalog.relation(*oid));
+    /// Whether a column of a target may be made of what is put into others.
+    fn is_made_of(&self, item: &Item<'a>, name: &str, written: &[(String, NodeId)]) -> bool {
+        self.is_generated(item, name)
+            || self.may_be_view(item)
+                && written.iter().all(|(column, _)| column != name)
+                && self.shows_written(item, name, written)
+    }
+
+    /// Whether a column of a target is made of the others of its row.
+    pub(super) fn is_generated(&self, item: &Item<'a>, name: &str) -> bool {
+        let mut known = item.relations.iter().filter_map(|oid| self.env.catalog.relation(*oid));
         known.any(|relation| {
             relation.columns.iter().any(|column| column.name == name && column.generated.is_some())
-        })
+        }) || self.env.overlay.is_generated(&item.source.name, name)
     }
 
     /// What RETURNING shows; rules are fired by the way.
@@ -338,7 +350,8 @@ impl<'a> Tracer<'a> {
         };
         // Without names, or where there is an expression, it is any of them.
         let names: Vec<String> = elements.iter().map(element).collect();
-        let any = names.is_empty() || names.iter().any(String::is_empty);
+        let is_any = |name: &String| name.is_empty() || self.is_generated(item, name);
+        let any = names.is_empty() || names.iter().any(is_any);
         for (name, value) in written.iter().filter(|(name, _)| any || names.contains(name)) {
             let mut both = item.columns.named(name);
             both.push(*value);
@@ -358,9 +371,12 @@ impl<'a> Tracer<'a> {
         excluded.schema = None;
         excluded.is_open = false;
         for (name, node) in &mut excluded.columns.list {
-            let values: Vec<NodeId> =
-                written.iter().filter(|(column, _)| column == name).map(|(_, value)| *value).collect();
-            *node = self.graph.copy(values);
+            *node = if self.is_made_of(item, name, written) {
+                self.graph.made(written.iter().map(|(_, value)| *value).collect())
+            } else {
+                let values = written.iter().filter(|(column, _)| column == name).map(|(_, value)| *value);
+                self.graph.copy(values.collect())
+            };
         }
         excluded.whole = self.graph.made(excluded.columns.nodes());
         self.bring(vec![item.clone(), excluded]);

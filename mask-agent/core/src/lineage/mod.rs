@@ -584,6 +584,9 @@ mod tell_tests;
 mod trace_tests;
 
 #[cfg(test)]
+mod generated_tests;
+
+#[cfg(test)]
 mod use_tests;
 
 #[cfg(test)]
