@@ -254,6 +254,22 @@ fn what_is_made_of_other_columns_holds_what_they_are_filled_with_later() {
     let made = "create table t (a text, b text generated always as (upper(a)) stored, c text);";
     let filled = "insert into t (a) select email from customers;";
     assert!(last(&format!("{made} {filled} select b from t")).contains("customers.email"));
+    for returned in [
+        format!("{made} insert into t (a) select email from customers returning b"),
+        format!("{made} update t set a = email from customers returning b"),
+        format!(
+            "{made} merge into t using customers on false when not matched then insert (a) values (email) returning b"
+        ),
+        "alter table orders add b text generated always as (upper(note)) stored;
+         insert into orders (note) select email from customers returning b"
+            .to_owned(),
+    ] {
+        assert!(last(&returned).contains("customers.email"), "{returned}");
+    }
+    assert_eq!(
+        last(&format!("{made} insert into t (a) select city from customers returning b, c")),
+        "b <- customers.city; c"
+    );
     assert_eq!(last(&format!("{made} {filled} select c from t")), "c");
     let view = "create table t (a text); create view v as select a from t;";
     assert!(last(&format!("{view} {filled} select a from v")).contains("customers.email"));
@@ -342,8 +358,9 @@ fn a_function_that_may_move_values_is_not_made() {
 fn a_new_relation_hides_no_setting_and_copies_no_masked_column() {
     check("create view v as select * from pg_settings", "refuse unsafe-setting");
     check("create view v as select note from orders", "sent");
+    check("create table t (email text, x text generated always as (lower(email)) stored)", "sent");
     check(
-        "create table t (email text, x text generated always as (lower(email)) stored)",
+        "alter table t add x text generated always as (lower(email)) stored",
         "refuse write-from-sensitive",
     );
     check("create table t (note text, x text generated always as (lower(note)) stored)", "sent");
