@@ -201,22 +201,6 @@ impl<'a> Tracer<'a> {
         self.levels.pop();
     }
 
-    /// Whether a column of a target may be made of what is put into others.
-    fn is_made_of(&self, item: &Item<'a>, name: &str, written: &[(String, NodeId)]) -> bool {
-        self.is_generated(item, name)
-            || self.may_be_view(item)
-                && written.iter().all(|(column, _)| column != name)
-                && self.shows_written(item, name, written)
-    }
-
-    /// Whether a column of a target is made of the others of its row.
-    pub(super) fn is_generated(&self, item: &Item<'a>, name: &str) -> bool {
-        let mut known = item.relations.iter().filter_map(|oid| self.env.catalog.relation(*oid));
-        known.any(|relation| {
-            relation.columns.iter().any(|column| column.name == name && column.generated.is_some())
-        }) || self.env.overlay.is_generated(&item.source.name, name)
-    }
-
     /// What RETURNING shows; rules are fired by the way.
     fn returning(
         &mut self,
@@ -372,7 +356,8 @@ impl<'a> Tracer<'a> {
         excluded.is_open = false;
         for (name, node) in &mut excluded.columns.list {
             *node = if self.is_made_of(item, name, written) {
-                self.graph.made(written.iter().map(|(_, value)| *value).collect())
+                let values = written.iter().map(|(_, value)| *value).chain([*node]);
+                self.graph.made(values.collect())
             } else {
                 let values = written.iter().filter(|(column, _)| column == name).map(|(_, value)| *value);
                 self.graph.copy(values.collect())

@@ -101,3 +101,33 @@ fn a_view_that_is_written_through_shows_what_it_makes_of_what_was_put() {
         assert!(!shows(&format!("{view}; {}", sql.replace("ssn", "city"))), "{view}; {sql}");
     }
 }
+
+#[test]
+fn a_row_that_a_trigger_has_changed_shows_what_was_put() {
+    let made = |body: &str| {
+        format!(
+            "create function f() returns trigger language plpgsql as $$ declare r record; begin {body} return new; end $$;
+             create table t (id int unique, a text, c text);
+             create trigger g before insert or update on t for each row execute function f();"
+        )
+    };
+    for body in [
+        "new.c := upper(new.a);",
+        "select upper(new.a) into new.c;",
+        "r := new; r.c := upper(new.a); new := r;",
+        "r := new; r.c := upper(new.a); return r;",
+    ] {
+        for write in [
+            "insert into t (a) select ssn from customers returning c",
+            "update t set a = ssn from customers returning c",
+            "insert into t (a) select ssn from customers; select c from t",
+            "insert into t (a) select ssn from customers on conflict (id) do update set id = length(excluded.c) returning id",
+        ] {
+            let sql = format!("{} {write}", made(body));
+            assert!(shows(&sql), "{sql}");
+            assert!(!shows(&sql.replace("ssn", "city")), "{sql}");
+        }
+    }
+    let other = made("new.id := 5; if new.a > 'b' then raise notice 'a'; end if;");
+    assert!(!shows(&format!("{other} insert into t (a) select ssn from customers returning c")));
+}

@@ -50,6 +50,7 @@ mod expr;
 mod extensions;
 /// What else a statement does.
 mod facts;
+mod filled;
 /// What definitions will do later.
 mod follow;
 /// FROM.

@@ -145,27 +145,6 @@ impl<'a> Tracer<'a> {
         item.relations.iter().any(is_view) || self.env.overlay.is_view(&item.source.name)
     }
 
-    /// Whether a view's column is made of a table's that others of its columns are put into, or that is generated.
-    pub(super) fn shows_written(&self, item: &Item<'a>, name: &str, written: &[(String, NodeId)]) -> bool {
-        if self.env.overlay.is_view(&item.source.name) {
-            return true;
-        }
-        let put: Vec<ColumnId> =
-            written.iter().flat_map(|(column, _)| self.written_through(item, column)).collect();
-        let is_generated = |column: &ColumnId| {
-            let relation = self.env.catalog.relation(column.relation);
-            let mut columns = relation.into_iter().flat_map(|relation| &relation.columns);
-            columns.any(|known| known.number == column.number && known.generated.is_some())
-        };
-        item.columns.named(name).into_iter().map(|node| self.graph.origins(node)).any(|origins| {
-            origins.untraceable.is_some()
-                || origins.columns.iter().any(|column| {
-                    // A whole row has number 0.
-                    column.number <= 0 || put.contains(column) || is_generated(column)
-                })
-        })
-    }
-
     /// Columns of tables that a column of the target is as it is: a view the server writes through puts values there.
     pub(super) fn written_through(&self, item: &Item<'a>, column: &str) -> Vec<ColumnId> {
         if !self.may_be_view(item) {

@@ -24,4 +24,9 @@ impl Overlay {
         (!is_more && self.size == functions + self.triggers.len())
             .then(|| self.functions.keys().map(String::as_str).collect())
     }
+
+    /// What functions of a name do by now; none where that cannot be read.
+    pub(in crate::lineage) fn bodies(&self, name: &str) -> impl Iterator<Item = Option<&Routine>> {
+        self.functions.get(name).into_iter().flatten().map(Option::as_deref)
+    }
 }
