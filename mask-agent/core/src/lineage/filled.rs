@@ -49,32 +49,52 @@ impl<'a> Tracer<'a> {
         })
     }
 
-    /// Whether a trigger may put something into a column of the row that is written: one that stands there, by the body
-    /// it has or has got just now, or one that was made just now.
+    /// Whether a trigger may put something into a column of the row that is written, or into what a view makes it of: one
+    /// that stands there, by the body it has or has got just now, or one that was made just now.
     fn is_filled(&self, item: &Item<'a>, name: &str) -> bool {
         let (catalog, overlay) = (self.env.catalog, self.env.overlay);
-        let reached = catalog.with_heirs(item.relations.clone());
-        let relations = reached.iter().filter_map(|oid| catalog.relation(*oid));
-        let mut standing = relations.flat_map(|relation| &relation.triggers);
-        standing.any(|oid| {
-            catalog.routine(*oid).is_none_or(|routine| {
-                fills(Some(routine), name) || overlay.bodies(&routine.name).any(|body| fills(body, name))
+        let nodes = item.columns.named(name);
+        let made_of = nodes.into_iter().flat_map(|node| self.graph.origins(node).columns);
+        let named = |column: ColumnId| {
+            let mut columns = catalog.relation(column.relation).into_iter().flat_map(|known| &known.columns);
+            let known = columns.find(|known| known.number == column.number);
+            (column.relation, known.map(|known| known.name.to_string()))
+        };
+        let own = item.relations.iter().map(|oid| (*oid, Some(name.to_owned())));
+        let meant: Vec<(u32, Option<String>)> = made_of.map(named).chain(own).collect();
+        let by_standing = |(relation, column): &(u32, Option<String>)| {
+            let reached = catalog.with_heirs(vec![*relation]);
+            let relations = reached.iter().filter_map(|oid| catalog.relation(*oid));
+            let mut triggers = relations.flat_map(|relation| &relation.triggers);
+            triggers.any(|oid| {
+                catalog.routine(*oid).is_none_or(|routine| {
+                    fills(Some(routine), column.as_deref())
+                        || overlay.bodies(&routine.name).any(|body| fills(body, column.as_deref()))
+                })
             })
-        }) || overlay.triggers().iter().any(|trigger| {
-            let mut known = overlay.bodies(&trigger.function).peekable();
-            let stored = known.peek().is_none();
-            known.any(|body| fills(body, name))
-                || stored && catalog.routines(&trigger.function).any(|routine| fills(Some(routine), name))
-        })
+        };
+        // A table that no snapshot knows has no column of which a number is known.
+        let all = || meant.iter().map(|(_, column)| column.as_deref()).chain([Some(name)]);
+        let mut new = overlay.triggers().iter().map(|trigger| &trigger.function);
+        meant.iter().any(by_standing)
+            || new.any(|function| {
+                let mut known = overlay.bodies(function).peekable();
+                let is_stored = known.peek().is_none();
+                known.any(|body| all().any(|column| fills(body, column)))
+                    || is_stored
+                        && catalog
+                            .routines(function)
+                            .any(|routine| all().any(|column| fills(Some(routine), column)))
+            })
     }
 }
 
 /// Whether a trigger's function may give a column of NEW a value; what cannot be read may give any.
-fn fills(routine: Option<&Routine>, column: &str) -> bool {
+fn fills(routine: Option<&Routine>, column: Option<&str>) -> bool {
     let read = || {
         let routine = routine.filter(|routine| routine.language == "plpgsql")?;
         let code = code(routine.definition.as_deref()?)?;
-        Some(fills_by(code.block()?, column))
+        Some(fills_by(code.block()?, column?))
     };
     read().unwrap_or(true)
 }

@@ -130,4 +130,18 @@ fn a_row_that_a_trigger_has_changed_shows_what_was_put() {
     }
     let other = made("new.id := 5; if new.a > 'b' then raise notice 'a'; end if;");
     assert!(!shows(&format!("{other} insert into t (a) select ssn from customers returning c")));
+    // Through a view that calls the column otherwise.
+    let filled = made("new.c := upper(new.a);");
+    for (view, write) in [
+        (
+            "create view v as select id, a, c as d from t",
+            "insert into v (a) select ssn from customers returning d",
+        ),
+        (
+            "create view v as select id, a as c, c as a from t",
+            "insert into v (c) select ssn from customers returning a",
+        ),
+    ] {
+        assert!(shows(&format!("{filled} {view}; {write}")), "{view}; {write}");
+    }
 }

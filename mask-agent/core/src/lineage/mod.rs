@@ -562,6 +562,9 @@ mod code_tests;
 mod effort_tests;
 
 #[cfg(test)]
+mod generated_tests;
+
+#[cfg(test)]
 mod later_tests;
 #[cfg(test)]
 mod loop_tests;
@@ -583,9 +586,6 @@ mod tell_tests;
 
 #[cfg(test)]
 mod trace_tests;
-
-#[cfg(test)]
-mod generated_tests;
 
 #[cfg(test)]
 mod use_tests;
