@@ -62,7 +62,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.errors {
         for list in [&mut tally.errors, &mut tally.rules] {
             list.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-            list.iter().for_each(|(reason, count)| println!("{count:6} {reason}"));
+            for (reason, count) in list.iter() {
+                println!("{count:6} {reason}");
+            }
         }
     }
     ran?;
