@@ -65,7 +65,7 @@ impl<'a> Tracer<'a> {
             .iter()
             .filter_map(|name| named.iter().find(|(known, _)| *known == **name).cloned())
             .collect();
-        let variables = Variables { function: routine.name.clone(), positional, named, records: Vec::new() };
+        let variables = Variables { positional, named, ..Variables::none(routine.name.clone()) };
         let path = self.path_of(routine);
         let is_new = self.is_new(routine);
         // Whoever calls it chooses by its arguments what it does.
@@ -183,6 +183,8 @@ impl<'a> Tracer<'a> {
             SPECIAL_VARIABLES.into_iter().map(|name| (Cow::Borrowed(name), self.graph.held(Vec::new())));
         let special: Vec<_> = special.collect();
         variables.named.extend(special);
+        variables.scalars = body.without_fields();
+        variables.scalars.extend(SPECIAL_VARIABLES.map(str::to_owned));
         variables.named.push((Cow::Borrowed("found"), found));
         variables.named.extend(["sqlerrm", "sqlstate"].map(|name| (Cow::Borrowed(name), caught)));
         for name in &body.variables {
@@ -379,9 +381,9 @@ impl<'a> Tracer<'a> {
 
     /// Gives a value to a variable, or to a column of the row a trigger writes.
     fn fill(&mut self, target: &[String], value: NodeId, on: Option<&Item<'a>>) {
-        match (on, target) {
-            (Some(on), [row, column]) if row == "new" => self.put_into_row(on, column, value),
-            (Some(on), [row]) if row == "new" => self.put_into_row(on, "*", value),
+        match (on, row_written(target)) {
+            (Some(on), Some([column, ..])) => self.put_into_row(on, column, value),
+            (Some(on), Some([])) => self.put_into_row(on, "*", value),
             _ => match self.variables.as_ref().and_then(|variables| variables.target(target)) {
                 Some(variable) => {
                     let is_qualified = self.variables.as_ref().is_some_and(|all| all.function == target[0]);
@@ -531,6 +533,17 @@ impl<'a> Tracer<'a> {
                 self.condition(Some(condition));
             }
         }
+    }
+}
+
+/// The field of the row of a trigger that a target names, empty for the whole row. OLD may be returned in the place of
+/// NEW. Before it may stand the function's name, whatever that is by the time it runs.
+pub(super) fn row_written(target: &[String]) -> Option<&[String]> {
+    let is_row = |name: &String| ["new", "old"].contains(&&**name);
+    match target {
+        [row, field @ ..] if is_row(row) => Some(field),
+        [_, row, field @ ..] if is_row(row) => Some(field),
+        _ => None,
     }
 }
 

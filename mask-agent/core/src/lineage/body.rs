@@ -34,6 +34,10 @@ pub(super) struct Variables<'a> {
     pub(super) positional: Vec<NodeId>,
     pub(super) named: Vec<(Cow<'a, str>, NodeId)>,
     pub(super) records: Vec<Record>,
+    /// Whether the name of a column may mean a variable: `plpgsql.variable_conflict` says which, and may be set anywhere.
+    pub(super) may_hide: bool,
+    /// Those that have no fields.
+    pub(super) scalars: Vec<String>,
 }
 
 /// A variable whose fields are known apart.
@@ -73,7 +77,14 @@ impl Record {
 impl Variables<'_> {
     /// Of a body without arguments.
     pub(super) fn none(function: String) -> Self {
-        Self { function, positional: Vec::new(), named: Vec::new(), records: Vec::new() }
+        Self {
+            function,
+            positional: Vec::new(),
+            named: Vec::new(),
+            records: Vec::new(),
+            may_hide: true,
+            scalars: Vec::new(),
+        }
     }
 
     /// The variable that is given a value by these names.
@@ -122,6 +133,36 @@ impl<'a> Tracer<'a> {
     pub(super) fn variable(&mut self, name: &str) -> Option<NodeId> {
         let variables = self.variables.as_ref()?;
         variables.named.iter().rev().find(|(known, _)| known == name).map(|(_, node)| *node)
+    }
+
+    /// What a name may mean instead of the column that it was found to be, or that it was not.
+    pub(super) fn hidden_by(&mut self, names: &[&str], column: Option<NodeId>) -> Option<NodeId> {
+        let variables = self.variables.as_ref().filter(|variables| variables.may_hide)?;
+        let (is_labelled, names) = match names {
+            [first, rest @ ..] if rest.len() == 2 && variables.function == *first => (true, rest),
+            names => (false, names),
+        };
+        match *names {
+            [name] => self.variable(name),
+            [record, field] => {
+                let has_fields = variables.scalars.iter().all(|name| name != record);
+                // Where no relation is called so, it was taken for the variable.
+                let is_free = is_labelled || column.is_some() && self.find_item(None, record).is_some();
+                let of_row = self.field_of_row(record, field);
+                of_row.or_else(|| {
+                    (has_fields && is_free).then(|| self.field_of_variable(record, field)).flatten()
+                })
+            }
+            _ => None,
+        }
+        .filter(|variable| column != Some(*variable))
+    }
+
+    /// A field of the row that a trigger sees.
+    fn field_of_row(&self, row: &str, field: &str) -> Option<NodeId> {
+        let rows = self.levels.first().filter(|_| ["new", "old"].contains(&row))?;
+        let item = rows.items.iter().find(|item| !item.is_open && item.name.as_deref() == Some(row))?;
+        item.columns.named(field).first().copied()
     }
 
     /// `record.field`, or `function.argument`.
@@ -349,6 +390,8 @@ impl<'a> Tracer<'a> {
             positional: arguments.to_vec(),
             named: named_arguments(routine, arguments),
             records: Vec::new(),
+            may_hide: false,
+            scalars: Vec::new(),
         };
         // Of a body that is no text, the server writes names out in full.
         let is_written_out =

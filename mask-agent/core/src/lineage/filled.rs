@@ -2,6 +2,7 @@
 
 use super::{
     ColumnId,
+    block::row_written,
     code::code,
     graph::NodeId,
     plpgsql::{Body, Piece},
@@ -53,8 +54,9 @@ impl<'a> Tracer<'a> {
     /// that stands there, by the body it has or has got just now, or one that was made just now.
     fn is_filled(&self, item: &Item<'a>, name: &str) -> bool {
         let (catalog, overlay) = (self.env.catalog, self.env.overlay);
-        let nodes = item.columns.named(name);
-        let made_of = nodes.into_iter().flat_map(|node| self.graph.origins(node).columns);
+        let nodes = if self.may_be_view(item) { item.columns.named(name) } else { Vec::new() };
+        let made_of = nodes.into_iter().map(|node| self.graph.origins(node));
+        let made_of = made_of.flat_map(|origins| [origins.columns, origins.views].concat());
         let named = |column: ColumnId| {
             let mut columns = catalog.relation(column.relation).into_iter().flat_map(|known| &known.columns);
             let known = columns.find(|known| known.number == column.number);
@@ -100,13 +102,12 @@ fn fills(routine: Option<&Routine>, column: Option<&str>) -> bool {
 }
 
 fn fills_by(body: &Body, column: &str) -> bool {
-    let is_meant = |target: &Vec<String>| match target.as_slice() {
-        [row, field, ..] if row == "new" => field == column,
-        [row] => row == "new",
-        _ => false,
+    let is_meant = |target: &Vec<String>| {
+        row_written(target).is_some_and(|field| field.first().is_none_or(|field| field == column))
     };
     body.pieces.iter().any(|piece| match piece {
-        Piece::Assign { target, .. } | Piece::Caught(target) => is_meant(target),
+        Piece::Assign { target, value } => is_meant(target) && (body.decides() || !is_of_no_row(&value.text)),
+        Piece::Caught(target) => is_meant(target),
         Piece::Dynamic => true,
         // CALL fills variables that it does not name as such.
         Piece::Query { sql, into, .. } => {
@@ -116,4 +117,18 @@ fn fills_by(body: &Body, column: &str) -> bool {
         Piece::Return(value) => !["new", "null", "old"].contains(&&*value.text.to_ascii_lowercase()),
         Piece::Loop(_) | Piece::Raise(_) | Piece::Value(_) => false,
     })
+}
+
+/// What a trigger puts into a row whatever is in it, as most that keep the time of a change do.
+fn is_of_no_row(value: &str) -> bool {
+    const OF_NO_ROW: [&str; 7] = [
+        "clock_timestamp()",
+        "current_timestamp",
+        "current_user",
+        "localtimestamp",
+        "now()",
+        "statement_timestamp()",
+        "transaction_timestamp()",
+    ];
+    OF_NO_ROW.iter().any(|known| value.trim().eq_ignore_ascii_case(known))
 }

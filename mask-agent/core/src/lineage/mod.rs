@@ -565,6 +565,9 @@ mod effort_tests;
 mod generated_tests;
 
 #[cfg(test)]
+mod hidden_tests;
+
+#[cfg(test)]
 mod later_tests;
 #[cfg(test)]
 mod loop_tests;

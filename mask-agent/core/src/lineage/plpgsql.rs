@@ -34,6 +34,8 @@ pub(super) struct Body {
     pub(super) counters: Vec<String>,
     /// Those declared as `record`, whose fields have the names of columns.
     pub(super) records: Vec<String>,
+    /// Those that have no fields: of a type of the server's own, and cursors.
+    pub(super) scalars: Vec<String>,
     pub(super) pieces: Vec<Piece>,
     /// Whether it catches errors, and may say what they say.
     pub(super) catches: bool,
@@ -55,6 +57,13 @@ impl Body {
 
     pub(super) fn has_loops(&self) -> bool {
         !self.loops.is_empty()
+    }
+
+    /// Names that stand for nothing with fields wherever they are declared.
+    pub(super) fn without_fields(&self) -> Vec<String> {
+        let times = |names: &[String], name: &String| names.iter().filter(|other| *other == name).count();
+        let is_always = |name: &&String| times(&self.scalars, name) == times(&self.variables, name);
+        self.scalars.iter().filter(is_always).cloned().collect()
     }
 
     /// Whether it does one thing or another.

@@ -359,7 +359,11 @@ impl<'a> Tracer<'a> {
             }
             _ => None,
         };
-        let node = node.unwrap_or_else(|| self.graph.unknown(Untraceable::UnknownColumn));
+        let node = match (node, self.hidden_by(names, node)) {
+            (Some(column), Some(variable)) => self.graph.made(vec![column, variable]),
+            (Some(node), None) | (None, Some(node)) => node,
+            (None, None) => self.graph.unknown(Untraceable::UnknownColumn),
+        };
         self.refs.push(node);
         self.facts.named.push(node);
         node

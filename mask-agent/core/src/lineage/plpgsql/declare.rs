@@ -2,6 +2,40 @@
 
 use super::{Piece, Reader, tokens::Span};
 
+/// How types of the server's own are written that have no fields.
+const SCALARS: [&str; 27] = [
+    "bigint",
+    "bool",
+    "boolean",
+    "bytea",
+    "char",
+    "character",
+    "date",
+    "decimal",
+    "double",
+    "float",
+    "int",
+    "int2",
+    "int4",
+    "int8",
+    "integer",
+    "interval",
+    "json",
+    "jsonb",
+    "numeric",
+    "real",
+    "refcursor",
+    "smallint",
+    "text",
+    "time",
+    "timestamp",
+    "timestamptz",
+    "varchar",
+];
+/// What may stand behind one of them, and makes no other type of it.
+const BEHIND_SCALAR: [&str; 11] =
+    ["(", ":=", ";", "=", "[", "collate", "default", "not", "precision", "varying", "with"];
+
 impl Reader<'_> {
     pub(super) fn declaration(&mut self) -> Option<()> {
         if self.tokens.eat("declare") {
@@ -19,6 +53,9 @@ impl Reader<'_> {
         self.tokens.eat("constant");
         if self.tokens.sees("record") && self.tokens.then_sees(&[";"]) {
             self.body.records.push(name.clone());
+        }
+        if SCALARS.iter().any(|word| self.tokens.sees(word)) && self.tokens.then_sees(&BEHIND_SCALAR) {
+            self.body.scalars.push(name.clone());
         }
         self.data_type(&["collate", "not", "=", ":=", "default", ";"])?;
         if self.tokens.eat("collate") {
@@ -56,6 +93,7 @@ impl Reader<'_> {
     }
 
     fn cursor(&mut self, name: String) -> Option<()> {
+        self.body.scalars.push(name.clone());
         if self.tokens.eat("no") {
             self.tokens.sees("scroll").then_some(())?;
         }
