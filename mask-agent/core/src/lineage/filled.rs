@@ -9,7 +9,10 @@ use super::{
     scope::Item,
     trace::Tracer,
 };
-use crate::catalog::Routine;
+use crate::catalog::{Catalog, FIRST_USER_OID, Routine};
+
+/// `tsvector`.
+const TSVECTOR: u32 = 3614;
 
 impl<'a> Tracer<'a> {
     /// Whether a column of a target may be made of what is put into others.
@@ -69,6 +72,9 @@ impl<'a> Tracer<'a> {
             let relations = reached.iter().filter_map(|oid| catalog.relation(*oid));
             let mut triggers = relations.flat_map(|relation| &relation.triggers);
             triggers.any(|oid| {
+                if *oid < FIRST_USER_OID {
+                    return is_search_vector(catalog, *relation, column.as_deref());
+                }
                 catalog.routine(*oid).is_none_or(|routine| {
                     fills(Some(routine), column.as_deref())
                         || overlay.bodies(&routine.name).any(|body| fills(body, column.as_deref()))
@@ -89,6 +95,12 @@ impl<'a> Tracer<'a> {
                             .any(|routine| all().any(|column| fills(Some(routine), column)))
             })
     }
+}
+
+/// Whether a column is of the type that the server's own functions for triggers fill.
+fn is_search_vector(catalog: &Catalog, relation: u32, column: Option<&str>) -> bool {
+    let mut columns = catalog.relation(relation).into_iter().flat_map(|known| &known.columns);
+    columns.any(|known| column.is_none_or(|name| known.name == name) && known.type_oid == TSVECTOR)
 }
 
 /// Whether a trigger's function may give a column of NEW a value; what cannot be read may give any.
@@ -131,4 +143,62 @@ fn is_of_no_row(value: &str) -> bool {
         "transaction_timestamp()",
     ];
     OF_NO_ROW.iter().any(|known| value.trim().eq_ignore_ascii_case(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        catalog::{Column, Contents, Relation, RelationKind},
+        lineage::{Env, Holds, Masked, Outputs, Overlay, analyse},
+    };
+
+    struct Nothing;
+
+    impl Masked for Nothing {
+        fn is_masked(&self, _: u32, _: i16) -> bool {
+            false
+        }
+
+        fn is_sensitive(&self, _: u32) -> bool {
+            false
+        }
+
+        fn holds(&self, _: u32, _: i16) -> Option<Holds> {
+            None
+        }
+
+        fn names_column(&self, _: &str) -> bool {
+            false
+        }
+    }
+
+    /// Whether `excluded` has in a column what is put into another, where a trigger of this function stands.
+    fn is_filled(function: u32, column: &str) -> bool {
+        let columns =
+            vec![Column::new(1, "id", 23), Column::new(2, "title", 25), Column::new(3, "words", TSVECTOR)];
+        let table = Relation::new(20_001, "public", "t", RelationKind::Table, columns);
+        let source = vec![Column::new(1, "secret", 25)];
+        let relations = vec![
+            Relation { triggers: vec![function], ..table },
+            Relation::new(20_002, "public", "s", RelationKind::Table, source),
+        ];
+        let catalog = Catalog::new(Contents { relations, ..Contents::default() });
+        let env =
+            Env { catalog: &catalog, path: Some(vec!["public".to_owned()]), overlay: &Overlay::default() };
+        let sql = format!(
+            "insert into t (id, title) select 1, secret from s on conflict (id)
+             do update set id = length(excluded.{column}::text) returning id"
+        );
+        let statements = analyse(&sql, &env, &Nothing).unwrap();
+        let Outputs::Columns(shown) = &statements[0].outputs else { panic!("it returns a column") };
+        shown[0].origins.columns.iter().any(|column| column.relation == 20_002)
+    }
+
+    #[test]
+    fn the_servers_own_triggers_fill_search_vectors_only() {
+        assert!(is_filled(3_752, "words") && !is_filled(3_752, "id"));
+        assert!(is_filled(20_010, "words") && is_filled(20_010, "id"), "nobody knows what it does");
+        assert!(is_filled(3_752, "title"), "it is put there");
+    }
 }
