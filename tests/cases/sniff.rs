@@ -328,7 +328,7 @@ fn a_refusal_and_a_reset_reach_the_other_side_as_a_reset() -> Result<()> {
     })?;
     let agent = start(SNIFF, &[])?;
     let nobody = free_port()?;
-    for words in [&["0"][..], &["0", "474554"]] {
+    for words in [&["0"][..], &["0", "474554"], &["50", "474554"]] {
         let got = run(&agent, "say", nobody, words)?;
         assert_eq!((&got["got"], &got["end"]), (&json!(""), &json!("ECONNRESET")), "{words:?}");
     }
@@ -337,7 +337,7 @@ fn a_refusal_and_a_reset_reach_the_other_side_as_a_reset() -> Result<()> {
     run(&agent, "reset", service.port, &["and gone"])?;
     wait_for("the server to see it", || heard.all().len() == 1)?;
     assert_eq!(heard.all(), [(b"and gone".to_vec(), true)]);
-    let closed = records(&agent, "connection_closed", 4)?;
+    let closed = records(&agent, "connection_closed", 5)?;
     let reason = closed[0]["reason"].as_str().context("reason")?;
     assert!(reason.starts_with("server: ") && reason.contains("refused"), "{closed:#?}");
     // A database that is not there is told of as on a database's own port, or reset: which comes first is chance.

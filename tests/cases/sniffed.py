@@ -31,7 +31,7 @@ def rest(stream):
 def exactly_one(stream):
     byte = stream.recv(1)
     if not byte:
-        raise OSError(errno.ECONNRESET, "ended")
+        raise OSError(errno.ENODATA, "ended")
     return byte
 
 
@@ -43,7 +43,7 @@ def say(port, pause_ms, *texts):
     except OSError as error:
         # A socket that is reset has no peer any more.
         return {"got": "", "end": "ECONNRESET" if error.errno == errno.ENOTCONN else errno.errorcode[error.errno]}
-    heard = b""
+    heard, reset = b"", False
     for text in texts:
         time.sleep(int(pause_ms) / 1000)
         try:
@@ -54,10 +54,12 @@ def say(port, pause_ms, *texts):
                     heard += exactly_one(stream)
             else:
                 stream.sendall(bytes.fromhex(text))
-        except OSError:
+        except OSError as error:
+            # The kernel tells of a reset once: whoever sends first hears of it.
+            reset = error.errno == errno.ECONNRESET
             break
     got, end = rest(stream)
-    return {"got": (heard + got).decode("latin1"), "end": end, "peer": peer}
+    return {"got": (heard + got).decode("latin1"), "end": "ECONNRESET" if reset else end, "peer": peer}
 
 
 def listen(port, text):
