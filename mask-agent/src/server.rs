@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, Read},
-    net::SocketAddr,
     os::fd::AsFd,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
@@ -34,7 +33,7 @@ use crate::{
     logins::{Asking, Logins},
     sniff,
     tls::{self, Stream},
-    upstream::{self, Upstreams},
+    upstream::{self, Target, Upstreams},
     workers::Workers,
 };
 
@@ -55,20 +54,20 @@ pub(crate) struct Cancels(Mutex<HashMap<u32, Vec<Issued>>>);
 
 struct Issued {
     key: Vec<u8>,
-    upstream: SocketAddr,
+    upstream: Target,
     server: CancelKey,
 }
 
 impl Cancels {
-    pub(crate) fn insert(&self, client: CancelKey, upstream: SocketAddr, server: CancelKey) {
+    pub(crate) fn insert(&self, client: CancelKey, upstream: Target, server: CancelKey) {
         let mut issued = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         issued.entry(client.pid).or_default().push(Issued { key: client.key, upstream, server });
     }
 
-    pub(crate) fn find(&self, client: &CancelKey) -> Option<(SocketAddr, CancelKey)> {
+    pub(crate) fn find(&self, client: &CancelKey) -> Option<(Target, CancelKey)> {
         let issued = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let issued = issued.get(&client.pid)?.iter().find(|issued| Self::same(&issued.key, &client.key))?;
-        Some((issued.upstream, issued.server.clone()))
+        Some((issued.upstream.clone(), issued.server.clone()))
     }
 
     pub(crate) fn remove(&self, client: &CancelKey) {
@@ -305,7 +304,8 @@ async fn opening(shared: &Shared, stream: &mut Stream) -> io::Result<Option<Open
         }
         if let [Want::StartTls(handshake)] = &out.wants[..] {
             let first = &bytes[..filled];
-            secure(shared, stream, *handshake, first, None).await?;
+            let greeted = greet(stream, *handshake, first).await?;
+            secure(shared, stream, greeted, None).await?;
             let told = session.handle(Input::Encrypted(None), &mut Outbox::default());
             if told.is_err() {
                 return Ok(None);
@@ -325,22 +325,30 @@ async fn opening(shared: &Shared, stream: &mut Stream) -> io::Result<Option<Open
     }
 }
 
-/// Encrypts a client's connection; `first` is what was consumed of it to say so.
-pub(crate) async fn secure(
-    shared: &Shared,
+/// Begins to encrypt a client's connection; `first` is what was consumed of it to say so.
+pub(crate) async fn greet(
     stream: &mut Stream,
     handshake: Handshake,
     first: &[u8],
-    to: Option<SocketAddr>,
-) -> io::Result<Option<ChannelBinding>> {
-    let clients = shared.clients.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+) -> io::Result<tls::Greeted> {
     let socket = stream.take_plain().ok_or(io::ErrorKind::AlreadyExists)?;
     let first = match handshake {
         Handshake::Direct => first,
         Handshake::Requested => &[],
     };
+    tls::Greeted::read(socket, handshake, first).await
+}
+
+/// Encrypts a client's connection to a database, if it is to any.
+pub(crate) async fn secure(
+    shared: &Shared,
+    stream: &mut Stream,
+    greeted: tls::Greeted,
+    to: Option<&Target>,
+) -> io::Result<Option<ChannelBinding>> {
+    let clients = shared.clients.as_ref().ok_or(io::ErrorKind::Unsupported)?;
     let names = to.and_then(|to| shared.upstreams.names(to)).unwrap_or_default();
-    let (encrypted, binding) = clients.accept(socket, handshake, first, &names, to.map(|to| to.ip())).await?;
+    let (encrypted, binding) = clients.accept(greeted, &names, to.map(|to| to.address.ip())).await?;
     *stream = encrypted;
     Ok(binding)
 }
@@ -366,7 +374,7 @@ async fn turn_away(shared: &Shared, stream: TcpStream, why: Input<'_>) -> io::Re
 
 async fn cancel(shared: &Shared, key: &CancelKey) -> Result<(), &'static str> {
     let (server, key) = shared.cancels.find(key).ok_or("a cancel request with an unknown key")?;
-    connection::cancel(shared, server, &key).await.map_err(|_| "a cancel request that failed")
+    connection::cancel(shared, &server, &key).await.map_err(|_| "a cancel request that failed")
 }
 
 /// A connection that no hook has seen may only carry a cancel request with a key of ours.

@@ -317,6 +317,40 @@ def pooler(listen, port, log, *certificates):
         threading.Thread(target=serve, daemon=True).start()
 
 
+def by_name(listen, log, certificate, *servers):
+    """A server before several, each `name=port`, that tells them apart by the name that is said in the handshake."""
+    ports = dict(server.split("=") for server in servers)
+    said = {}
+
+    def hear(inner, name, _context):
+        said[inner] = name and name.lower()
+        return None if said[inner] in ports else ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate + ".crt", certificate + ".key")
+    context.sni_callback = hear
+    listener = socket.create_server(("127.0.0.1", listen))
+    print("ready", flush=True)
+    while True:
+        near = listener.accept()[0]
+
+        def serve(near=near):
+            try:
+                exactly(near, 8)
+                near.sendall(b"S")
+                inner = context.wrap_socket(near, server_side=True)
+                name = said.pop(inner)
+                with open(log, "a") as file:
+                    print(name, file=file)
+                far = dial(int(ports[name]))
+            except (OSError, EOFError):
+                return
+            threading.Thread(target=relay, args=(far, inner), daemon=True).start()
+            relay(inner, far)
+
+        threading.Thread(target=serve, daemon=True).start()
+
+
 def answers(listen, text):
     """A server that answers a request for TLS by these bytes."""
     listener = socket.create_server(("127.0.0.1", listen))
@@ -359,5 +393,7 @@ if __name__ == "__main__":
         between(port, int(rest[0]), rest[1], rest[2])
     elif what == "pooler":
         pooler(port, int(rest[0]), *rest[1:])
+    elif what == "by-name":
+        by_name(port, *rest)
     elif what == "answers":
         answers(port, rest[0])

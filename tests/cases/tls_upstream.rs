@@ -259,6 +259,93 @@ fn a_session_is_taken_up_again_where_it_is_offered_and_its_certificate_is_judged
     Ok(())
 }
 
+/// Two databases behind one address, told apart by the name in the handshake; the address's port, and the names that
+/// were said.
+struct Shared {
+    certificates: Certificates,
+    servers: [Postgres; 2],
+    port: u16,
+    _proxy: Script,
+}
+
+impl Shared {
+    fn start() -> Result<Self> {
+        let certificates = Certificates::new()?;
+        certificates.signed("proxy", "/CN=x", "DNS:one.example,DNS:two.example")?;
+        let servers = [Postgres::start("trust")?, Postgres::start("trust")?];
+        servers[0].setup(SCHEMA)?;
+        // Other columns at the same places.
+        servers[1].setup(
+            "create table customers (id int primary key, email text, city text);
+            insert into customers values (2, 'rui.canary@example.org', 'Porto')",
+        )?;
+        let (port, log) = (free_port()?, certificates.text("names"));
+        let [one, two] = [("one", &servers[0]), ("two", &servers[1])]
+            .map(|(name, server)| format!("{name}.example={}", server.port));
+        let arguments = [log.as_str(), &certificates.text("proxy"), &one, &two];
+        let proxy = Script::start(port, "by-name", &arguments)?;
+        Ok(Self { certificates, servers, port, _proxy: proxy })
+    }
+
+    fn dsn(&self, host: &str) -> String {
+        format!("host={host} hostaddr=127.0.0.1 port={} user=postgres dbname=postgres", self.port)
+    }
+
+    /// How often each was said.
+    fn said(&self) -> Result<[usize; 2]> {
+        let log = std::fs::read_to_string(self.certificates.path("names"))?;
+        Ok(["one", "two"].map(|name| log.matches(&format!("{name}.example")).count()))
+    }
+}
+
+#[test]
+fn databases_that_share_an_address_are_told_apart_by_the_name_that_a_client_says() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let shared = Shared::start()?;
+    let agent = Agent::start(shared.port)?;
+    // Twice, so that what is kept of one is there when the other is asked.
+    for _ in 0..2 {
+        for (name, expected) in
+            [("one.example", "1|Lisbon|"), ("two.example", "2|Porto|"), ("TWO.example", "2|Porto|")]
+        {
+            let (ok, text) = output(Command::new("psql").args(["-XAt", "-c", QUERY, &shared.dsn(name)]))?;
+            assert!(ok && text.contains("canary"), "direct: {text}");
+            let (ok, text) = agent.psql(&format!("{} sslmode=require", shared.dsn(name)), QUERY)?;
+            assert!(ok && text.starts_with(expected) && !text.contains("canary"), "{name}: {text}");
+        }
+    }
+    let before = shared.said()?;
+    assert!(before.iter().all(|count| *count > 0), "{before:?}");
+
+    // A cancel request says no name, and has none.
+    let mut sleeping = agent.client("psql");
+    sleeping.args(["-X", "-c", "select pg_sleep(60)", &shared.dsn("two.example")]);
+    let sleeping = sleeping.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let asleep =
+        "select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' and wait_event = 'PgSleep'";
+    mask_tests::wait_for("the query", || {
+        let counted = output(Command::new("psql").args(["-XAt", "-c", asleep, &shared.servers[1].dsn()]));
+        counted.is_ok_and(|(_, count)| count == "1\n")
+    })?;
+    // SAFETY: the pid is our own child's and has not been reaped.
+    unsafe { libc::kill(i32::try_from(sleeping.id())?, libc::SIGINT) };
+    let ended = sleeping.wait_with_output()?;
+    let errors = String::from_utf8_lossy(&ended.stderr);
+    assert!(errors.contains("canceling statement due to user request"), "{errors}");
+
+    // Who says no name, or one that nobody has, is turned away as direct.
+    let nameless = format!("host=127.0.0.1 port={} user=postgres dbname=postgres", shared.port);
+    for dsn in
+        [nameless, shared.dsn("three.example"), format!("{} sslmode=disable", shared.dsn("one.example"))]
+    {
+        let (ok, text) = agent.psql(&dsn, QUERY)?;
+        assert!(!ok && !text.contains("canary"), "{dsn}: {text}");
+    }
+    Ok(())
+}
+
 #[test]
 fn what_is_said_in_clear_around_the_answer_is_not_read() -> Result<()> {
     if !have_root() {

@@ -123,7 +123,7 @@ impl Links {
         *present -= 1;
         if *present == 0 {
             inner.present.remove(database);
-            inner.kept.retain(|(upstream, name, _), _| (upstream, name) != (&database.0, &database.1));
+            inner.kept.retain(|(upstream, name, _), _| (upstream.address, name) != (database.0, &database.1));
         }
     }
 
@@ -136,7 +136,7 @@ impl Links {
     pub(super) fn keep(self: &Arc<Self>, key: &Key, mut link: Link) -> Option<Link> {
         link.reader.prepare_from_now_on();
         let mut inner = self.inner();
-        if inner.withdrawals > 0 || !inner.present.contains_key(&(key.0, key.1.clone())) {
+        if inner.withdrawals > 0 || !inner.present.contains_key(&(key.0.address, key.1.clone())) {
             return Some(link);
         }
         let (links, whose) = (self.clone(), key.clone());

@@ -12,7 +12,6 @@ pub(crate) mod show;
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
     sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
     time::{Duration, Instant},
 };
@@ -33,7 +32,7 @@ use self::{
 };
 use crate::{
     ledger::{Identity, Ledger, Place},
-    upstream::Upstreams,
+    upstream::{Target, Upstreams},
 };
 
 /// How long a shared snapshot serves new connections and statements.
@@ -44,7 +43,7 @@ const KEPT_DEADLINE: Duration = Duration::from_secs(5);
 const LOAD_DEADLINE: Duration = Duration::from_secs(15);
 
 /// Where a database is, its name, and who reads it.
-type Key = (SocketAddr, String, String);
+type Key = (Target, String, String);
 
 /// A database's snapshot, as its connections share it.
 #[derive(Default)]
@@ -59,10 +58,10 @@ struct Shelf {
 
 impl Shelf {
     /// The database, by all that is known of it.
-    fn place(&self, upstream: SocketAddr, database: &str) -> Place {
+    fn place(&self, upstream: &Target, database: &str) -> Place {
         let held = self.held.borrow();
         let identity = held.as_ref().and_then(|held| held.known.identity().cloned());
-        Place { upstream, database: database.to_owned(), identity }
+        Place { upstream: upstream.address, database: database.to_owned(), identity }
     }
 
     fn taken(&self) -> Option<Taken> {
@@ -144,8 +143,8 @@ impl Catalogs {
     }
 
     /// Says that a client is in a database, for as long as what it gets is kept.
-    pub(crate) fn enter(&self, upstream: SocketAddr, login: &Login) -> Presence {
-        self.links.enter((upstream, login.database.clone()))
+    pub(crate) fn enter(&self, upstream: &Target, login: &Login) -> Presence {
+        self.links.enter((upstream.address, login.database.clone()))
     }
 
     /// Closes our own connections to all databases, because the server is to have one to itself, and keeps none for as
@@ -158,7 +157,7 @@ impl Catalogs {
     /// to its copies.
     pub(crate) fn taint(
         &self,
-        upstream: SocketAddr,
+        upstream: &Target,
         login: &Login,
         taints: &[Taint],
     ) -> std::io::Result<Option<Taken>> {
@@ -172,7 +171,7 @@ impl Catalogs {
     /// Remembers for good that a database is made of another.
     pub(crate) fn follow_copy(
         &self,
-        upstream: SocketAddr,
+        upstream: &Target,
         login: &Login,
         copied: &CopiedDatabase,
     ) -> std::io::Result<Option<Taken>> {
@@ -186,7 +185,7 @@ impl Catalogs {
     fn mask_what_holds(&self, place: &Place) {
         let shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for ((upstream, database, user), shelf) in shelves {
-            let own = shelf.place(upstream, &database);
+            let own = shelf.place(&upstream, &database);
             if !self.ledger.holds_what(&own, place) {
                 continue;
             }
@@ -207,7 +206,7 @@ impl Catalogs {
         *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy.clone();
         for ((upstream, database, _), shelf) in &*self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
         {
-            let taints = self.ledger.of(&shelf.place(*upstream, database));
+            let taints = self.ledger.of(&shelf.place(upstream, database));
             shelf.held.send_modify(|held| {
                 if let Some(held) = held {
                     let catalog = held.snapshot.source().clone();
@@ -224,8 +223,8 @@ impl Catalogs {
         self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn shelf(&self, upstream: SocketAddr, login: &Login) -> Arc<Shelf> {
-        let key = (upstream, login.database.clone(), login.user.clone());
+    fn shelf(&self, upstream: &Target, login: &Login) -> Arc<Shelf> {
+        let key = (upstream.clone(), login.database.clone(), login.user.clone());
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
     }
 
@@ -244,12 +243,12 @@ impl Catalogs {
     }
 
     /// What a connection listens to for as long as it is open.
-    pub(crate) fn news(&self, upstream: SocketAddr, login: &Login) -> News {
+    pub(crate) fn news(&self, upstream: &Target, login: &Login) -> News {
         News(self.shelf(upstream, login).held.subscribe())
     }
 
     /// The snapshot of a database where the one held is recent; none means that one is to be loaded.
-    pub(crate) fn recent(&self, upstream: SocketAddr, login: &Login) -> Option<Taken> {
+    pub(crate) fn recent(&self, upstream: &Target, login: &Login) -> Option<Taken> {
         let kept = self.shelf(upstream, login);
         let held = kept.held.borrow();
         held.as_ref().filter(|held| held.begun.elapsed() < REFRESH).map(Held::taken)
@@ -258,7 +257,7 @@ impl Catalogs {
     /// Loads the snapshot of a database, or joins who began to after `since`.
     pub(crate) async fn load(
         &self,
-        upstream: SocketAddr,
+        upstream: &Target,
         login: &Login,
         since: Instant,
     ) -> anyhow::Result<Taken> {
@@ -274,7 +273,7 @@ impl Catalogs {
         let known = tokio::time::timeout(LOAD_DEADLINE, self.read(upstream, login, known.as_ref())).await??;
         let mut loaded = None;
         let database = login.database.clone();
-        let place = Place { upstream, database, identity: known.identity().cloned() };
+        let place = Place { upstream: upstream.address, database, identity: known.identity().cloned() };
         self.ledger.recognise(&place)?;
         // Within, because a policy that comes now finds what is kept as it is afterwards.
         kept.held.send_modify(|held| {
@@ -305,13 +304,8 @@ impl Catalogs {
     }
 
     /// Reads on the connection that was kept, or on a new one where there is none or it fails.
-    async fn read(
-        &self,
-        upstream: SocketAddr,
-        login: &Login,
-        known: Option<&Known>,
-    ) -> anyhow::Result<Known> {
-        let key = (upstream, login.database.clone(), login.user.clone());
+    async fn read(&self, upstream: &Target, login: &Login, known: Option<&Known>) -> anyhow::Result<Known> {
+        let key = (upstream.clone(), login.database.clone(), login.user.clone());
         if let Some(link) = self.links.take(&key) {
             match tokio::time::timeout(KEPT_DEADLINE, read::read(&link.reader, known)).await {
                 Ok(Ok((read, extent))) if link.is_current(&read) => {
@@ -356,7 +350,7 @@ impl Catalogs {
         }
     }
 
-    async fn dial(&self, upstream: SocketAddr, login: &Login) -> anyhow::Result<Link> {
+    async fn dial(&self, upstream: &Target, login: &Login) -> anyhow::Result<Link> {
         let mut config = tokio_postgres::Config::new();
         config.user(&login.user).dbname(&login.database).application_name("mask-agent catalog");
         if let Some(password) = &login.password {

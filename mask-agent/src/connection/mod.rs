@@ -37,6 +37,7 @@ use crate::{
     intercept::Caller,
     server::{self, Cancels, DRAIN_DEADLINE, Shared},
     tls::Stream,
+    upstream::Target,
 };
 
 /// A cancelled server answers by closing at once.
@@ -93,6 +94,7 @@ struct Connection<'a> {
     subject: &'a Subject,
     caller: &'a Caller,
     session: PostgresSession,
+    target: Target,
     client: Side,
     server: Option<Side>,
     /// What came of connecting to it beforehand.
@@ -141,6 +143,7 @@ pub(crate) async fn serve(
         subject,
         caller,
         session,
+        target: caller.original.into(),
         client: Side::begun(Stream::Plain(begun.stream), begun.first),
         server: None,
         upstream: begun.upstream,
@@ -220,7 +223,7 @@ impl Connection<'_> {
         let mut stopped = pin!(stopped(stop));
         let mut deadline = pin!(sleep(DRAIN_DEADLINE));
         let mut look = pin!(sleep(LOOK_PAUSE));
-        let mut news = pin!(self.shared.catalogs.news(self.caller.original, &login).next());
+        let mut news = pin!(self.shared.catalogs.news(&self.target, &login).next());
         loop {
             tokio::select! {
                 biased;
@@ -402,7 +405,7 @@ impl Connection<'_> {
         let Some((to, key)) = self.cancel.as_ref().and_then(|key| self.shared.cancels.find(key)) else {
             return;
         };
-        if let Err(error) = cancel(self.shared, to, &key).await {
+        if let Err(error) = cancel(self.shared, &to, &key).await {
             tracing::warn!(%error, %to, "the query of a client that vanished could not be cancelled");
         }
     }
@@ -419,7 +422,7 @@ impl Connection<'_> {
 
     /// Connects to the server; a failure is for whoever needs it.
     async fn connect(&mut self) -> Result<(), Ending> {
-        let to = self.caller.original;
+        let to = &self.target;
         // As large as a handshake is long, and every connection would have room for it all its life.
         let dialed = match self.upstream.take() {
             Some(socket) => Box::pin(self.shared.upstreams.dial_on(to, socket)).await,
@@ -427,6 +430,9 @@ impl Connection<'_> {
         };
         match dialed {
             Ok(dialed) => {
+                if matches!(dialed.stream, Stream::Plain(_)) {
+                    self.target.name = None;
+                }
                 self.server = Some(Side::new(dialed.stream));
                 self.inject(Input::Connected(dialed.binding))
             }
@@ -445,15 +451,17 @@ impl Connection<'_> {
 
     /// Encrypts the client's connection.
     async fn secure(&mut self, handshake: Handshake, first: &[u8]) -> Result<(), Ending> {
-        let to = self.caller.original;
-        // A client may expect a name that only the server's certificate tells.
-        if self.server.is_none() && self.shared.upstreams.names(to).is_none() {
-            self.connect().await?;
-        }
         // The answer is out before the handshake begins.
         poll_fn(|cx| self.client.poll_flush(cx)).await?;
-        let stream = self.client.stream();
-        let binding = Box::pin(server::secure(self.shared, stream, handshake, first, Some(to)))
+        let greeted = Box::pin(server::greet(self.client.stream(), handshake, first)).await;
+        let greeted = greeted.map_err(Ending::Handshake)?;
+        let to = self.shared.upstreams.meant(self.caller.original, greeted.name().as_deref());
+        self.target = to.clone();
+        // A client may expect a name that only the server's certificate tells.
+        if self.server.is_none() && self.shared.upstreams.names(&to).is_none() {
+            self.connect().await?;
+        }
+        let binding = Box::pin(server::secure(self.shared, self.client.stream(), greeted, Some(&to)))
             .await
             .map_err(Ending::Handshake)?;
         self.inject(Input::Encrypted(binding))
@@ -474,7 +482,7 @@ impl Connection<'_> {
         match want {
             Want::Cancel { pid, key } => {
                 if let Some((server, key)) = self.shared.cancels.find(&CancelKey { pid, key }) {
-                    cancel(self.shared, server, &key).await?;
+                    cancel(self.shared, &server, &key).await?;
                 }
                 Ok(false)
             }
@@ -485,7 +493,7 @@ impl Connection<'_> {
             }
             Want::Taint(taints) => {
                 let Some(login) = self.session.login().cloned() else { return Ok(false) };
-                let taken = self.shared.catalogs.taint(self.caller.original, &login, &taints);
+                let taken = self.shared.catalogs.taint(&self.target, &login, &taints);
                 match taken.map_err(|_| Ending::Audit)? {
                     Some(taken) => self.inject(taken.input())?,
                     None => self.inject(Input::SnapshotFailed)?,
@@ -494,7 +502,7 @@ impl Connection<'_> {
             }
             Want::FollowCopy(copied) => {
                 let Some(login) = self.session.login().cloned() else { return Ok(false) };
-                let taken = self.shared.catalogs.follow_copy(self.caller.original, &login, &copied);
+                let taken = self.shared.catalogs.follow_copy(&self.target, &login, &copied);
                 match taken.map_err(|_| Ending::Audit)? {
                     Some(taken) => self.inject(taken.input())?,
                     None => self.inject(Input::SnapshotFailed)?,
@@ -504,7 +512,7 @@ impl Connection<'_> {
             // Done before the server was told anything.
             Want::Withdraw => Ok(false),
             Want::RegisterCancel { client, server } => {
-                self.shared.cancels.insert(client.clone(), self.caller.original, server);
+                self.shared.cancels.insert(client.clone(), self.target.clone(), server);
                 self.cancel = Some(client);
                 Ok(false)
             }
@@ -512,10 +520,10 @@ impl Connection<'_> {
     }
 
     /// Loads a snapshot that comes as news, whether or not anybody waits for it.
-    fn load_beside(&self, to: std::net::SocketAddr, login: Login) -> JoinHandle<Option<Taken>> {
+    fn load_beside(&self, to: Target, login: Login) -> JoinHandle<Option<Taken>> {
         let shared = self.shared.clone();
         tokio::spawn(async move {
-            let loaded = shared.catalogs.load(to, &login, Instant::now()).await;
+            let loaded = shared.catalogs.load(&to, &login, Instant::now()).await;
             // The session asks again, and refuses once what it has is too old.
             loaded
                 .inspect_err(|error| tracing::warn!(%error, %to, "the catalog could not be loaded again"))
@@ -526,12 +534,12 @@ impl Connection<'_> {
     /// Gives the session a snapshot; one that may be late comes as news later, and nobody waits for it.
     async fn load_catalog(&mut self, freshness: Freshness) -> Result<bool, Ending> {
         let Some(login) = self.session.login().cloned() else { return Ok(false) };
-        let to = self.caller.original;
+        let to = self.target.clone();
         if self.presence.is_none() && !self.client.ended {
-            self.presence = Some(self.shared.catalogs.enter(to, &login));
+            self.presence = Some(self.shared.catalogs.enter(&to, &login));
         }
         if freshness == Freshness::Cached
-            && let Some(recent) = self.shared.catalogs.recent(to, &login)
+            && let Some(recent) = self.shared.catalogs.recent(&to, &login)
         {
             self.inject(recent.input())?;
             return Ok(true);
@@ -550,7 +558,7 @@ impl Connection<'_> {
             return Ok(true);
         }
         // As large as its queries are many, and every connection would have room for it all its life.
-        let input = match Box::pin(self.shared.catalogs.load(to, &login, Instant::now())).await {
+        let input = match Box::pin(self.shared.catalogs.load(&to, &login, Instant::now())).await {
             Ok(taken) => taken.input(),
             Err(error) => {
                 tracing::error!(%error, %to, "the catalog could not be loaded");
@@ -563,7 +571,7 @@ impl Connection<'_> {
 }
 
 /// Forwards a cancel request and waits until the server has taken it: a late one would hit the next query.
-pub(crate) async fn cancel(shared: &Shared, to: std::net::SocketAddr, key: &CancelKey) -> io::Result<()> {
+pub(crate) async fn cancel(shared: &Shared, to: &Target, key: &CancelKey) -> io::Result<()> {
     let mut stream = Box::pin(shared.upstreams.dial(to)).await.map_err(io::Error::other)?.stream;
     let length = u32::try_from(12 + key.key.len()).map_err(io::Error::other)?;
     let mut packet = Vec::with_capacity(12 + key.key.len());

@@ -76,17 +76,14 @@ impl Clients {
         Ok(Self { authority: Authority::open(state_dir)?, provider, verifier, leaves: Mutex::default() })
     }
 
-    /// Encrypts a client's connection, of which `first` was read already, and says what a login on it can be bound to.
-    /// `names` are the server's.
+    /// Encrypts a client's connection, and says what a login on it can be bound to. `names` are the server's.
     pub(crate) async fn accept(
         &self,
-        socket: TcpStream,
-        handshake: Handshake,
-        first: &[u8],
+        greeted: Greeted,
         names: &[Name],
         address: Option<IpAddr>,
     ) -> io::Result<(Stream, Option<ChannelBinding>)> {
-        let start = hello(socket, first).await?;
+        let Greeted { start, handshake } = greeted;
         let (config, binding) = self.config(&start.client_hello(), handshake, names, address)?;
         Ok((Stream::Accepted(Box::new(start.into_stream(config).await?)), binding))
     }
@@ -133,6 +130,24 @@ impl Clients {
         config.alpn_protocols = vec![ALPN.to_vec()];
         let binding = key.cert.first().and_then(|shown| Certificate::read(shown)?.binding);
         Ok(Leaf { made: Instant::now(), named: Arc::new(config), unnamed, binding })
+    }
+}
+
+/// A handshake of which the client's first message was read.
+pub(crate) struct Greeted {
+    start: StartHandshake<TcpStream>,
+    handshake: Handshake,
+}
+
+impl Greeted {
+    /// Reads that message; `first` of it was read already.
+    pub(crate) async fn read(socket: TcpStream, handshake: Handshake, first: &[u8]) -> io::Result<Self> {
+        Ok(Self { start: hello(socket, first).await?, handshake })
+    }
+
+    /// What the client calls whom it means (SNI).
+    pub(crate) fn name(&self) -> Option<String> {
+        self.start.client_hello().server_name().map(str::to_owned)
     }
 }
 

@@ -32,7 +32,7 @@ use rustls::{
 
 pub(crate) use self::{
     certificate::{Certificate, Name},
-    clients::Clients,
+    clients::{Clients, Greeted},
     driver::{Bound, Established, Unverified},
     pins::Pins,
     stream::Stream,

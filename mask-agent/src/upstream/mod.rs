@@ -4,6 +4,7 @@
 mod settings;
 /// Our own sessions there.
 mod own;
+mod target;
 
 use std::{
     collections::HashMap,
@@ -33,7 +34,10 @@ use tokio_rustls::TlsConnector;
 
 pub(crate) use self::own::CLOSE_DEADLINE;
 use self::settings::{Negotiation, Ready, TlsMode};
-pub(crate) use self::settings::{Upstream, UpstreamTls, Ways, covers};
+pub(crate) use self::{
+    settings::{Upstream, UpstreamTls, Ways, covers},
+    target::Target,
+};
 use crate::{
     intercept::Peers,
     tls::{self, ALPN, Certificate, Name, Pins, Stream, Verifier},
@@ -73,7 +77,8 @@ struct Server {
     verifier: Arc<Verifier>,
     /// One for all connections, so that sessions are taken up again.
     config: Arc<ClientConfig>,
-    name: ServerName<'static>,
+    /// Which of its names it is told to be meant.
+    told: ServerName<'static>,
 }
 
 /// The ways to databases, by what is configured of them and what was seen.
@@ -84,9 +89,9 @@ pub(crate) struct Upstreams {
     provider: Arc<CryptoProvider>,
     /// A database that acknowledges nothing for so long is given up.
     silence: Duration,
-    servers: Mutex<HashMap<SocketAddr, Arc<Server>>>,
+    servers: Mutex<HashMap<Target, Arc<Server>>>,
     /// Names of the certificates shown last; none where a server has no TLS.
-    names: Mutex<HashMap<SocketAddr, Arc<[Name]>>>,
+    names: Mutex<HashMap<Target, Arc<[Name]>>>,
 }
 
 impl Upstreams {
@@ -103,18 +108,25 @@ impl Upstreams {
     }
 
     /// Names of the certificate a database has shown; none where it was never asked.
-    pub(crate) fn names(&self, to: SocketAddr) -> Option<Arc<[Name]>> {
+    pub(crate) fn names(&self, to: &Target) -> Option<Arc<[Name]>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner).get(&place(to)).cloned()
     }
 
     /// Whether a database may be told a password of the host's, or only be shown that we know it.
     pub(crate) fn disclosure(&self, to: SocketAddr) -> Disclosure {
-        if self.ways.of(place(to)).tls.mode.is_certain() { Disclosure::Clear } else { Disclosure::Proof }
+        if self.ways.of(local(to)).tls.mode.is_certain() { Disclosure::Clear } else { Disclosure::Proof }
+    }
+
+    /// The database that is meant by a client which came for an address, and called it something.
+    pub(crate) fn meant(&self, address: SocketAddr, said: Option<&str>) -> Target {
+        // Where the name is configured, that is what the server is told.
+        let said = said.filter(|_| self.ways.of(local(address)).name.is_none());
+        Target { address, name: said.map(|said| said.to_ascii_lowercase().into()) }
     }
 
     /// Connects to the database a client meant, and encrypts as is configured and agreed.
-    pub(crate) async fn dial(&self, to: SocketAddr) -> Result<Dialed, DialError> {
-        let connected = tokio::time::timeout(CONNECT_DEADLINE, self.reach(to)).await;
+    pub(crate) async fn dial(&self, to: &Target) -> Result<Dialed, DialError> {
+        let connected = tokio::time::timeout(CONNECT_DEADLINE, self.reach(to.address)).await;
         let socket = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         self.dial_on(to, socket).await
     }
@@ -122,10 +134,10 @@ impl Upstreams {
     /// The same on a connection that there is already, or is not.
     pub(crate) async fn dial_on(
         &self,
-        to: SocketAddr,
+        to: &Target,
         socket: io::Result<TcpStream>,
     ) -> Result<Dialed, DialError> {
-        let to = place(to);
+        let to = &place(to);
         let socket = socket.map_err(|error| DialError::new(DialFault::Unreachable, error))?;
         let encrypted = tokio::time::timeout(CONNECT_DEADLINE, self.encrypt(to, socket)).await;
         encrypted.unwrap_or_else(|_| {
@@ -134,8 +146,8 @@ impl Upstreams {
     }
 
     /// Encrypts a connection as is configured and agreed.
-    async fn encrypt(&self, to: SocketAddr, mut socket: TcpStream) -> Result<Dialed, DialError> {
-        let settings = self.ways.of(to);
+    async fn encrypt(&self, to: &Target, mut socket: TcpStream) -> Result<Dialed, DialError> {
+        let settings = self.ways.of(to.address);
         let Some(trust) = settings.tls.mode.trust() else { return Ok(self.plain(to, socket)) };
         if settings.tls.negotiation == Negotiation::Request {
             match ask(&mut socket).await? {
@@ -143,7 +155,7 @@ impl Upstreams {
                 Answer::Denied if settings.tls.mode != TlsMode::Prefer => {
                     return Err(DialError::new(DialFault::Unencrypted, "the server has no TLS"));
                 }
-                Answer::Denied if self.pins.is_known(to) => {
+                Answer::Denied if self.pins.is_known(to.address) => {
                     return Err(DialError::new(
                         DialFault::Downgraded,
                         "the server had TLS, and says it has none",
@@ -157,14 +169,14 @@ impl Upstreams {
         self.secure(to, socket, &server, settings.tls.negotiation).await
     }
 
-    fn plain(&self, to: SocketAddr, socket: TcpStream) -> Dialed {
+    fn plain(&self, to: &Target, socket: TcpStream) -> Dialed {
         self.learn(to, Arc::new([]));
         Dialed { stream: Stream::Plain(socket), binding: None }
     }
 
     /// Connects past the hooks, and waits as long as the kernel does.
     pub(crate) async fn reach(&self, to: SocketAddr) -> io::Result<TcpStream> {
-        let to = place(to);
+        let to = local(to);
         let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         self.peers.exempt(socket.as_fd())?;
         self.notice_silence(&SockRef::from(&socket))?;
@@ -184,14 +196,14 @@ impl Upstreams {
 
     async fn secure(
         &self,
-        to: SocketAddr,
+        to: &Target,
         socket: TcpStream,
         server: &Server,
         negotiation: Negotiation,
     ) -> Result<Dialed, DialError> {
         let connector = TlsConnector::from(server.config.clone());
         let stream = connector
-            .connect(server.name.clone(), socket)
+            .connect(server.told.clone(), socket)
             .await
             .map_err(|error| DialError::new(tls::fault(&error), error))?;
         let session = stream.get_ref().1;
@@ -213,28 +225,30 @@ impl Upstreams {
         Ok(Dialed { stream: Stream::Dialed(Box::new(stream)), binding })
     }
 
-    fn learn(&self, to: SocketAddr, names: Arc<[Name]>) {
+    fn learn(&self, to: &Target, names: Arc<[Name]>) {
         let mut known = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= SERVERS_MAX && !known.contains_key(&to) {
+        if known.len() >= SERVERS_MAX && !known.contains_key(to) {
             known.clear();
         }
-        known.insert(to, names);
+        known.insert(to.clone(), names);
     }
 
-    fn server(&self, to: SocketAddr, settings: &Ready, trust: tls::Trust) -> Result<Arc<Server>> {
+    fn server(&self, to: &Target, settings: &Ready, trust: tls::Trust) -> Result<Arc<Server>> {
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(server) = servers.get(&to) {
+        if let Some(server) = servers.get(to) {
             return Ok(server.clone());
         }
         if servers.len() >= SERVERS_MAX {
             servers.clear();
         }
-        let name = settings.name.clone().unwrap_or_else(|| to.ip().into());
+        let name = settings.name.clone().unwrap_or_else(|| to.address.ip().into());
+        // What the client says is passed on, as a proxy may tell databases apart by it, and not believed.
+        let told = to.name.as_deref().map(|said| ServerName::try_from(said.to_owned())).transpose()?;
         let verifier = Arc::new(Verifier::new(
             trust,
             settings.authorities.as_deref(),
             name.clone(),
-            to,
+            to.address,
             self.pins.clone(),
             &self.provider,
         ));
@@ -250,14 +264,19 @@ impl Upstreams {
         };
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
-        let server = Arc::new(Server { verifier, config: Arc::new(config), name });
-        servers.insert(to, server.clone());
+        let told = told.unwrap_or(name);
+        let server = Arc::new(Server { verifier, config: Arc::new(config), told });
+        servers.insert(to.clone(), server.clone());
         Ok(server)
     }
 }
 
+fn place(to: &Target) -> Target {
+    Target { address: local(to.address), name: to.name.clone() }
+}
+
 /// Connecting to the unspecified address means this host.
-fn place(to: SocketAddr) -> SocketAddr {
+fn local(to: SocketAddr) -> SocketAddr {
     let ip = match to.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -18,7 +17,7 @@ use tokio_postgres::{
     config::{SslMode, SslNegotiation},
 };
 
-use super::{Dialed, Upstreams};
+use super::{Dialed, Target, Upstreams};
 use crate::tls::{Bound, Established, Stream};
 
 /// How long the server may take to let a session go.
@@ -28,7 +27,7 @@ impl Upstreams {
     /// Logs in as `config` says; what it says of TLS is replaced. The server may be told the password as it is, or not.
     pub(crate) async fn log_in(
         &self,
-        to: SocketAddr,
+        to: &Target,
         config: &mut Config,
         disclosure: Disclosure,
     ) -> anyhow::Result<(Client, Connection<Session, Bound<Session>>)> {
