@@ -121,7 +121,7 @@ async fn serve(config: Config) -> Result<()> {
         }
     };
     let logins = Logins::read(&config.logins, server::random()?)?;
-    let ways = Ways::read(&config.upstream_tls, &config.upstreams)?;
+    let ways = Ways::read(&config.upstream_tls, &config.upstreams, config.unknown_upstreams)?;
     let pins = Pins::open(&config.state_dir)?;
     let ledger = Ledger::open(&config.state_dir)?;
     let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, config.listen_port)).await;

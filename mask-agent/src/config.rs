@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::{
     cli::Overrides,
     logins::Login,
-    upstream::{Upstream, UpstreamTls},
+    upstream::{Unknown, Upstream, UpstreamTls},
 };
 
 /// Half of what a process may have open by systemd's default hard limit, two descriptors for each connection.
@@ -70,6 +70,8 @@ pub(crate) struct Config {
     pub(crate) upstream_tls: UpstreamTls,
     /// Databases for which it is another.
     pub(crate) upstreams: Vec<Upstream>,
+    /// What becomes of connections to databases that none of these covers.
+    pub(crate) unknown_upstreams: Unknown,
     /// Seconds after which a database that acknowledges nothing is given up.
     pub(crate) upstream_silence_s: u16,
     /// Logins that this host holds for clients.
@@ -95,6 +97,7 @@ impl Default for Config {
             client_ca: None,
             upstream_tls: UpstreamTls::default(),
             upstreams: Vec::new(),
+            unknown_upstreams: Unknown::default(),
             upstream_silence_s: 120,
             logins: Vec::new(),
             ports: Vec::new(),
@@ -128,6 +131,7 @@ impl Config {
             client_ca: file.client_ca,
             upstream_tls: file.upstream_tls,
             upstreams: file.upstreams,
+            unknown_upstreams: file.unknown_upstreams,
             upstream_silence_s: file.upstream_silence_s,
             logins: file.logins,
             ports: if ports.is_empty() { file.ports } else { ports },

@@ -346,6 +346,67 @@ fn databases_that_share_an_address_are_told_apart_by_the_name_that_a_client_says
     Ok(())
 }
 
+/// Has the daemon read `hosts` in the configuration's folder in place of the host's.
+const OWN_HOSTS: &str = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+
+#[test]
+fn databases_are_configured_by_name_wherever_it_leads_and_others_are_turned_away() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let shared = Shared::start()?;
+    let hosts = shared.certificates.text("hosts");
+    let lead = |lines: &str| std::fs::write(&hosts, lines);
+    lead("::1 db.example\n")?;
+    let [postgres, _] = &shared.servers;
+    let config = shared.certificates.text("config.yaml");
+    let verified = "mode: verify-full, ca: FOLDER/ca.crt";
+    std::fs::write(
+        &config,
+        format!(
+            "unknown_upstreams: refuse\nports: [{}, {}]\nupstreams:\n- {{ host: db.example, port: {} }}
+- {{ host: one.example, tls: {{ {verified} }} }}\n- {{ host: two.example, tls: {{ mode: require }} }}",
+            postgres.port, shared.port, postgres.port
+        )
+        .replace("FOLDER", &shared.certificates.text("")),
+    )?;
+    let runner = ["unshare", "--mount", "sh", "-c", OWN_HOSTS, &hosts];
+    let arguments = ["--config", config.as_str()];
+    let start = Start { policy_ports: true, runner: &runner, arguments: &arguments, ..Start::default() };
+    let agent = Agent::start_as(0, &start)?;
+    let at = |address: &str| format!("host={address} port={} user=postgres dbname=postgres", postgres.port);
+    let served = |dsn: &str| -> Result<()> {
+        let (ok, text) = agent.psql(dsn, QUERY)?;
+        ensure!(ok && text.starts_with("1|Lisbon|") && !text.contains("canary"), "{dsn}: {text}");
+        Ok(())
+    };
+    let refused = |dsn: &str| -> Result<()> {
+        let (ok, text) = agent.psql(dsn, QUERY)?;
+        ensure!(!ok && text.contains("configured to reach no such database"), "{dsn}: {text}");
+        Ok(())
+    };
+    served(&at("::1"))?;
+    refused(&at("127.0.0.1"))?;
+    // It moves, and a client that still uses the old address does not notice.
+    lead("127.0.0.1 db.example\n")?;
+    mask_tests::wait_for("the name to be looked up again", || served(&at("127.0.0.1")).is_ok())?;
+    served(&at("::1"))?;
+
+    // What a client calls it counts where whoever answers has to prove it.
+    let one = shared.dsn("one.example");
+    served(&one)?;
+    refused(&format!("{one} sslmode=disable"))?;
+    refused(&shared.dsn("two.example"))?;
+    refused(&shared.dsn("three.example"))?;
+    let closed = agent.trail()?.into_iter().filter(|record| record["kind"] == "connection_closed");
+    assert!(
+        closed.clone().any(|record| record["reason"] == "database: nothing is configured of it"),
+        "{:#?}",
+        closed.collect::<Vec<_>>()
+    );
+    Ok(())
+}
+
 #[test]
 fn what_is_said_in_clear_around_the_answer_is_not_read() -> Result<()> {
     if !have_root() {

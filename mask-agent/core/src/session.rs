@@ -121,6 +121,8 @@ pub enum DialFault {
     Handshake,
     /// It has no TLS, and has to.
     Unencrypted,
+    /// Nothing is configured of it, and has to be.
+    Unknown,
     /// It does not answer.
     Unreachable,
     /// Nobody vouches for its certificate, and somebody has to.
@@ -286,6 +288,9 @@ pub enum SessionError {
     /// The client broke the protocol, or asked for a form of it that is refused.
     #[error("client protocol violation: {0}")]
     Client(&'static str),
+    /// There is no way to the server that may be taken.
+    #[error("database: {0}")]
+    Database(&'static str),
     /// The server broke the protocol.
     #[error("server protocol violation: {0}")]
     Server(&'static str),

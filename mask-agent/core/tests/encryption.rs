@@ -162,6 +162,7 @@ fn a_failed_dial_is_told_with_what_the_operator_can_do() {
         (DialFault::Downgraded, "08006", "pins forget"),
         (DialFault::Handshake, "08006", "could not be agreed on"),
         (DialFault::Unencrypted, "08006", "requires"),
+        (DialFault::Unknown, "08004", "unknown_upstreams"),
         (DialFault::Unreachable, "08001", "cannot be reached"),
         (DialFault::Untrusted, "08006", "trusts"),
     ] {
@@ -169,7 +170,7 @@ fn a_failed_dial_is_told_with_what_the_operator_can_do() {
         peer.feed(From::Client, &startup());
         peer.tell(Input::DialFailed(fault));
         assert!(contains(&peer.to_client, state) && contains(&peer.to_client, words), "{fault:?}");
-        assert!(peer.ended.is_some_and(|ended| ended.starts_with("server")));
+        assert!(peer.ended.is_some_and(|ended| ended.starts_with("database: ")));
         let alerts = peer.events.iter().filter(|event| matches!(event, Event::Distrusted { .. })).count();
         let expected = matches!(fault, DialFault::Changed | DialFault::Downgraded);
         assert_eq!(alerts == 1, expected, "{fault:?}");

@@ -134,6 +134,7 @@ pub(crate) async fn serve(
     begun: Begun,
     stop: &mut watch::Receiver<bool>,
 ) -> Ending {
+    shared.upstreams.refresh(caller.original).await;
     let session = match server::session(shared, Some(caller)) {
         Ok(session) => session,
         Err(error) => return error.into(),

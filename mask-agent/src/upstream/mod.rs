@@ -4,6 +4,8 @@
 mod settings;
 /// Our own sessions there.
 mod own;
+/// Where names lead.
+mod hosts;
 mod target;
 
 use std::{
@@ -35,7 +37,7 @@ use tokio_rustls::TlsConnector;
 pub(crate) use self::own::CLOSE_DEADLINE;
 use self::settings::{Negotiation, Ready, TlsMode};
 pub(crate) use self::{
-    settings::{Upstream, UpstreamTls, Ways, covers},
+    settings::{Unknown, Upstream, UpstreamTls, Ways, covers},
     target::Target,
 };
 use crate::{
@@ -114,21 +116,35 @@ impl Upstreams {
 
     /// Whether a database may be told a password of the host's, or only be shown that we know it.
     pub(crate) fn disclosure(&self, to: SocketAddr) -> Disclosure {
-        if self.ways.of(local(to)).tls.mode.is_certain() { Disclosure::Clear } else { Disclosure::Proof }
+        if self.ways.of(&local(to).into()).tls.mode.is_certain() {
+            Disclosure::Clear
+        } else {
+            Disclosure::Proof
+        }
+    }
+
+    /// Sees to it that what is configured by name is known, for a client that came for an address.
+    pub(crate) async fn refresh(&self, address: SocketAddr) {
+        self.ways.refresh(local(address)).await;
     }
 
     /// The database that is meant by a client which came for an address, and called it something.
     pub(crate) fn meant(&self, address: SocketAddr, said: Option<&str>) -> Target {
-        // Where the name is configured, that is what the server is told.
-        let said = said.filter(|_| self.ways.of(local(address)).name.is_none());
-        Target { address, name: said.map(|said| said.to_ascii_lowercase().into()) }
+        let name = said.map(|said| said.to_ascii_lowercase().into());
+        self.ways.told_apart(Target { address: local(address), name })
     }
 
     /// Connects to the database a client meant, and encrypts as is configured and agreed.
     pub(crate) async fn dial(&self, to: &Target) -> Result<Dialed, DialError> {
+        self.check(to)?;
         let connected = tokio::time::timeout(CONNECT_DEADLINE, self.reach(to.address)).await;
         let socket = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         self.dial_on(to, socket).await
+    }
+
+    fn check(&self, to: &Target) -> Result<(), DialError> {
+        let unknown = || DialError::new(DialFault::Unknown, "no entry of `upstreams` covers it");
+        self.ways.allows(&place(to)).then_some(()).ok_or_else(unknown)
     }
 
     /// The same on a connection that there is already, or is not.
@@ -137,6 +153,7 @@ impl Upstreams {
         to: &Target,
         socket: io::Result<TcpStream>,
     ) -> Result<Dialed, DialError> {
+        self.check(to)?;
         let to = &place(to);
         let socket = socket.map_err(|error| DialError::new(DialFault::Unreachable, error))?;
         let encrypted = tokio::time::timeout(CONNECT_DEADLINE, self.encrypt(to, socket)).await;
@@ -147,7 +164,7 @@ impl Upstreams {
 
     /// Encrypts a connection as is configured and agreed.
     async fn encrypt(&self, to: &Target, mut socket: TcpStream) -> Result<Dialed, DialError> {
-        let settings = self.ways.of(to.address);
+        let settings = self.ways.of(to);
         let Some(trust) = settings.tls.mode.trust() else { return Ok(self.plain(to, socket)) };
         if settings.tls.negotiation == Negotiation::Request {
             match ask(&mut socket).await? {

@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -10,6 +11,7 @@ use mask_core::policy::Prefix;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde::Deserialize;
 
+use super::{Target, hosts::Hosts};
 use crate::tls::{self, Trust};
 
 /// How far the way to a database is encrypted, in libpq's words.
@@ -73,6 +75,17 @@ pub(crate) struct UpstreamTls {
     pub(crate) key: Option<PathBuf>,
 }
 
+/// What becomes of connections to databases of which nothing is configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Unknown {
+    /// They are served like any other.
+    #[default]
+    Allow,
+    /// They are turned away.
+    Refuse,
+}
+
 /// Databases with settings of their own.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,15 +93,20 @@ pub(crate) struct Upstream {
     /// Every port without it.
     #[serde(default)]
     pub(crate) port: Option<u16>,
-    /// Every address without it.
+    /// Every address without it, and without a host.
     #[serde(default)]
     pub(crate) prefix: Option<Prefix>,
-    pub(crate) tls: UpstreamTls,
+    /// The addresses that its name leads to, in place of a prefix.
+    #[serde(default)]
+    pub(crate) host: Option<String>,
+    /// As everywhere without it.
+    #[serde(default)]
+    pub(crate) tls: Option<UpstreamTls>,
 }
 
 impl Upstream {
-    fn covers(&self, to: SocketAddr) -> bool {
-        covers(self.port, self.prefix, to)
+    fn covers(&self, to: SocketAddr, hosts: &Hosts) -> bool {
+        covers(self.port, self.prefix, to) && self.host.as_ref().is_none_or(|host| hosts.leads(host, to.ip()))
     }
 }
 
@@ -139,20 +157,72 @@ impl Ready {
 pub(crate) struct Ways {
     some: Vec<(Upstream, Ready)>,
     default: Ready,
+    unknown: Unknown,
+    hosts: Arc<Hosts>,
 }
 
 impl Ways {
     /// Reads the files they name.
-    pub(crate) fn read(default: &UpstreamTls, some: &[Upstream]) -> Result<Self> {
-        let some = some.iter().map(|upstream| Ok((upstream.clone(), Ready::read(&upstream.tls)?)));
-        let some = some.collect::<Result<_>>().context("`upstreams`")?;
-        Ok(Self { some, default: Ready::read(default).context("`upstream_tls`")? })
+    pub(crate) fn read(default: &UpstreamTls, some: &[Upstream], unknown: Unknown) -> Result<Self> {
+        let some = some.iter().map(|upstream| {
+            let Upstream { host, prefix, tls, .. } = upstream;
+            ensure!(
+                host.is_none() || prefix.is_none(),
+                "`host` and `prefix` of an upstream exclude each other"
+            );
+            let mut tls = tls.as_ref().unwrap_or(default).clone();
+            tls.name = tls.name.or(host.clone());
+            let mut upstream = upstream.clone();
+            upstream.host = upstream.host.map(|host| host.to_ascii_lowercase());
+            Ok((upstream, Ready::read(&tls)?))
+        });
+        let some: Vec<_> = some.collect::<Result<_>>().context("`upstreams`")?;
+        let hosts = Hosts::new(some.iter().filter_map(|(upstream, _)| upstream.host.clone()));
+        let default = Ready::read(default).context("`upstream_tls`")?;
+        Ok(Self { some, default, unknown, hosts: Arc::new(hosts) })
     }
 
-    /// The first that covers a database.
-    pub(super) fn of(&self, to: SocketAddr) -> &Ready {
-        let own = self.some.iter().find(|(upstream, _)| upstream.covers(to));
-        own.map_or(&self.default, |(_, ready)| ready)
+    /// Sees to it that names lead to where they do now, for a client that comes for an address.
+    pub(super) async fn refresh(&self, to: SocketAddr) {
+        self.hosts.refresh(self.at(to).is_some()).await;
+    }
+
+    fn at(&self, to: SocketAddr) -> Option<&Ready> {
+        let own = self.some.iter().find(|(upstream, _)| upstream.covers(to, &self.hosts));
+        own.map(|(_, ready)| ready)
+    }
+
+    /// By what a client says. That may be anything, so whoever answers there has to prove to be it.
+    fn named(&self, name: &str, port: u16) -> Option<&Ready> {
+        let own = self.some.iter().find(|(upstream, ready)| {
+            upstream.host.as_deref() == Some(name)
+                && upstream.port.is_none_or(|own| own == port)
+                && ready.tls.mode.is_certain()
+        });
+        own.map(|(_, ready)| ready)
+    }
+
+    /// What is configured of a database: by its address, else by what the client calls it, else as everywhere.
+    pub(super) fn of(&self, to: &Target) -> &Ready {
+        let named = || self.named(to.name.as_deref()?, to.address.port());
+        self.at(to.address).or_else(named).unwrap_or(&self.default)
+    }
+
+    /// A database without what a client calls it, where that makes no difference.
+    pub(super) fn told_apart(&self, to: Target) -> Target {
+        let by_name = match (self.at(to.address), &to.name) {
+            (Some(ready), _) => ready.name.is_none(),
+            (None, Some(name)) => {
+                self.default.name.is_none() || self.named(name, to.address.port()).is_some()
+            }
+            (None, None) => false,
+        };
+        if by_name { to } else { to.address.into() }
+    }
+
+    /// Whether clients may reach a database.
+    pub(super) fn allows(&self, to: &Target) -> bool {
+        self.unknown == Unknown::Allow || !std::ptr::eq(self.of(to), &self.default)
     }
 }
 
@@ -161,7 +231,7 @@ mod tests {
     use super::*;
 
     fn ways(text: &str) -> Result<Ways> {
-        Ways::read(&UpstreamTls::default(), &serde_norway::from_str::<Vec<Upstream>>(text)?)
+        Ways::read(&UpstreamTls::default(), &serde_norway::from_str::<Vec<Upstream>>(text)?, Unknown::Refuse)
     }
 
     #[test]
@@ -179,8 +249,32 @@ mod tests {
             ("[fd00::1]:5432", TlsMode::Require),
             ("[fe00::1]:5432", TlsMode::Prefer),
         ] {
-            assert_eq!(ways.of(to.parse().unwrap()).tls.mode, mode, "{to}");
+            let to = Target::from(to.parse::<SocketAddr>().unwrap());
+            assert_eq!(ways.of(&to).tls.mode, mode, "{to}");
+            assert_eq!(ways.allows(&to), mode != TlsMode::Prefer, "{to}");
         }
+    }
+
+    #[test]
+    fn what_a_client_says_chooses_only_who_has_to_prove_it() {
+        let text = "
+            - { prefix: 10.1.0.0/16, tls: { mode: off } }
+            - { host: Db.Example, port: 5433, tls: { mode: verify-full } }
+            - { host: lax.example, tls: { mode: require } }";
+        let ways = ways(text).unwrap();
+        for (to, name, mode) in [
+            ("10.2.0.1:5433", Some("db.example"), TlsMode::VerifyFull),
+            ("10.2.0.1:5432", Some("db.example"), TlsMode::Prefer),
+            ("10.2.0.1:5433", Some("other.example"), TlsMode::Prefer),
+            ("10.2.0.1:5433", Some("lax.example"), TlsMode::Prefer),
+            ("10.2.0.1:5433", None, TlsMode::Prefer),
+            ("10.1.0.1:5433", Some("db.example"), TlsMode::Off),
+        ] {
+            let to = Target { address: to.parse().unwrap(), name: name.map(Into::into) };
+            assert_eq!(ways.of(&to).tls.mode, mode, "{to}");
+        }
+        let to = Target { address: "10.2.0.1:5433".parse().unwrap(), name: Some("db.example".into()) };
+        assert_eq!(ways.of(&to).name, Some(ServerName::try_from("Db.Example").unwrap()));
     }
 
     #[test]
@@ -189,6 +283,8 @@ mod tests {
         assert!(wrong("[{ tls: { negotiation: direct } }]").contains("require, verify-ca"));
         assert!(wrong("[{ tls: { certificate: a } }]").contains("go together"));
         assert!(wrong("[{ tls: { name: 'a b' } }]").contains("no name"));
+        assert!(wrong("[{ host: 'a b' }]").contains("no name"));
+        assert!(wrong("[{ host: a, prefix: 10.0.0.0/8 }]").contains("exclude each other"));
         assert!(wrong("[{ tls: { ca: /nowhere } }]").contains("/nowhere"));
         assert!(wrong("[{ tls: { mode: allow } }]").contains("verify-full"));
         assert!(wrong("[{ tls: { insecure: true } }]").contains("negotiation"));

@@ -26,6 +26,7 @@ const TLS_RECORD: u8 = 0x16;
 pub(super) const CONNECTION: &str = "08006";
 /// `sqlclient_unable_to_establish_sqlconnection`.
 const UNREACHABLE: &str = "08001";
+const REJECTED: &str = "08004";
 /// `invalid_authorization_specification`, as a server says whose rules admit encrypted connections only.
 const UNENCRYPTED: &str = "28000";
 
@@ -153,6 +154,12 @@ impl PostgresSession {
             DialFault::Unencrypted => {
                 (CONNECTION, "the database has no TLS, which this host requires of it", "no TLS")
             }
+            DialFault::Unknown => (
+                REJECTED,
+                "this host is configured to reach no such database; its operator adds it to `upstreams` of the \
+                 configuration, or removes `unknown_upstreams: refuse` from it",
+                "nothing is configured of it",
+            ),
             DialFault::Unreachable => {
                 let why = "the database this connection was meant for cannot be reached";
                 (UNREACHABLE, why, "not reachable")
@@ -166,11 +173,13 @@ impl PostgresSession {
         let alert = match fault {
             DialFault::Changed => Some(Alert::DatabaseCertificate),
             DialFault::Downgraded => Some(Alert::DatabaseDowngraded),
-            DialFault::Handshake | DialFault::Unencrypted | DialFault::Unreachable | DialFault::Untrusted => {
-                None
-            }
+            DialFault::Handshake
+            | DialFault::Unencrypted
+            | DialFault::Unknown
+            | DialFault::Unreachable
+            | DialFault::Untrusted => None,
         };
         out.events.extend(alert.map(|alert| Event::Distrusted { alert, reason: why }));
-        Self::fatal(out, sqlstate, why, SessionError::Server(blame))
+        Self::fatal(out, sqlstate, why, SessionError::Database(blame))
     }
 }
