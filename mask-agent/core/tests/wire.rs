@@ -201,6 +201,53 @@ fn play(steps: &[(From, Vec<u8>)]) -> Peer {
     peer
 }
 
+#[test]
+fn sync_is_owed_an_answer_but_while_a_copy_is_read() {
+    let copy = || query("copy parts from stdin");
+    let begun = || server(&[message(b'G', &[0, 0, 2, 0, 0, 0, 0])]);
+    let (row, done) = (message(b'd', b"2\tnut\n"), message(b'c', &[]));
+    let ended = || server(&[complete("COPY 1"), ready(b'I'), ready(b'I')]);
+    let both = query("copy parts from stdin; copy parts from stdin");
+    for (name, steps) in [
+        (
+            "one by one",
+            vec![
+                client(&[copy(), sync()]),
+                begun(),
+                client(&[row.clone(), sync(), done.clone(), sync()]),
+                ended(),
+            ],
+        ),
+        ("all at once", vec![client(&[copy(), sync(), row.clone(), done.clone(), sync()]), begun(), ended()]),
+        (
+            "behind one that no copy needed",
+            vec![
+                client(&[done.clone(), copy(), sync(), row.clone(), done.clone(), sync()]),
+                begun(),
+                ended(),
+            ],
+        ),
+        (
+            "two of one string",
+            vec![
+                client(&[both, sync(), row.clone(), done.clone(), sync(), row, done, sync()]),
+                begun(),
+                server(&[complete("COPY 1")]),
+                begun(),
+                ended(),
+            ],
+        ),
+    ] {
+        let mut steps = [login(), steps].concat();
+        steps.push(client(&[query("select label from parts")]));
+        let label = row_description(&[("label", PARTS, 2, TEXT, 0)]);
+        steps.push(server(&[label, data_row(&[Some(b"bolt")]), complete("SELECT 1"), ready(b'I')]));
+        let peer = play(&steps);
+        assert_eq!(peer.ended, None, "{name}");
+        assert!(contains(&peer.to_client, "bolt"), "{name}");
+    }
+}
+
 fn same(name: &str, what: &str, whole: &Peer, cut: &Peer) {
     assert_eq!(whole.to_client, cut.to_client, "{name}, {what}: the client got something else");
     assert_eq!(whole.to_server, cut.to_server, "{name}, {what}: the server got something else");
@@ -276,7 +323,8 @@ fn nonsense_ends_the_connection_and_is_not_forwarded() {
         (message(b'B', b"p\0s\0\xff\xff\0\0\0\0"), "malformed Bind"),
         (message(b'D', b"X\0"), "malformed Describe"),
         (message(b'E', b"p\0\0\0"), "malformed Execute"),
-        (message(b'S', b"x"), "Sync has a body"),
+        (message(b'S', b"x"), "Sync or Flush has a body"),
+        (message(b'H', b"x"), "Sync or Flush has a body"),
         (message(b'p', b"secret\0"), "unexpected message"),
         (startup(), "message type"),
     ] {

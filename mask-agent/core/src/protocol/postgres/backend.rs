@@ -143,9 +143,7 @@ impl PostgresSession {
             b's' | b'I' => self.end_without_tag(kind, range, out)?,
             b'G' => {
                 self.begin(out, None);
-                if matches!(self.queue.head(), Some(Reply::Execute { .. })) {
-                    self.queue.drop_syncs();
-                }
+                self.queue.begin_copy();
                 self.begin_copy_in();
                 out.client.pass(range);
             }

@@ -18,6 +18,8 @@ use super::{
 use crate::lineage::Keeps;
 use crate::session::{Disclosure, Handshake, Login, Outbox, SessionError, Want};
 
+/// What servers from 14 on take at most of messages that hold names and numbers, their length included.
+const SHORT_BYTES_MAX: usize = 10_000;
 /// Fails in the server's grammar, and tells the reader of the server's log why.
 const FAILING_SQL: &[u8] = b"mask_agent_refused_this_statement";
 /// Prepared statements of a connection; drivers keep a few hundred.
@@ -76,6 +78,11 @@ impl PostgresSession {
                 at += HEADER_BYTES;
                 self.client_pass = length;
                 continue;
+            }
+            let is_short = matches!(kind, b'C' | b'D' | b'E' | b'H' | b'S' | b'X' | b'c' | b'f');
+            if is_short && HEADER_BYTES - 1 + length > SHORT_BYTES_MAX {
+                let why = "invalid message length";
+                return Err(Self::fatal(out, PROTOCOL, why, SessionError::Client(why)));
             }
             if length > FRAME_BYTES_MAX {
                 let why = "a message is longer than 64 MiB";
@@ -163,10 +170,9 @@ impl PostgresSession {
             b'B' => return self.bind(range, body, out),
             b'D' | b'C' => self.describe_or_close(kind, range, body, out)?,
             b'E' => return self.execute(range, body, out),
+            // The server fails on it, and skips what comes then.
+            b'S' | b'H' if !body.is_empty() => return Err(SessionError::Client("Sync or Flush has a body")),
             b'S' => {
-                if !body.is_empty() {
-                    return Err(SessionError::Client("Sync has a body"));
-                }
                 out.server.0.input(range);
                 self.transaction_may_end();
                 self.run += 1;
@@ -176,8 +182,12 @@ impl PostgresSession {
             b'X' => {
                 out.server.0.input(range);
             }
-            b'c' if self.refuses_copy(CopyEnd::Done, out) => {}
-            b'H' | b'c' | b'f' => out.server.0.input(range),
+            b'c' if self.refuses_copy(CopyEnd::Done, out) => self.queue.end_copy(),
+            b'H' => out.server.0.input(range),
+            b'c' | b'f' => {
+                out.server.0.input(range);
+                self.queue.end_copy();
+            }
             _ => return Err(SessionError::Client("unexpected message")),
         }
         Ok(true)

@@ -229,10 +229,20 @@ pub(super) enum Reply {
     },
 }
 
+/// A reply, and how many copies the client had ended when it asked for it.
+struct Entry {
+    reply: Reply,
+    ended: u64,
+}
+
 /// Entries in the order of their replies.
 #[derive(Default)]
 pub(super) struct Queue {
-    entries: VecDeque<Reply>,
+    entries: VecDeque<Entry>,
+    /// Copies that the client has ended, whether the server reads them or not.
+    ended: u64,
+    /// How many it had ended before the one that the server reads, or has read for the same entry.
+    copy: Option<u64>,
     /// An error came in the extended protocol: the server discards everything up to the next Sync.
     skipping: bool,
 }
@@ -240,36 +250,38 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn push(&mut self, reply: Reply) {
         match reply {
+            Reply::Sync if self.copy == Some(self.ended) => return,
             Reply::Sync => self.skipping = false,
             _ if self.skipping => return,
             _ => {}
         }
-        self.entries.push_back(reply);
+        self.entries.push_back(Entry { reply, ended: self.ended });
     }
 
     pub(super) fn head(&self) -> Option<&Reply> {
-        self.entries.front()
+        self.entries.front().map(|entry| &entry.reply)
     }
 
     pub(super) fn head_mut(&mut self) -> Option<&mut Reply> {
-        self.entries.front_mut()
+        self.entries.front_mut().map(|entry| &mut entry.reply)
     }
 
     pub(super) fn oldest_first(&self) -> impl Iterator<Item = &Reply> {
-        self.entries.iter()
+        self.entries.iter().map(|entry| &entry.reply)
     }
 
     pub(super) fn newest_first(&self) -> impl Iterator<Item = &Reply> {
-        self.entries.iter().rev()
+        self.entries.iter().rev().map(|entry| &entry.reply)
     }
 
     pub(super) fn pop(&mut self) -> Option<Reply> {
-        self.entries.pop_front()
+        self.copy = None;
+        self.entries.pop_front().map(|entry| entry.reply)
     }
 
     /// Statements of a name that the server may not have seen yet.
     pub(super) fn parsed(&self, name: &[u8]) -> impl Iterator<Item = &Statement> {
-        self.entries.iter().filter_map(move |entry| match entry {
+        self.oldest_first().filter_map(move |entry| match entry {
             Reply::Parse { name: parsed, statement, .. } if parsed == name => Some(statement),
             Reply::Bind { .. }
             | Reply::Close { .. }
@@ -302,17 +314,26 @@ impl Queue {
 
     /// Drops what the server will not answer after an error; a simple Query is discarded like the rest.
     pub(super) fn fail(&mut self) {
-        while let Some(head) = self.entries.front() {
+        while let Some(head) = self.head() {
             if matches!(head, Reply::Sync) {
                 return;
             }
-            self.entries.pop_front();
+            self.pop();
         }
         self.skipping = true;
     }
 
-    /// In copy-in mode the server ignores Sync; those already sent will not be answered.
-    pub(super) fn drop_syncs(&mut self) {
-        self.entries.retain(|entry| !matches!(entry, Reply::Sync));
+    /// The server reads a copy for the head. Until it ends the server ignores Sync, and those already sent are not
+    /// answered.
+    pub(super) fn begin_copy(&mut self) {
+        let Some(head) = self.entries.front() else { return };
+        let copy = self.copy.map_or(head.ended, |before| before + 1);
+        self.copy = Some(copy);
+        self.entries.retain(|entry| entry.ended != copy || !matches!(entry.reply, Reply::Sync));
+    }
+
+    /// The client ends a copy, though there may be none.
+    pub(super) fn end_copy(&mut self) {
+        self.ended += 1;
     }
 }
