@@ -12,6 +12,7 @@ mod compat;
 mod copy;
 mod corners;
 mod corpus;
+mod differential;
 mod drivers;
 mod equal_values;
 mod errors;

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod corpus;
 /// A listener that plays the database reached directly.
 pub mod decoy;
+pub mod differential;
 /// A reader of the catalogs that is asked again and again.
 pub mod follower;
 /// A line to a server that can fail.

@@ -5,6 +5,7 @@ mod catalog;
 mod compat;
 mod corpus;
 mod demo;
+mod differential;
 mod functions;
 mod fuzz;
 mod instructions;
@@ -69,6 +70,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<std::ffi::OsString>,
     },
+    /// Messages of a client's that are changed by chance, and whether they are answered as direct.
+    Differential(differential::Options),
     /// Statements by chance, searched for values that must not be seen.
     Random(random::Options),
     /// Install what the tool chain and the tests need, and say why.
@@ -112,6 +115,9 @@ fn main() -> Result<()> {
             as_root(&[build, &["--package", "mask-agent"]].concat(), || compat::run(&options))
         }
         Task::Corpus(options) => as_root(&["build", "--package", "mask-agent"], || corpus::run(&options)),
+        Task::Differential(options) => {
+            as_root(&["build", "--package", "mask-agent"], || differential::run(&options))
+        }
         Task::Demo => as_root(&["build", "--package", "mask-agent"], demo::run),
         Task::Functions { check: true } => functions::run(functions::Mode::Check),
         Task::Functions { check: false } => functions::run(functions::Mode::Write),

@@ -232,6 +232,8 @@ pub struct Outbox {
     pub wants: Vec<Want>,
     /// Monotonic time on one clock for all connections, set by the shell before each call.
     pub now: Duration,
+    /// Whether the client is told why its connection ends.
+    pub is_told: bool,
 }
 
 impl Outbox {
@@ -241,6 +243,7 @@ impl Outbox {
         self.server.clear();
         self.events.clear();
         self.wants.clear();
+        self.is_told = false;
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     credentials::{Credentials, Held, Proving},
     encoding::Encodings,
     encryption::{ClientTls, Encryption},
-    error::{Fault, OVERLOADED, SHUTDOWN, UNRECORDED},
+    error::{Fault, OVERLOADED, PROTOCOL, SHUTDOWN, UNRECORDED},
     frontend::QUEUE_MAX,
     meaning::Meaning,
     outputs::{Outputs, Shape},
@@ -275,7 +275,20 @@ impl PostgresSession {
         error: SessionError,
     ) -> SessionError {
         out.client.message(|out| Fault::fatal(sqlstate, why).write(out));
+        out.is_told = true;
         error
+    }
+
+    /// Tells a client that has logged in, or tries to, what is wrong with its bytes; inside a row there is no room for it.
+    fn tell_violation(&self, error: SessionError, out: &mut Outbox) -> SessionError {
+        match error {
+            SessionError::Client(why)
+                if !out.is_told && self.server_pass == 0 && self.phase != Phase::Opening =>
+            {
+                Self::fatal(out, PROTOCOL, why, error)
+            }
+            error => error,
+        }
     }
 
     /// Whatever was analysed before may mean something else now.
@@ -355,7 +368,7 @@ impl PostgresSession {
 impl Session for PostgresSession {
     fn handle(&mut self, input: Input<'_>, out: &mut Outbox) -> Result<usize, SessionError> {
         match input {
-            Input::Client(bytes) => self.client(bytes, out),
+            Input::Client(bytes) => self.client(bytes, out).map_err(|error| self.tell_violation(error, out)),
             Input::Server(bytes) => {
                 let consumed = self.server(bytes, out)?;
                 self.settling &= consumed == 0;
