@@ -65,6 +65,7 @@ impl<'a> Tracer<'a> {
             .iter()
             .filter_map(|name| named.iter().find(|(known, _)| *known == **name).cloned())
             .collect();
+        let positional = self.numbered(&code.created, &positional, &named);
         let variables = Variables { positional, named, ..Variables::none(routine.name.clone()) };
         let path = self.path_of(routine);
         let is_new = self.is_new(routine);
@@ -385,6 +386,7 @@ impl<'a> Tracer<'a> {
             (Some(on), Some([column, ..])) => self.put_into_row(on, column, value),
             (Some(on), Some([])) => self.put_into_row(on, "*", value),
             _ => match self.variables.as_ref().and_then(|variables| variables.target(target)) {
+                Some(_) if self.is_either(target) => self.fill_any(value),
                 Some(variable) => {
                     let is_qualified = self.variables.as_ref().is_some_and(|all| all.function == target[0]);
                     let field = target.get(1).filter(|_| !is_qualified).map(String::as_str);
@@ -394,6 +396,11 @@ impl<'a> Tracer<'a> {
                 None => self.fill_any(value),
             },
         }
+    }
+
+    fn is_either(&self, target: &[String]) -> bool {
+        let [first, behind @ ..] = target else { return false };
+        self.variables.as_ref().is_some_and(|variables| variables.is_either(first, behind))
     }
 
     /// Gives a value to whichever variable it is.

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use pg_query::{
     NodeEnum,
-    protobuf::{DropBehavior, Node},
+    protobuf::{CreateFunctionStmt, DropBehavior, FunctionParameterMode as Mode, Node},
 };
 
 use super::{
@@ -102,6 +102,19 @@ impl Variables<'_> {
         }
     }
 
+    /// Whether names behind the function's may be those of a variable's fields, because that is called like the function.
+    pub(super) fn is_either(&self, first: &str, behind: &[String]) -> bool {
+        let has = |name: &str| self.named.iter().any(|(known, _)| known == name);
+        let may_have_fields = || self.may_hide && self.scalars.iter().all(|name| name != first);
+        *first == self.function
+            && has(first)
+            && match behind {
+                [] => false,
+                [argument] => has(argument) && may_have_fields(),
+                _ => true,
+            }
+    }
+
     /// All of them.
     pub(super) fn nodes(&self) -> Vec<NodeId> {
         let mut nodes: Vec<NodeId> =
@@ -147,7 +160,7 @@ impl<'a> Tracer<'a> {
             [record, field] => {
                 let has_fields = variables.scalars.iter().all(|name| name != record);
                 // Where no relation is called so, it was taken for the variable.
-                let is_free = is_labelled || column.is_some() && self.find_item(None, record).is_some();
+                let is_free = is_labelled || column.is_some() && self.find_item(record).is_some();
                 let of_row = self.field_of_row(record, field);
                 of_row.or_else(|| {
                     (has_fields && is_free).then(|| self.field_of_variable(record, field)).flatten()
@@ -167,14 +180,15 @@ impl<'a> Tracer<'a> {
 
     /// `record.field`, or `function.argument`.
     pub(super) fn field_of_variable(&mut self, record: &str, field: &str) -> Option<NodeId> {
-        if self.variables.as_ref().is_some_and(|variables| variables.function == record)
-            && let Some(node) = self.variable(field)
-        {
-            return Some(node);
+        let variables = self.variables.as_ref()?;
+        let is_either = variables.is_either(record, &[field.to_owned()]);
+        let argument = if variables.function == record { self.variable(field) } else { None };
+        if let Some(argument) = argument.filter(|_| !is_either) {
+            return Some(argument);
         }
         let node = self.variable(record)?;
         let field = self.field(node, field, false).unwrap_or(node);
-        Some(self.graph.held(vec![field]))
+        Some(self.graph.held([field].into_iter().chain(argument).collect()))
     }
 
     /// A field of a record, where they are known apart.
@@ -268,7 +282,8 @@ impl<'a> Tracer<'a> {
     /// default.
     fn inputs(&mut self, routine: &Routine, arguments: &[NodeId]) -> Vec<NodeId> {
         let count = routine.inputs.len();
-        let mut inputs = arguments.to_vec();
+        let mut inputs = self.without_outputs(routine, arguments);
+        let arguments = &*inputs.clone();
         if count > 0 && arguments.len() > count {
             let rest = self.graph.made(arguments[count - 1..].to_vec());
             inputs.truncate(count - 1);
@@ -285,6 +300,40 @@ impl<'a> Tracer<'a> {
             }
         }
         inputs
+    }
+
+    /// What CALL gives to arguments that only come out is not looked at.
+    fn without_outputs(&mut self, routine: &Routine, arguments: &[NodeId]) -> Vec<NodeId> {
+        let code =
+            routine.definition.as_deref().filter(|_| routine.kind == RoutineKind::Procedure).and_then(code);
+        let Some(code) = code else { return arguments.to_vec() };
+        let are_inputs: Vec<bool> = parameters(&code.created).map(|(_, is_input)| is_input).collect();
+        if are_inputs.len() == arguments.len() {
+            let given = arguments.iter().zip(are_inputs).filter(|(_, is_input)| *is_input);
+            return given.map(|(node, _)| *node).collect();
+        }
+        if are_inputs.contains(&false) {
+            // Some have defaults, or are named.
+            let any = self.graph.made(arguments.to_vec());
+            return vec![any; ARGUMENTS_MAX];
+        }
+        arguments.to_vec()
+    }
+
+    /// Arguments by their numbers, where those that only come out have one too: in PL/pgSQL, and in procedures.
+    pub(super) fn numbered(
+        &mut self,
+        created: &CreateFunctionStmt,
+        inputs: &[NodeId],
+        named: &[(Cow<'a, str>, NodeId)],
+    ) -> Vec<NodeId> {
+        let mut inputs = inputs.iter();
+        let mut number = |(name, is_input): (&str, bool)| {
+            let given = if is_input { inputs.next().copied() } else { None };
+            let known = || named.iter().find(|(known, _)| known == name).map(|(_, node)| *node);
+            given.or_else(known).unwrap_or_else(|| self.graph.made(Vec::new()))
+        };
+        parameters(created).map(&mut number).collect()
     }
 
     /// Defaults of arguments that are no constants.
@@ -385,9 +434,13 @@ impl<'a> Tracer<'a> {
     fn sql_body(&mut self, routine: &'a Routine, text: &str, arguments: &[NodeId]) -> Option<Query<'a>> {
         let code = code(text)?;
         let statements = code.statements()?;
+        let positional = match routine.kind {
+            RoutineKind::Procedure => self.numbered(&code.created, arguments, &[]),
+            _ => arguments.to_vec(),
+        };
         let variables = Variables {
             function: routine.name.clone(),
-            positional: arguments.to_vec(),
+            positional,
             named: named_arguments(routine, arguments),
             records: Vec::new(),
             may_hide: false,
@@ -463,6 +516,17 @@ impl<'a> Tracer<'a> {
         let rows = self.graph.made(Vec::new());
         Query { columns: Columns::default(), rows }
     }
+}
+
+/// Names of a function's arguments in order, and whether they go in.
+fn parameters(created: &CreateFunctionStmt) -> impl Iterator<Item = (&str, bool)> {
+    created.parameters.iter().filter_map(|parameter| match parameter.node.as_ref()? {
+        NodeEnum::FunctionParameter(parameter) => {
+            let only_comes_out = matches!(parameter.mode(), Mode::FuncParamOut | Mode::FuncParamTable);
+            Some((&*parameter.name, !only_comes_out))
+        }
+        _ => None,
+    })
 }
 
 pub(super) fn named_arguments<'a>(routine: &'a Routine, arguments: &[NodeId]) -> Vec<(Cow<'a, str>, NodeId)> {

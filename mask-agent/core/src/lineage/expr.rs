@@ -291,7 +291,8 @@ impl<'a> Tracer<'a> {
         if let (Some(NodeEnum::ColumnRef(reference)), [field]) =
             (argument.and_then(|node| node.node.as_ref()), &*indirection.indirection)
             && let (Some(name), [relation]) = (super::trace::only_text(field), &*strings(&reference.fields))
-            && let Some((level, item)) = self.find_item_at(None, relation)
+            && !self.is_before_row(relation)
+            && let Some((level, item)) = self.find_item_at(relation)
             && let [node] = *item.columns.named(name)
         {
             self.correlate(level, node);

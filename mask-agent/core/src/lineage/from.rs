@@ -76,6 +76,7 @@ impl<'a> Tracer<'a> {
         if let Some(alias) = alias {
             item.name = Some(alias.aliasname.clone());
             item.schema = None;
+            item.is_aliased = true;
             self.rename(&mut item.columns, &strings(&alias.colnames));
         }
     }

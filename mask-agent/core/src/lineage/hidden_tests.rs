@@ -108,3 +108,100 @@ fn what_a_trigger_puts_whatever_is_in_the_row_is_not_made_of_it() {
         assert!(shows(&format!("{} {rest}", filled(&decided))));
     }
 }
+
+#[test]
+fn a_schema_stands_before_no_alias_and_before_no_relation_of_another() {
+    // Where `thing` is the one of `public`, or another relation by that name, this is the one around.
+    let email = |sql: &str| told(sql).0.contains("archive.thing.email");
+    for inner in
+        ["items as thing", "public.items thing", "thing", "(select 1 as email) thing", "public.thing"]
+    {
+        for outer in ["", "join items on true"] {
+            let sql = format!("select (select archive.thing.email from {inner}) from archive.thing {outer}");
+            assert!(email(&sql), "{sql}");
+            let sql =
+                format!("select s.* from archive.thing, lateral (select archive.thing.* from {inner}) s");
+            assert!(email(&sql), "{sql}");
+        }
+    }
+    let sql = "create temp table thing (email text);
+        select (select archive.thing.email from thing) from archive.thing";
+    assert!(email(sql));
+    assert!(!email("select (select archive.thing.id from thing) from archive.thing"));
+    assert!(!email("select (select public.thing.note from thing) from archive.thing"));
+    assert!(!email("select archive.thing.id, public.thing.note from thing, archive.thing"));
+}
+
+#[test]
+fn what_comes_out_has_a_number_in_pl_pgsql() {
+    let call = |made: &str, call: &str| format!("create {made}; select {call} from customers");
+    for (made, called) in [
+        ("function f(out a text, b text) language plpgsql as 'begin a := $2; end'", "f(V)"),
+        (
+            "function f(out a text, b text) language plpgsql as 'declare c alias for $2; begin a := c; end'",
+            "f(V)",
+        ),
+        (
+            "function f(a text, inout b text, out c text, d text) language plpgsql as 'begin c := $4; end'",
+            "(f('a', 'b', V)).c",
+        ),
+        (
+            "function f(a text) returns table (b text) language plpgsql as 'begin $2 := a; return next; end'",
+            "f(V)",
+        ),
+        ("function f(out a text, b text) language sql as 'select $1'", "f(V)"),
+    ] {
+        let sql = call(made, called);
+        assert!(shows(&sql.replace('V', "ssn")), "{sql}");
+        assert!(!shows(&sql.replace('V', "city")), "{sql}");
+    }
+}
+
+#[test]
+fn what_a_procedure_gives_back_is_counted_among_its_arguments() {
+    for (procedure, called) in [
+        ("(out a text, b text, c text) language plpgsql as 'begin a := b; end'", "p(o, e, 'x')"),
+        ("(out a text, b text, c text) language plpgsql as 'begin a := $2; end'", "p(o, e, 'x')"),
+        ("(out a text, b text, c text) language sql as 'select b'", "p(o, e, 'x')"),
+        ("(out a text, b text, c text default 'x') language plpgsql as 'begin a := b; end'", "p(o, e)"),
+        ("(out a text, b text) language plpgsql as 'begin a := b; end'", "p(b => e, a => o)"),
+    ] {
+        let sql = format!(
+            "create procedure p {procedure}; create function g() returns text language plpgsql as $$
+                declare o text; e text; begin select V into e from customers limit 1; call {called}; return o; end $$;
+             select g()"
+        );
+        assert!(shows(&sql.replace('V', "ssn")), "{sql}");
+        assert!(!shows(&sql.replace('V', "city")), "{sql}");
+    }
+}
+
+#[test]
+fn a_variable_may_be_called_like_the_function() {
+    let query = "(select V from customers limit 1)";
+    for body in [
+        format!(
+            "declare f record; x text; begin select 'a' as x into f; f.x := {query}; return f::text; end"
+        ),
+        format!("declare f items; label text; begin f.label := {query}; return f::text; end"),
+        format!("declare f items; label text; begin f := row(1, {query}); return f.label; end"),
+        format!("declare f record; x text; begin f.f.x := {query}; return f::text; end"),
+    ] {
+        let sql = format!("create function f() returns text language plpgsql as $$ {body} $$; select f()");
+        assert!(shows(&sql.replace('V', "ssn")), "{sql}");
+        assert!(!shows(&sql.replace('V', "city")), "{sql}");
+    }
+    // A number has no fields: it is the argument.
+    let sum = "create function f(a text) returns text language plpgsql as $$ declare f int := 1; v text;
+        begin select ssn into v from customers limit 1; f.a := 'x'; return f.a; end $$; select f('a')";
+    assert!(!shows(sum));
+}
+
+#[test]
+fn a_row_by_itself_may_be_a_variable() {
+    let sql = "create function f() returns text language plpgsql as $$ declare c items; begin
+        c := row(1, (select V from customers limit 1)); return (select (c).label from items c limit 1); end $$;
+        select f()";
+    assert!(shows(&sql.replace('V', "ssn")));
+    assert!(!shows(&sql.replace('V', "city")));
+}

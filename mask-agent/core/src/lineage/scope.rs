@@ -53,6 +53,8 @@ pub(super) struct Item<'a> {
     pub(super) entry: EntryId,
     /// Whether its columns can be named without it.
     pub(super) is_open: bool,
+    /// Whether it has an alias, which no schema stands before.
+    pub(super) is_aliased: bool,
     /// Whether it may lack a column it is said to have: this transaction has changed it, and may have taken that back.
     pub(super) may_lack: bool,
 }
@@ -62,7 +64,18 @@ impl<'a> Item<'a> {
     pub(super) fn new(name: Option<String>, columns: Columns<'a>, whole: NodeId, entry: EntryId) -> Self {
         let relations = Vec::new();
         let source = Name::default();
-        Self { name, schema: None, source, columns, whole, relations, entry, is_open: true, may_lack: false }
+        Self {
+            name,
+            schema: None,
+            source,
+            columns,
+            whole,
+            relations,
+            entry,
+            is_open: true,
+            is_aliased: false,
+            may_lack: false,
+        }
     }
 }
 
@@ -201,7 +214,18 @@ impl<'a> Tracer<'a> {
         let source = Name { schema: schema.to_owned(), name: name.to_owned() };
         let schema = (!schema.is_empty()).then(|| schema.to_owned());
         let name = Some(name.to_owned());
-        Item { name, schema, source, columns, whole, relations, entry, is_open: true, may_lack }
+        Item {
+            name,
+            schema,
+            source,
+            columns,
+            whole,
+            relations,
+            entry,
+            is_open: true,
+            is_aliased: false,
+            may_lack,
+        }
     }
 
     /// Columns of relations of which any may be meant.
@@ -389,7 +413,7 @@ impl<'a> Tracer<'a> {
             }
         }
         // A relation's name by itself is its whole row; a variable's is its value.
-        if let Some((level, item)) = self.find_item_at(None, name) {
+        if let Some((level, item)) = self.find_item_at(name) {
             let whole = item.whole;
             self.correlate(level, whole);
             maybe.push(whole);
@@ -438,48 +462,106 @@ impl<'a> Tracer<'a> {
         }
     }
 
+    /// Whether a name by itself may mean something before it means a relation's row.
+    pub(super) fn is_before_row(&self, name: &str) -> bool {
+        let has = |item: &Item<'_>| item.columns.open.is_some() || !item.columns.named(name).is_empty();
+        let mut items = self.levels.iter().flat_map(|level| &level.items);
+        items.any(|item| item.is_open && has(item))
+            || self.variables.as_ref().is_some_and(|variables| {
+                variables.may_hide && variables.named.iter().any(|(known, _)| known == name)
+            })
+    }
+
     /// The nearest relation of this name.
-    pub(super) fn find_item(&self, schema: Option<&str>, name: &str) -> Option<&Item<'a>> {
-        self.find_item_at(schema, name).map(|(_, item)| item)
+    pub(super) fn find_item(&self, name: &str) -> Option<&Item<'a>> {
+        self.find_item_at(name).map(|(_, item)| item)
     }
 
     /// The nearest relation of this name, and the level it stands on.
-    pub(super) fn find_item_at(&self, schema: Option<&str>, name: &str) -> Option<(usize, &Item<'a>)> {
-        let fits = |item: &&Item<'_>| {
-            item.name.as_deref() == Some(name)
-                && schema.is_none_or(|schema| {
-                    item.schema.as_deref().is_none_or(|known| known == schema) && !item.relations.is_empty()
-                })
-        };
+    pub(super) fn find_item_at(&self, name: &str) -> Option<(usize, &Item<'a>)> {
         let mut levels = self.levels.iter().enumerate().rev();
+        let fits = |item: &&Item<'_>| item.name.as_deref() == Some(name);
         levels.find_map(|(at, level)| level.items.iter().find(fits).map(|item| (at, item)))
     }
 
-    fn qualified_column(&mut self, schema: Option<&str>, relation: &str, name: &str) -> Option<NodeId> {
-        let Some((level, item)) = self.find_item_at(schema, relation) else {
-            return self.field_of_variable(relation, name);
+    /// The relations that a name may mean, the nearest first, and whether the last of them is one for certain.
+    pub(super) fn items_named(&self, schema: Option<&str>, name: &str) -> (Vec<(usize, Item<'a>)>, bool) {
+        let Some(schema) = schema else {
+            let found = self.find_item_at(name).map(|(at, item)| (at, item.clone()));
+            return (found.into_iter().collect(), true);
         };
-        let mut found = item.columns.named(name);
-        let (entry, whole, open, may_lack) = (item.entry, item.whole, item.columns.open, item.may_lack);
-        let system = item.relations.first().copied();
-        if may_lack && !found.is_empty() && self.is_user_routine(name) {
-            found.push(self.call_by_name(&[name], vec![whole]));
+        let mut found = Vec::new();
+        for (at, level) in self.levels.iter().enumerate().rev() {
+            for item in level.items.iter().filter(|item| item.name.as_deref() == Some(name)) {
+                match self.stands_in(item, schema) {
+                    Some(false) => {}
+                    is_certain => {
+                        found.push((at, item.clone()));
+                        if is_certain.is_some() {
+                            return (found, true);
+                        }
+                    }
+                }
+            }
         }
-        self.correlate(level, found.first().copied().unwrap_or(whole));
+        (found, false)
+    }
+
+    /// Whether a relation in FROM may be written with this schema; `None` where that is not certain.
+    fn stands_in(&self, item: &Item<'_>, schema: &str) -> Option<bool> {
+        if item.is_aliased || item.source.name.is_empty() {
+            return Some(false);
+        }
+        if item.name.as_deref() != Some(&item.source.name) {
+            // A row of a trigger stands behind the name that its function has by then.
+            return self.variables.is_none().then_some(false);
+        }
+        let (catalog, overlay) = (self.env.catalog, self.env.overlay);
+        if let Some(written) = item.schema.as_deref() {
+            let may_be_one = overlay.has_schemas() || written.starts_with("pg_temp");
+            return if written == schema { Some(true) } else { (!may_be_one).then_some(false) };
+        }
+        let known = item.relations.iter().filter_map(|oid| catalog.relation(*oid));
+        let mut stands = known.map(|known| known.schema == *schema);
+        let first = stands.next()?;
+        let is_certain = !overlay.has_schemas()
+            && !overlay.has_relation(&item.source.name)
+            && !schema.starts_with("pg_temp")
+            && stands.all(|other| other == first);
+        is_certain.then_some(first)
+    }
+
+    fn qualified_column(&mut self, schema: Option<&str>, relation: &str, name: &str) -> Option<NodeId> {
+        let (items, is_certain) = self.items_named(schema, relation);
+        let mut found: Vec<NodeId> =
+            items.iter().map(|(level, item)| self.column_of(*level, item, name)).collect();
+        if items.is_empty() || !is_certain {
+            found.extend(self.field_of_variable(relation, name));
+        }
+        if found.is_empty() { None } else { Some(self.any_of(found)) }
+    }
+
+    /// A column of a relation that is named with it.
+    fn column_of(&mut self, level: usize, item: &Item<'a>, name: &str) -> NodeId {
+        let mut found = item.columns.named(name);
+        if item.may_lack && !found.is_empty() && self.is_user_routine(name) {
+            found.push(self.call_by_name(&[name], vec![item.whole]));
+        }
+        self.correlate(level, found.first().copied().unwrap_or(item.whole));
         match *found {
-            [node] => return Some(node),
-            [_, _, ..] => return Some(self.graph.copy(found)),
+            [node] => return node,
+            [_, _, ..] => return self.graph.copy(found),
             [] => {}
         }
         if let (Some(relation), Some((_, number))) =
-            (system, SYSTEM_COLUMNS.iter().find(|(known, _)| *known == name))
+            (item.relations.first().copied(), SYSTEM_COLUMNS.iter().find(|(known, _)| *known == name))
         {
-            return Some(self.graph.base(entry, ColumnId { relation, number: *number }, 0));
+            return self.graph.base(item.entry, ColumnId { relation, number: *number }, 0);
         }
-        if let Some(open) = open {
-            return Some(open);
+        if let Some(open) = item.columns.open {
+            return open;
         }
         // `c.label` calls `label(c)` where c has no such column.
-        Some(self.call_by_name(&[name], vec![whole]))
+        self.call_by_name(&[name], vec![item.whole])
     }
 }

@@ -480,7 +480,7 @@ impl<'a> Tracer<'a> {
     }
 
     fn star_of(&mut self, names: &[&str]) -> Columns<'a> {
-        let item = match names {
+        let items = match names {
             [] => {
                 let mut all = Columns::default();
                 let items = self.levels.last().map(|level| level.items.clone()).unwrap_or_default();
@@ -493,11 +493,15 @@ impl<'a> Tracer<'a> {
                 }
                 return all;
             }
-            [.., relation] => self.find_item(names.len().checked_sub(2).map(|at| names[at]), relation),
+            [.., relation] => self.items_named(names.len().checked_sub(2).map(|at| names[at]), relation).0,
         };
-        match item {
-            Some(item) => item.columns.clone(),
-            None => Columns::unknown(self.column(names)),
+        match &*items {
+            [] => Columns::unknown(self.column(names)),
+            [(_, item)] => item.columns.clone(),
+            several => {
+                let nodes = several.iter().flat_map(|(_, item)| item.columns.nodes()).collect();
+                Columns::unknown(self.graph.made(nodes))
+            }
         }
     }
 
@@ -509,8 +513,8 @@ impl<'a> Tracer<'a> {
                 Some(NodeEnum::ColumnRef(reference)) => {
                     let names = strings(&reference.fields);
                     if let [name] = &*names
-                        && !(0..self.levels.len()).any(|level| self.column_exists(level, name))
-                        && let Some(item) = self.find_item(None, name)
+                        && !self.is_before_row(name)
+                        && let Some(item) = self.find_item(name)
                     {
                         return item.columns.clone();
                     }
@@ -528,11 +532,6 @@ impl<'a> Tracer<'a> {
         let node = argument.map(|argument| self.expression(argument));
         let node = node.unwrap_or_else(|| self.graph.unknown(Untraceable::UnknownColumn));
         Columns::unknown(node)
-    }
-
-    fn column_exists(&self, level: usize, name: &str) -> bool {
-        let items = self.levels.get(level).map_or(&[][..], |level| &level.items);
-        items.iter().filter(|item| item.is_open).any(|item| !item.columns.named(name).is_empty())
     }
 
     /// A relation, or a common table expression where one has its name.
