@@ -39,6 +39,16 @@ pub(super) struct Follow {
 }
 
 impl Reader<'_> {
+    /// What a default reads may be filled before it is computed: of such a table nothing is known until it is committed.
+    fn reads_by_default(&mut self, kind: &NodeEnum) {
+        let relation = match kind {
+            NodeEnum::CreateStmt(create) => create.relation.as_ref(),
+            NodeEnum::AlterTableStmt(alter) => alter.relation.as_ref(),
+            _ => None,
+        };
+        self.statement.made.extend(relation.map(|relation| Made::Unknown(relation.relname.clone())));
+    }
+
     /// Reads what a definition will do later: what it puts where is remembered before it is there.
     pub(super) fn follow(&mut self, kind: &NodeEnum, classes: &dyn Masked) {
         let mut overlay = self.tracer.env.overlay.clone();
@@ -75,6 +85,9 @@ impl Reader<'_> {
             self.asks_in_loops(&mut tracer, classes);
         }
         self.statement.meets_rules |= tracer.facts.meets_rules;
+        if !tracer.facts.relations.is_empty() {
+            self.reads_by_default(kind);
+        }
         let is_masked = |column: ColumnId| classes.is_masked(column.relation, column.number);
         if tracer.facts.sets_lexer
             || tracer.facts.dangerous.is_some()

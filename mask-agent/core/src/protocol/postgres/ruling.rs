@@ -14,7 +14,7 @@ use super::{
 use crate::{
     audit::Event,
     explain,
-    lineage::{self, Effect, Untraceable},
+    lineage::{self, ColumnId, Effect, Masked, Untraceable, WriteTarget},
     policy::{self, Denial, Snapshot, Taint},
     session::{Freshness, Outbox, Want},
 };
@@ -299,8 +299,13 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
     let mut relations = Vec::new();
     let mut findings = Vec::new();
     let mut analysed = Analysed::nothing();
+    let mut fills = false;
     for statement in statements {
         let ruled = snapshot.rule(&statement);
+        if fills && ruled.executes.is_some() {
+            analysed.refusal.get_or_insert_with(filled_before);
+        }
+        fills |= fills_new(&statement, snapshot);
         findings.extend(explain::findings(&statement, &ruled, snapshot));
         if analysed.command.is_empty() {
             analysed.command = statement.command;
@@ -347,6 +352,24 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
     analysed.relations = relations.into();
     analysed.findings = explain::written(&findings);
     analysed
+}
+
+/// Whether a masked value may be put into a relation of this transaction: what was prepared before knows nothing of it.
+fn fills_new(statement: &lineage::Statement, snapshot: &Snapshot) -> bool {
+    let is_masked = |column: &ColumnId| snapshot.classes.is_masked(column.relation, column.number);
+    statement.writes.iter().any(|write| {
+        matches!(write.target, WriteTarget::New { .. })
+            && (write.origins.untraceable.is_some() || write.origins.all().any(|column| is_masked(&column)))
+    })
+}
+
+fn filled_before() -> Fault {
+    Fault::refusal(
+        REFUSED,
+        "hidden-flow",
+        "EXECUTE is refused in one string with what fills a table of this transaction with masked values",
+        "Send EXECUTE by itself.",
+    )
 }
 
 /// Whether the server refuses it while another session is in the database that it is about. What is renamed and is no
