@@ -39,11 +39,16 @@ pub(super) struct Follow {
 }
 
 impl Reader<'_> {
-    /// What a default reads may be filled before it is computed: of such a table nothing is known until it is committed.
-    fn reads_by_default(&mut self, kind: &NodeEnum) {
+    /// What a default reads may be filled before it is computed: of such a table nothing is known until it is committed,
+    /// where what is in the column is not known by that.
+    fn reads_by_default(&mut self, kind: &NodeEnum, read: &[Name]) {
+        let overlay = self.tracer.env.overlay;
         let relation = match kind {
-            NodeEnum::CreateStmt(create) => create.relation.as_ref(),
-            NodeEnum::AlterTableStmt(alter) => alter.relation.as_ref(),
+            NodeEnum::CreateStmt(create) => create.relation.as_ref().filter(|_| !read.is_empty()),
+            NodeEnum::AlterTableStmt(alter) => alter.relation.as_ref().filter(|relation| {
+                let is_new = overlay.has_relation(&relation.relname) && sets_default(alter);
+                read.iter().any(|read| is_new || overlay.has_relation(&read.name))
+            }),
             _ => None,
         };
         self.statement.made.extend(relation.map(|relation| Made::Unknown(relation.relname.clone())));
@@ -85,9 +90,7 @@ impl Reader<'_> {
             self.asks_in_loops(&mut tracer, classes);
         }
         self.statement.meets_rules |= tracer.facts.meets_rules;
-        if !tracer.facts.relations.is_empty() {
-            self.reads_by_default(kind);
-        }
+        self.reads_by_default(kind, &tracer.facts.relations);
         let is_masked = |column: ColumnId| classes.is_masked(column.relation, column.number);
         if tracer.facts.sets_lexer
             || tracer.facts.dangerous.is_some()
@@ -204,6 +207,14 @@ impl Tracer<'_> {
         };
         self.facts.carried.iter().map(channel).collect()
     }
+}
+
+/// Whether it gives a column that is there a default.
+fn sets_default(alter: &protobuf::AlterTableStmt) -> bool {
+    alter.cmds.iter().any(|command| match command.node.as_ref() {
+        Some(NodeEnum::AlterTableCmd(command)) => command.subtype() == AlterTableType::AtColumnDefault,
+        _ => false,
+    })
 }
 
 /// Defaults in a definition of columns.

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     audit::Event,
     explain,
-    lineage::{self, ColumnId, Effect, Masked, Untraceable, WriteTarget},
+    lineage::{self, ColumnId, Effect, Keeps, Masked, Untraceable, WriteTarget},
     policy::{self, Denial, Snapshot, Taint},
     session::{Freshness, Outbox, Want},
 };
@@ -300,12 +300,18 @@ fn summary(statements: Vec<lineage::Statement>, snapshot: &Snapshot) -> Analysed
     let mut findings = Vec::new();
     let mut analysed = Analysed::nothing();
     let mut fills = false;
+    let mut only_read: Vec<String> = Vec::new();
     for statement in statements {
         let ruled = snapshot.rule(&statement);
-        if fills && ruled.executes.is_some() {
+        if fills && ruled.executes.as_ref().is_some_and(|executes| !only_read.contains(&executes.name)) {
             analysed.refusal.get_or_insert_with(filled_before);
         }
         fills |= fills_new(&statement, snapshot);
+        if let Some(Keeps::Prepared(name)) = &statement.keeps {
+            only_read.retain(|known| known != name);
+            let reads = statement.writes.is_empty() && !statement.calls_user_code;
+            only_read.extend(reads.then(|| name.clone()));
+        }
         findings.extend(explain::findings(&statement, &ruled, snapshot));
         if analysed.command.is_empty() {
             analysed.command = statement.command;
