@@ -554,6 +554,12 @@ impl Catalog {
         !self.casts.is_empty()
     }
 
+    /// Whether a cast is a function of users that may read anything.
+    pub fn has_casts_by_users(&self) -> bool {
+        let is_readable = |cast: &Cast| self.routines(&cast.function.name).any(|routine| !routine.harmless);
+        self.casts.values().flatten().any(is_readable)
+    }
+
     /// Whether code of users makes rows of tables, whose types have no names of their own.
     pub fn has_casts_to_rows(&self) -> bool {
         let is_named = |target| self.type_names.values().flatten().any(|named| named == target);

@@ -22,6 +22,8 @@ pub(super) struct Body {
     pub(super) acts: bool,
     /// It reads masked columns.
     pub(super) asks: bool,
+    /// It reads anything that is stored.
+    pub(super) reads: bool,
 }
 
 /// `OPCLASS_ITEM_FUNCTION`.
@@ -34,7 +36,7 @@ const OF_RANGES: [&str; 2] = ["canonical", "subtype_diff"];
 impl Tracer<'_> {
     /// What was read as the body of a function.
     pub(super) fn body(&mut self, classes: &dyn Masked) -> Body {
-        Body { acts: self.acts(), asks: self.reads_masked(classes) }
+        Body { acts: self.acts(), asks: self.reads_masked(classes), reads: self.reads_stored() }
     }
 
     /// Whether what was read puts or carries anything anywhere, or calls what is not there yet.
@@ -46,6 +48,11 @@ impl Tracer<'_> {
     fn reads_masked(&mut self, classes: &dyn Masked) -> bool {
         self.graph.spread(classes);
         self.graph.tell_of(self.told_values(), &|column| classes.is_masked(column.relation, column.number))
+    }
+
+    /// Whether what was read reads anything that is stored, which may be masked by the time it is called.
+    fn reads_stored(&self) -> bool {
+        !self.facts.relations.is_empty() || self.facts.calls_opaque_code
     }
 
     /// Reads what the server will call because of a definition, where nothing else does.
@@ -131,8 +138,12 @@ pub(super) fn refusal(kind: &NodeEnum, body: Body, env: &Env<'_>, classes: &dyn 
     unasked.called_unasked(kind);
     let refused = match kind {
         // Whether it fails would tell what the function asks, each time and uncounted.
-        NodeEnum::AlterDomainStmt(_) | NodeEnum::CreateCastStmt(_) | NodeEnum::CreateDomainStmt(_) => {
+        NodeEnum::AlterDomainStmt(_) | NodeEnum::CreateDomainStmt(_) => {
             unasked.acts() || unasked.reads_masked(classes)
+        }
+        // Nothing says where a value is turned into another by it.
+        NodeEnum::CreateCastStmt(_) => {
+            unasked.acts() || unasked.reads_masked(classes) || unasked.reads_stored()
         }
         NodeEnum::DefineStmt(_) | NodeEnum::IndexStmt(_) => unasked.acts(),
         // Of these no snapshot tells whose functions they call.
@@ -151,6 +162,9 @@ pub(super) fn refusal(kind: &NodeEnum, body: Body, env: &Env<'_>, classes: &dyn 
                 || is_bound_by_name(env)
                     && body.asks
                     && replaces(create, env, |read| read.reads_masked(classes))
+                || (env.overlay.binds() || env.catalog.has_casts_by_users())
+                    && body.reads
+                    && replaces(create, env, |read| read.reads_stored())
         }
         NodeEnum::RenameStmt(rename) => {
             is_code(rename.rename_type()) && is_bound(env) && {
@@ -163,7 +177,7 @@ pub(super) fn refusal(kind: &NodeEnum, body: Body, env: &Env<'_>, classes: &dyn 
     refused.then(|| Refusal {
         code: "hidden-flow",
         message: "this definition is refused, because the server could then call by itself a function that \
-                  writes or reads masked columns"
+                  writes, or reads what is or may be masked"
             .to_owned(),
         hint: "Let the function only compute, and make what it calls before, or let an operator create it past mask-agent.",
     })
