@@ -222,7 +222,7 @@ impl Ways {
 
     /// Whether clients may reach a database.
     pub(super) fn allows(&self, to: &Target) -> bool {
-        self.unknown == Unknown::Allow || !std::ptr::eq(self.of(to), &self.default)
+        self.unknown == Unknown::Allow || !std::ptr::eq(self.of(to), &raw const self.default)
     }
 }
 
