@@ -263,27 +263,32 @@ def relay(a, b):
             pass
 
 
-def between(listen, port, certificate, key):
-    """Somebody between, with a certificate of its own."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+def proxy(listen, context, meet):
+    """Takes the TLS of its clients off, by what `context()` is by then, and relays to what `meet` gives for each."""
     listener = socket.create_server(("127.0.0.1", listen))
     print("ready", flush=True)
     while True:
         near = listener.accept()[0]
 
-        def serve(near=near):
+        def serve(near=near, context=context()):
             try:
                 exactly(near, 8)
                 near.sendall(b"S")
                 inner = context.wrap_socket(near, server_side=True)
-                far = requested(port)
+                far = meet(inner)
             except (OSError, EOFError):
                 return
             threading.Thread(target=relay, args=(far, inner), daemon=True).start()
             relay(inner, far)
 
         threading.Thread(target=serve, daemon=True).start()
+
+
+def between(listen, port, certificate, key):
+    """Somebody between, with a certificate of its own."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    proxy(listen, lambda: context, lambda _inner: requested(port))
 
 
 def pooler(listen, port, log, *certificates):
@@ -296,25 +301,13 @@ def pooler(listen, port, log, *certificates):
         # Only the first: what is kept of it is then not driven out.
         contexts[-1].num_tickets = 8 if len(contexts) == 1 else 0
     signal.signal(signal.SIGUSR1, lambda *_: contexts.reverse())
-    listener = socket.create_server(("127.0.0.1", listen))
-    print("ready", flush=True)
-    while True:
-        near = listener.accept()[0]
 
-        def serve(near=near, context=contexts[0]):
-            try:
-                exactly(near, 8)
-                near.sendall(b"S")
-                inner = context.wrap_socket(near, server_side=True)
-                with open(log, "a") as file:
-                    print("resumed" if inner.session_reused else "new", inner.version(), file=file)
-                far = dial(port)
-            except (OSError, EOFError):
-                return
-            threading.Thread(target=relay, args=(far, inner), daemon=True).start()
-            relay(inner, far)
+    def meet(inner):
+        with open(log, "a") as file:
+            print("resumed" if inner.session_reused else "new", inner.version(), file=file)
+        return dial(port)
 
-        threading.Thread(target=serve, daemon=True).start()
+    proxy(listen, lambda: contexts[0], meet)
 
 
 def by_name(listen, log, certificate, *servers):
@@ -326,29 +319,16 @@ def by_name(listen, log, certificate, *servers):
         said[inner] = name and name.lower()
         return None if said[inner] in ports else ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
 
+    def meet(inner):
+        name = said.pop(inner)
+        with open(log, "a") as file:
+            print(name, file=file)
+        return dial(int(ports[name]))
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate + ".crt", certificate + ".key")
     context.sni_callback = hear
-    listener = socket.create_server(("127.0.0.1", listen))
-    print("ready", flush=True)
-    while True:
-        near = listener.accept()[0]
-
-        def serve(near=near):
-            try:
-                exactly(near, 8)
-                near.sendall(b"S")
-                inner = context.wrap_socket(near, server_side=True)
-                name = said.pop(inner)
-                with open(log, "a") as file:
-                    print(name, file=file)
-                far = dial(int(ports[name]))
-            except (OSError, EOFError):
-                return
-            threading.Thread(target=relay, args=(far, inner), daemon=True).start()
-            relay(inner, far)
-
-        threading.Thread(target=serve, daemon=True).start()
+    proxy(listen, lambda: context, meet)
 
 
 def answers(listen, text):

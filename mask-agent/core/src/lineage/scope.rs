@@ -214,18 +214,7 @@ impl<'a> Tracer<'a> {
         let source = Name { schema: schema.to_owned(), name: name.to_owned() };
         let schema = (!schema.is_empty()).then(|| schema.to_owned());
         let name = Some(name.to_owned());
-        Item {
-            name,
-            schema,
-            source,
-            columns,
-            whole,
-            relations,
-            entry,
-            is_open: true,
-            is_aliased: false,
-            may_lack,
-        }
+        Item { schema, source, relations, may_lack, ..Item::new(name, columns, whole, entry) }
     }
 
     /// Columns of relations of which any may be meant.
