@@ -1,6 +1,6 @@
 //! Casts that code of users makes.
 
-use super::{Cast, Catalog, TypeShape};
+use super::{Cast, Catalog, Routine, TypeShape};
 
 impl Catalog {
     /// Types from which code of users makes values of this one; 0 is text that is read.
@@ -13,10 +13,10 @@ impl Catalog {
         !self.casts.is_empty()
     }
 
-    /// Whether a cast is a function of users that may read anything.
-    pub fn has_casts_by_users(&self) -> bool {
-        let is_readable = |cast: &Cast| self.routines(&cast.function.name).any(|routine| !routine.harmless);
-        self.casts.values().flatten().any(is_readable)
+    /// Functions of users by which values are cast, and others of their names.
+    pub fn casting(&self) -> impl Iterator<Item = &Routine> {
+        let functions = self.casts.values().flatten().map(|cast| &cast.function.name);
+        functions.flat_map(|name| self.routines(name)).filter(|routine| !routine.harmless)
     }
 
     /// Whether code of users makes rows of tables, whose types have no names of their own.

@@ -233,6 +233,7 @@ impl<'a> Tracer<'a> {
             }
             return (node, self.named_outputs(routine, &[], node));
         }
+        self.facts.routines.push(routine.oid);
         (self.facts.calls_user_code, self.multiplies) = (true, self.multiplies || routine.returns_set);
         self.varies |= routine.volatility == Volatility::Volatile;
         let arguments = &*self.inputs(routine, arguments);

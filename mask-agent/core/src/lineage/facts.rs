@@ -49,6 +49,8 @@ pub(super) struct Facts {
     pub(super) counts: bool,
     /// Results of functions of users.
     pub(super) called: Vec<NodeId>,
+    /// OIDs of functions of users, those that others call included.
+    pub(super) routines: Vec<u32>,
     /// Columns named anywhere, whatever becomes of them.
     pub(super) named: Vec<NodeId>,
     /// Values that something is computed of, so that whether it fails may tell what they are.

@@ -162,8 +162,8 @@ pub(super) fn refusal(kind: &NodeEnum, body: Body, env: &Env<'_>, classes: &dyn 
                 || is_bound_by_name(env)
                     && body.asks
                     && replaces(create, env, |read| read.reads_masked(classes))
-                || (env.overlay.binds() || env.catalog.has_casts_by_users())
-                    && body.reads
+                || body.reads
+                    && is_cast_by(&qualified(&create.funcname).1, env)
                     && replaces(create, env, |read| read.reads_stored())
         }
         NodeEnum::RenameStmt(rename) => {
@@ -195,6 +195,16 @@ fn is_bound(env: &Env<'_>) -> bool {
 /// Whether it may for a type or an operator; what is called for what is written is read wherever something is.
 fn is_bound_by_name(env: &Env<'_>) -> bool {
     env.overlay.binds() || env.catalog.has_user_names()
+}
+
+/// Whether a cast may come to a function of a name, by whatever it calls.
+fn is_cast_by(name: &str, env: &Env<'_>) -> bool {
+    let comes_to = |routine: &Routine| {
+        let read = reads(env, routine);
+        read.facts.calls_missing
+            || read.facts.routines.iter().any(|called| named(env, name).any(|routine| routine.oid == *called))
+    };
+    env.overlay.binds() || env.catalog.casting().any(comes_to)
 }
 
 /// Reads names as they may be found by then, whatever schema comes first.
