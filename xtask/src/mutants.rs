@@ -48,9 +48,9 @@ pub(crate) struct Options {
     /// Of these modules; all three by default.
     #[arg(long)]
     module: Vec<Module>,
-    /// Only those whose line in the lists has this in it.
+    /// Only those whose line in the lists has this in it, or one of these.
     #[arg(long)]
-    named: Option<String>,
+    named: Vec<String>,
     /// Only those that the last run missed or did not try.
     #[arg(long)]
     again: bool,
@@ -121,7 +121,7 @@ fn chosen(options: &Options, fates: &Fates, mutant: &Mutant) -> bool {
     modules.iter().any(|module| mutant.module() == module.name())
         && (!options.again || matches!(fate, Some(Fate::Missed | Fate::Untried)))
         && (!options.left || fate.is_none())
-        && options.named.as_ref().is_none_or(|part| mutant.key.contains(part))
+        && (options.named.is_empty() || options.named.iter().any(|part| mutant.key.contains(part)))
 }
 
 /// Fails where a mutant was missed that is not explained.

@@ -298,3 +298,16 @@ fn by_kind(statement: &Statement, used: &[(ColumnId, Usage)], rules: &Rules) -> 
 fn names_of(rules: &Rules, passes: impl Fn(Use) -> bool) -> Vec<&'static str> {
     rules.uses.iter().filter(|(_, what)| passes(*what)).map(|(usage, _)| usage.name()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_that_may_show_what_another_function_returned_is_refused_where_such_functions_are() {
+        let rules = Rules { opaque: Derived::Refuse, ..Rules::default() };
+        let denial = earlier_plan(&rules).unwrap();
+        assert_eq!((&*denial.rule, denial.refusal.code), ("rules.opaque", "derived"));
+        assert!(earlier_plan(&Rules::default()).is_none());
+    }
+}

@@ -477,6 +477,8 @@ mod tests {
         for number in [1, 2, 3] {
             assert_eq!((take(user(number), 3), fail(user(number))), (Charge::Granted, Charge::Granted));
         }
+        let first = ColumnId { relation: FIRST_USER_OID, number: 1 };
+        assert_eq!((take(first, 3), fail(first)), (Charge::Granted, Charge::Granted));
     }
 
     #[test]
