@@ -75,7 +75,7 @@ pub(crate) fn has_word(text: &str, lower: &str) -> bool {
 }
 
 /// Whether a text may write names by the numbers of their characters.
-fn hides_names(text: &str) -> bool {
+pub(crate) fn hides_names(text: &str) -> bool {
     let has = |word: &str| {
         text.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
     };

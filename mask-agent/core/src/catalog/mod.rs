@@ -20,7 +20,7 @@ use std::{
 
 use serde::Serialize;
 
-pub(crate) use self::mention::has_word;
+pub(crate) use self::mention::{has_word, hides_names};
 use self::shards::Shards;
 pub use self::{
     change::Change,

@@ -9,11 +9,12 @@ use pg_query::{
 use super::{
     Env, Masked, Refusal,
     builtins::builtin,
+    facts::Facts,
     names::{qualified, strings},
     scope::Level,
     trace::Tracer,
 };
-use crate::catalog::{Called, Routine, has_word};
+use crate::catalog::{Called, Routine, has_word, hides_names};
 
 /// What the body of a new function does.
 #[derive(Clone, Copy, Default)]
@@ -31,6 +32,7 @@ const FUNCTION: i32 = 2;
 
 /// Options of a definition that name functions, by what is defined.
 const OF_OPERATORS: [&str; 2] = ["function", "procedure"];
+const OF_AGGREGATES: [&str; 4] = ["sfunc", "finalfunc", "msfunc", "mfinalfunc"];
 const OF_RANGES: [&str; 2] = ["canonical", "subtype_diff"];
 
 impl Tracer<'_> {
@@ -52,7 +54,13 @@ impl Tracer<'_> {
 
     /// Whether what was read reads anything that is stored, which may be masked by the time it is called.
     fn reads_stored(&self) -> bool {
-        !self.facts.relations.is_empty() || self.facts.calls_opaque_code
+        let Facts { relations, calls_opaque_code, dangerous, reads_settings, reads_large_objects, .. } =
+            &self.facts;
+        !relations.is_empty()
+            || *calls_opaque_code
+            || dangerous.is_some()
+            || *reads_settings
+            || *reads_large_objects
     }
 
     /// Reads what the server will call because of a definition, where nothing else does.
@@ -69,6 +77,9 @@ impl Tracer<'_> {
             NodeEnum::CreateRangeStmt(range) => self.named_in(&range.params, &OF_RANGES),
             NodeEnum::DefineStmt(define) if define.kind() == ObjectType::ObjectOperator => {
                 self.named_in(&define.definition, &OF_OPERATORS);
+            }
+            NodeEnum::DefineStmt(define) if define.kind() == ObjectType::ObjectAggregate => {
+                self.named_in(&define.definition, &OF_AGGREGATES);
             }
             _ => {}
         }
@@ -145,7 +156,11 @@ pub(super) fn refusal(kind: &NodeEnum, body: Body, env: &Env<'_>, classes: &dyn 
         NodeEnum::CreateCastStmt(_) => {
             unasked.acts() || unasked.reads_masked(classes) || unasked.reads_stored()
         }
-        NodeEnum::DefineStmt(_) | NodeEnum::IndexStmt(_) => unasked.acts(),
+        NodeEnum::DefineStmt(define) => {
+            let (_, name) = qualified(&define.defnames);
+            unasked.acts() || unasked.reads_stored() && is_cast_by(&name, env)
+        }
+        NodeEnum::IndexStmt(_) => unasked.acts(),
         // Of these no snapshot tells whose functions they call.
         NodeEnum::AlterOpFamilyStmt(_)
         | NodeEnum::CreateOpClassStmt(_)
@@ -184,7 +199,13 @@ pub(super) fn refusal(kind: &NodeEnum, body: Body, env: &Env<'_>, classes: &dyn 
 }
 
 fn is_code(kind: ObjectType) -> bool {
-    matches!(kind, ObjectType::ObjectFunction | ObjectType::ObjectProcedure | ObjectType::ObjectRoutine)
+    matches!(
+        kind,
+        ObjectType::ObjectAggregate
+            | ObjectType::ObjectFunction
+            | ObjectType::ObjectProcedure
+            | ObjectType::ObjectRoutine
+    )
 }
 
 /// Whether the server may call functions of users that no statement names.
@@ -197,14 +218,15 @@ fn is_bound_by_name(env: &Env<'_>) -> bool {
     env.overlay.binds() || env.catalog.has_user_names()
 }
 
-/// Whether a cast may come to a function of a name, by whatever it calls.
+/// Whether a cast may come to a function or an operator of a name, by whatever it calls: that it is called so by now, or is
+/// once another is found by the name.
 fn is_cast_by(name: &str, env: &Env<'_>) -> bool {
-    let comes_to = |routine: &Routine| {
-        let read = reads(env, routine);
-        read.facts.calls_missing
-            || read.facts.routines.iter().any(|called| named(env, name).any(|routine| routine.oid == *called))
+    let comes_to = |casting: &Routine| {
+        let called = reads(env, casting).facts.routines;
+        let mut read = everybody(env).filter(|routine| called.contains(&routine.oid));
+        read.any(|routine| routine.name == name || mentions(routine, name))
     };
-    env.overlay.binds() || env.catalog.casting().any(comes_to)
+    env.overlay.has_any() || env.catalog.casting().any(comes_to)
 }
 
 /// Reads names as they may be found by then, whatever schema comes first.
@@ -232,8 +254,8 @@ fn function_name(object: Option<&Node>) -> Option<String> {
     }
 }
 
-/// Whether a function that comes to another place acts, or reads masked columns where others may find it; one that
-/// nobody knows may.
+/// Whether a function that comes to another place acts, or reads masked columns where others may find it, or anything
+/// where a cast may; one that nobody knows may.
 fn comes_to(name: Option<&str>, new_name: Option<&str>, env: &Env<'_>, classes: &dyn Masked) -> bool {
     let (Some(name), Some(new_name)) = (name, new_name) else { return true };
     let mut known = named(env, name).peekable();
@@ -241,7 +263,9 @@ fn comes_to(name: Option<&str>, new_name: Option<&str>, env: &Env<'_>, classes: 
     known.peek().is_none()
         || known.any(|routine| {
             let mut read = reads(env, routine);
-            read.acts() || is_bound_by_name(env) && read.reads_masked(classes) && is_called()
+            read.acts()
+                || is_bound_by_name(env) && read.reads_masked(classes) && is_called()
+                || read.reads_stored() && is_cast_by(new_name, env)
         })
 }
 
@@ -275,5 +299,7 @@ fn everybody<'a>(env: &'a Env<'a>) -> impl Iterator<Item = &'a Routine> {
 
 fn mentions(routine: &Routine, name: &str) -> bool {
     let text = routine.definition.as_deref().unwrap_or_default();
-    has_word(text, &name.to_lowercase())
+    let is_word = name.chars().any(char::is_alphanumeric);
+    // Operators may stand beside each other.
+    hides_names(text) || if is_word { has_word(text, &name.to_lowercase()) } else { text.contains(name) }
 }
