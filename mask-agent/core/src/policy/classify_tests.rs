@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
-    catalog::{Change, Constraint, Contents, Foreign, RelationKind},
+    catalog::{Change, Constraint, Contents, Foreign, RelationKind, Routine},
+    lineage::fixture,
     policy::{Counts, Snapshot},
 };
 
@@ -272,6 +273,38 @@ fn what_is_classified_after_a_change_is_as_if_it_were_classified_anew() {
         let masked = |classes: &Classification| classes.names.iter().cloned().collect::<BTreeSet<_>>();
         assert_eq!(masked(&snapshot.classes), masked(&anew));
     }
+}
+
+#[test]
+fn what_a_trigger_puts_elsewhere_since_its_function_was_changed_is_masked() {
+    let policy = Policy::zero_config();
+    let any = fixture::catalog().all_routines()[0].clone();
+    let function = |oid: u32, name: &str, text: &str| Routine {
+        oid,
+        name: name.to_owned(),
+        language: "plpgsql".to_owned(),
+        definition: Some(format!(
+            "create function public.{name}() returns trigger language plpgsql as $$ begin {text} return new; end $$"
+        )),
+        ..any.clone()
+    };
+    let people = relation(20_001, "people", &[], &["id", "email"]);
+    let people = Relation { has_user_code: true, triggers: vec![30_001], ..people };
+    let relations = vec![people, relation(20_002, "parts", &[], &["id", "label"])];
+    let puts = "insert into public.parts (label) values (new.email);";
+    let routines = vec![function(30_001, "fires", ""), function(30_002, "rests", "")];
+    let catalog = Catalog::new(Contents { relations, routines, ..Contents::default() });
+    let snapshot = Snapshot::new(Arc::new(catalog), &policy, &[], Arc::default());
+    let next = |fires: &str, rests: &str| {
+        let routines = vec![function(30_001, "fires", fires), function(30_002, "rests", rests)];
+        let change = Change { routines: Some(routines), ..Change::default() };
+        snapshot.next(Arc::new(snapshot.source().changed(change)), &policy, &[])
+    };
+    let is_masked = |snapshot: &Snapshot| snapshot.classes.column(20_002, 2).is_some();
+    assert!(!is_masked(&snapshot));
+    assert!(is_masked(&next(puts, "")));
+    let other = next("", puts);
+    assert!(!is_masked(&other) && Arc::ptr_eq(&other.classes, &snapshot.classes), "nothing calls it");
 }
 
 #[test]
