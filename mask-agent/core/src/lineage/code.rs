@@ -149,6 +149,15 @@ mod tests {
     }
 
     #[test]
+    fn what_fits_is_kept_together() {
+        let mut all = Kept::default();
+        for name in ["f", "g", "h"] {
+            kept(&mut all, &definition(name, 1_000));
+        }
+        assert_eq!((all.young.len(), all.old.len()), (3, 0));
+    }
+
+    #[test]
     fn a_definition_is_read_as_what_it_is() {
         let sql = code(&definition("f", 0)).unwrap();
         assert_eq!(sql.statements().map(<[Node]>::len), Some(1));

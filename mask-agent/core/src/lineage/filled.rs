@@ -195,10 +195,46 @@ mod tests {
         shown[0].origins.columns.iter().any(|column| column.relation == 20_002)
     }
 
+    /// Whether a view shows in a column what is put into another.
+    fn is_shown(column: &str) -> bool {
+        let made = Column { generated: Some("upper(title)".into()), ..Column::new(3, "made", 25) };
+        let columns =
+            vec![Column::new(1, "id", 23), Column::new(2, "title", 25), made, Column::new(4, "plain", 25)];
+        let shown = ["id", "title", "again", "made", "plain"];
+        let shown = (1..).zip(shown).map(|(number, name)| Column::new(number, name, 25)).collect();
+        let view = Relation {
+            definition: Some(
+                " SELECT t.id, t.title, t.title AS again, t.made, t.plain FROM public.t;".to_owned(),
+            ),
+            ..Relation::new(20_003, "public", "v", RelationKind::View, shown)
+        };
+        let relations = vec![
+            Relation::new(20_001, "public", "t", RelationKind::Table, columns),
+            Relation::new(20_002, "public", "s", RelationKind::Table, vec![Column::new(1, "secret", 25)]),
+            view,
+        ];
+        let catalog = Catalog::new(Contents { relations, ..Contents::default() });
+        let env =
+            Env { catalog: &catalog, path: Some(vec!["public".to_owned()]), overlay: &Overlay::default() };
+        let sql = format!("insert into v (id, title) select 1, secret from s returning {column}");
+        let statements = analyse(&sql, &env, &Nothing).unwrap();
+        let Outputs::Columns(shown) = &statements[0].outputs else { panic!("it returns a column") };
+        shown[0].origins.columns.iter().any(|column| column.relation == 20_002)
+    }
+
+    #[test]
+    fn a_view_shows_what_is_put_into_what_its_columns_are_made_of() {
+        assert!(is_shown("title"), "it is put there");
+        assert!(is_shown("again"), "the same column");
+        assert!(is_shown("made"), "a generated one");
+        assert!(!is_shown("plain"));
+    }
+
     #[test]
     fn the_servers_own_triggers_fill_search_vectors_only() {
         assert!(is_filled(3_752, "words") && !is_filled(3_752, "id"));
         assert!(is_filled(20_010, "words") && is_filled(20_010, "id"), "nobody knows what it does");
+        assert!(is_filled(FIRST_USER_OID, "id"), "the first of users' functions");
         assert!(is_filled(3_752, "title"), "it is put there");
     }
 }
