@@ -232,7 +232,7 @@ pub struct Outbox {
     pub wants: Vec<Want>,
     /// Monotonic time on one clock for all connections, set by the shell before each call.
     pub now: Duration,
-    /// Whether the client is told why its connection ends.
+    /// Whether the client is told why its connection ends, by the last message for it.
     pub is_told: bool,
 }
 

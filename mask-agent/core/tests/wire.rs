@@ -205,38 +205,23 @@ fn play(steps: &[(From, Vec<u8>)]) -> Peer {
 fn sync_is_owed_an_answer_but_while_a_copy_is_read() {
     let copy = || query("copy parts from stdin");
     let begun = || server(&[message(b'G', &[0, 0, 2, 0, 0, 0, 0])]);
-    let (row, done) = (message(b'd', b"2\tnut\n"), message(b'c', &[]));
+    let (row, done) = (|| message(b'd', b"2\tnut\n"), || message(b'c', &[]));
     let ended = || server(&[complete("COPY 1"), ready(b'I'), ready(b'I')]);
-    let both = query("copy parts from stdin; copy parts from stdin");
+    let failed = || server(&[error("22P02", "invalid input")]);
+    let (twice, first) = (query("copy a from stdin; copy b from stdin"), || server(&[complete("COPY 1")]));
+    let in_turn = vec![client(&[copy(), sync()]), begun(), client(&[row(), sync(), done(), sync()]), ended()];
+    let at_once = vec![client(&[copy(), sync(), row(), done(), sync()]), begun(), ended()];
+    let needless = vec![client(&[done(), copy(), sync(), row(), done(), sync()]), begun(), ended()];
+    let over = server(&[ready(b'I'), ready(b'I')]);
+    let after_error = vec![client(&[copy()]), begun(), failed(), client(&[sync()]), over];
+    let said = client(&[twice, sync(), row(), done(), sync(), row(), done(), sync()]);
+    let two = vec![said, begun(), first(), begun(), ended()];
     for (name, steps) in [
-        (
-            "one by one",
-            vec![
-                client(&[copy(), sync()]),
-                begun(),
-                client(&[row.clone(), sync(), done.clone(), sync()]),
-                ended(),
-            ],
-        ),
-        ("all at once", vec![client(&[copy(), sync(), row.clone(), done.clone(), sync()]), begun(), ended()]),
-        (
-            "behind one that no copy needed",
-            vec![
-                client(&[done.clone(), copy(), sync(), row.clone(), done.clone(), sync()]),
-                begun(),
-                ended(),
-            ],
-        ),
-        (
-            "two of one string",
-            vec![
-                client(&[both, sync(), row.clone(), done.clone(), sync(), row, done, sync()]),
-                begun(),
-                server(&[complete("COPY 1")]),
-                begun(),
-                ended(),
-            ],
-        ),
+        ("one by one", in_turn),
+        ("all at once", at_once),
+        ("behind an end of none", needless),
+        ("behind an error", after_error),
+        ("two of one string", two),
     ] {
         let mut steps = [login(), steps].concat();
         steps.push(client(&[query("select label from parts")]));

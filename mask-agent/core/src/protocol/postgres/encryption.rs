@@ -26,6 +26,7 @@ const TLS_RECORD: u8 = 0x16;
 pub(super) const CONNECTION: &str = "08006";
 /// `sqlclient_unable_to_establish_sqlconnection`.
 const UNREACHABLE: &str = "08001";
+/// `sqlserver_rejected_establishment_of_sqlconnection`.
 const REJECTED: &str = "08004";
 /// `invalid_authorization_specification`, as a server says whose rules admit encrypted connections only.
 const UNENCRYPTED: &str = "28000";

@@ -18,14 +18,14 @@ use super::{
 use crate::lineage::Keeps;
 use crate::session::{Disclosure, Handshake, Login, Outbox, SessionError, Want};
 
-/// What servers from 14 on take at most of messages that hold names and numbers, their length included.
-const SHORT_BYTES_MAX: usize = 10_000;
 /// Fails in the server's grammar, and tells the reader of the server's log why.
 const FAILING_SQL: &[u8] = b"mask_agent_refused_this_statement";
 /// Prepared statements of a connection; drivers keep a few hundred.
 pub(super) const STATEMENTS_MAX: usize = 10_000;
 /// Bytes of SQL that prepared statements of a connection may hold together.
 const STATEMENTS_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a message that holds names and numbers, its length included: `PQ_SMALL_MESSAGE_LIMIT` of servers from 14 on.
+const SHORT_BYTES_MAX: usize = 10_000;
 /// Portals of a transaction; drivers have a handful.
 const PORTALS_MAX: usize = 10_000;
 /// Replies owed at a time. Beyond that the client is not read on, and the server, which flushes long before,
