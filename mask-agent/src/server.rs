@@ -257,13 +257,13 @@ pub(crate) fn random() -> io::Result<[u8; 32]> {
     Ok(bytes)
 }
 
-/// A session for a connection; who does not log in has no caller.
-pub(crate) fn session(shared: &Shared, caller: Option<&Caller>) -> io::Result<PostgresSession> {
-    let credentials: Box<dyn Credentials> = match caller {
-        Some(caller) => {
+/// A session for a connection, by whom and to which database where it is for a login.
+pub(crate) fn session(shared: &Shared, login: Option<(&Caller, &Target)>) -> io::Result<PostgresSession> {
+    let credentials: Box<dyn Credentials> = match login {
+        Some((caller, to)) => {
             let mut nonce = [0; NONCE_BYTES];
             nonce.copy_from_slice(&shared.random()?[..NONCE_BYTES]);
-            let disclosure = shared.upstreams.disclosure(caller.original);
+            let disclosure = shared.upstreams.disclosure(to);
             Box::new(Asking { logins: shared.logins(), caller: caller.clone(), disclosure, nonce })
         }
         None => Box::new(Relayed),

@@ -134,8 +134,8 @@ pub(crate) async fn serve(
     begun: Begun,
     stop: &mut watch::Receiver<bool>,
 ) -> Ending {
-    shared.upstreams.refresh(caller.original).await;
-    let session = match server::session(shared, Some(caller)) {
+    let target = shared.upstreams.at(caller.original).await;
+    let session = match server::session(shared, Some((caller, &target))) {
         Ok(session) => session,
         Err(error) => return error.into(),
     };
@@ -144,7 +144,7 @@ pub(crate) async fn serve(
         subject,
         caller,
         session,
-        target: caller.original.into(),
+        target,
         client: Side::begun(Stream::Plain(begun.stream), begun.first),
         server: None,
         upstream: begun.upstream,
@@ -456,8 +456,10 @@ impl Connection<'_> {
         poll_fn(|cx| self.client.poll_flush(cx)).await?;
         let greeted = Box::pin(server::greet(self.client.stream(), handshake, first)).await;
         let greeted = greeted.map_err(Ending::Handshake)?;
-        let to = self.shared.upstreams.meant(self.caller.original, greeted.name().as_deref());
-        self.target = to.clone();
+        if let Some(name) = greeted.name() {
+            self.target = self.shared.upstreams.called(&self.target, &name);
+        }
+        let to = self.target.clone();
         // A client may expect a name that only the server's certificate tells.
         if self.server.is_none() && self.shared.upstreams.names(&to).is_none() {
             self.connect().await?;

@@ -111,27 +111,22 @@ impl Upstreams {
 
     /// Names of the certificate a database has shown; none where it was never asked.
     pub(crate) fn names(&self, to: &Target) -> Option<Arc<[Name]>> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner).get(&place(to)).cloned()
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).get(to).cloned()
     }
 
     /// Whether a database may be told a password of the host's, or only be shown that we know it.
-    pub(crate) fn disclosure(&self, to: SocketAddr) -> Disclosure {
-        if self.ways.of(&local(to).into()).tls.mode.is_certain() {
-            Disclosure::Clear
-        } else {
-            Disclosure::Proof
-        }
+    pub(crate) fn disclosure(&self, to: &Target) -> Disclosure {
+        if self.ways.of(to).tls.mode.is_certain() { Disclosure::Clear } else { Disclosure::Proof }
     }
 
-    /// Sees to it that what is configured by name is known, for a client that came for an address.
-    pub(crate) async fn refresh(&self, address: SocketAddr) {
-        self.ways.refresh(local(address)).await;
+    /// The database that is meant by a client which came for an address.
+    pub(crate) async fn at(&self, address: SocketAddr) -> Target {
+        self.ways.at(local(address)).await
     }
 
-    /// The database that is meant by a client which came for an address, and called it something.
-    pub(crate) fn meant(&self, address: SocketAddr, said: Option<&str>) -> Target {
-        let name = said.map(|said| said.to_ascii_lowercase().into());
-        self.ways.told_apart(Target { address: local(address), name })
+    /// The same once the client has called it something.
+    pub(crate) fn called(&self, to: &Target, name: &str) -> Target {
+        self.ways.called(to, &name.to_ascii_lowercase())
     }
 
     /// Connects to the database a client meant, and encrypts as is configured and agreed.
@@ -144,7 +139,7 @@ impl Upstreams {
 
     fn check(&self, to: &Target) -> Result<(), DialError> {
         let unknown = || DialError::new(DialFault::Unknown, "no entry of `upstreams` covers it");
-        self.ways.allows(&place(to)).then_some(()).ok_or_else(unknown)
+        self.ways.allows(to).then_some(()).ok_or_else(unknown)
     }
 
     /// The same on a connection that there is already, or is not.
@@ -154,7 +149,6 @@ impl Upstreams {
         socket: io::Result<TcpStream>,
     ) -> Result<Dialed, DialError> {
         self.check(to)?;
-        let to = &place(to);
         let socket = socket.map_err(|error| DialError::new(DialFault::Unreachable, error))?;
         let encrypted = tokio::time::timeout(CONNECT_DEADLINE, self.encrypt(to, socket)).await;
         encrypted.unwrap_or_else(|_| {
@@ -286,10 +280,6 @@ impl Upstreams {
         servers.insert(to.clone(), server.clone());
         Ok(server)
     }
-}
-
-fn place(to: &Target) -> Target {
-    Target { address: local(to.address), name: to.name.clone() }
 }
 
 /// Connecting to the unspecified address means this host.

@@ -182,47 +182,44 @@ impl Ways {
         Ok(Self { some, default, unknown, hosts: Arc::new(hosts) })
     }
 
-    /// Sees to it that names lead to where they do now, for a client that comes for an address.
-    pub(super) async fn refresh(&self, to: SocketAddr) {
-        self.hosts.refresh(self.at(to).is_some()).await;
+    /// The database at an address, by the first entry that covers it. Where hosts are configured and none does, they are
+    /// looked up before.
+    pub(super) async fn at(&self, address: SocketAddr) -> Target {
+        self.hosts.refresh(self.covering(address).is_some()).await;
+        Target { address, name: None, way: self.covering(address) }
     }
 
-    fn at(&self, to: SocketAddr) -> Option<&Ready> {
-        let own = self.some.iter().find(|(upstream, _)| upstream.covers(to, &self.hosts));
-        own.map(|(_, ready)| ready)
+    fn covering(&self, address: SocketAddr) -> Option<usize> {
+        self.some.iter().position(|(upstream, _)| upstream.covers(address, &self.hosts))
     }
 
-    /// By what a client says. That may be anything, so whoever answers there has to prove to be it.
-    fn named(&self, name: &str, port: u16) -> Option<&Ready> {
-        let own = self.some.iter().find(|(upstream, ready)| {
-            upstream.host.as_deref() == Some(name)
-                && upstream.port.is_none_or(|own| own == port)
-                && ready.tls.mode.is_certain()
-        });
-        own.map(|(_, ready)| ready)
-    }
-
-    /// What is configured of a database: by its address, else by what the client calls it, else as everywhere.
-    pub(super) fn of(&self, to: &Target) -> &Ready {
-        let named = || self.named(to.name.as_deref()?, to.address.port());
-        self.at(to.address).or_else(named).unwrap_or(&self.default)
-    }
-
-    /// A database without what a client calls it, where that makes no difference.
-    pub(super) fn told_apart(&self, to: Target) -> Target {
-        let by_name = match (self.at(to.address), &to.name) {
-            (Some(ready), _) => ready.name.is_none(),
-            (None, Some(name)) => {
-                self.default.name.is_none() || self.named(name, to.address.port()).is_some()
-            }
-            (None, None) => false,
+    /// The same once a client has called it something. That may be anything, so it chooses only among entries by which
+    /// whoever answers has to prove to be it; and it makes no difference where another name is configured.
+    pub(super) fn called(&self, to: &Target, name: &str) -> Target {
+        let named = || {
+            self.some.iter().position(|(upstream, ready)| {
+                upstream.host.as_deref() == Some(name)
+                    && upstream.port.is_none_or(|port| port == to.address.port())
+                    && ready.tls.mode.is_certain()
+            })
         };
-        if by_name { to } else { to.address.into() }
+        let way = to.way.or_else(named);
+        let is_told = self.way(way).name.is_none();
+        Target { address: to.address, name: is_told.then(|| name.into()), way }
+    }
+
+    fn way(&self, way: Option<usize>) -> &Ready {
+        way.and_then(|way| self.some.get(way)).map_or(&self.default, |(_, ready)| ready)
+    }
+
+    /// What is configured of a database.
+    pub(super) fn of(&self, to: &Target) -> &Ready {
+        self.way(to.way)
     }
 
     /// Whether clients may reach a database.
     pub(super) fn allows(&self, to: &Target) -> bool {
-        self.unknown == Unknown::Allow || !std::ptr::eq(self.of(to), &raw const self.default)
+        self.unknown == Unknown::Allow || to.way.is_some()
     }
 }
 
@@ -234,8 +231,8 @@ mod tests {
         Ways::read(&UpstreamTls::default(), &serde_norway::from_str::<Vec<Upstream>>(text)?, Unknown::Refuse)
     }
 
-    #[test]
-    fn the_first_that_covers_a_database_holds() {
+    #[tokio::test]
+    async fn the_first_that_covers_a_database_holds() {
         let text = "
             - { port: 5433, prefix: 10.1.0.0/16, tls: { mode: off } }
             - { prefix: 10.1.2.0/24, tls: { mode: verify-full, name: db.example } }
@@ -249,7 +246,7 @@ mod tests {
             ("[fd00::1]:5432", TlsMode::Require),
             ("[fe00::1]:5432", TlsMode::Prefer),
         ] {
-            let to = Target::from(to.parse::<SocketAddr>().unwrap());
+            let to = ways.at(to.parse().unwrap()).await;
             assert_eq!(ways.of(&to).tls.mode, mode, "{to}");
             assert_eq!(ways.allows(&to), mode != TlsMode::Prefer, "{to}");
         }
@@ -259,22 +256,27 @@ mod tests {
     fn what_a_client_says_chooses_only_who_has_to_prove_it() {
         let text = "
             - { prefix: 10.1.0.0/16, tls: { mode: off } }
-            - { host: Db.Example, port: 5433, tls: { mode: verify-full } }
-            - { host: lax.example, tls: { mode: require } }";
+            - { prefix: 10.3.0.0/16, tls: { mode: require, name: other.example } }
+            - { host: One.Invalid, port: 5433, tls: { mode: verify-full } }
+            - { host: lax.invalid, tls: { mode: require } }";
         let ways = ways(text).unwrap();
-        for (to, name, mode) in [
-            ("10.2.0.1:5433", Some("db.example"), TlsMode::VerifyFull),
-            ("10.2.0.1:5432", Some("db.example"), TlsMode::Prefer),
-            ("10.2.0.1:5433", Some("other.example"), TlsMode::Prefer),
-            ("10.2.0.1:5433", Some("lax.example"), TlsMode::Prefer),
-            ("10.2.0.1:5433", None, TlsMode::Prefer),
-            ("10.1.0.1:5433", Some("db.example"), TlsMode::Off),
+        let at = |address: &str| {
+            let address = address.parse().unwrap();
+            Target { address, name: None, way: ways.covering(address) }
+        };
+        for (address, name, mode, told) in [
+            ("10.2.0.1:5433", "one.invalid", TlsMode::VerifyFull, None),
+            ("10.2.0.1:5432", "one.invalid", TlsMode::Prefer, Some("one.invalid")),
+            ("10.2.0.1:5433", "two.invalid", TlsMode::Prefer, Some("two.invalid")),
+            ("10.2.0.1:5433", "lax.invalid", TlsMode::Prefer, Some("lax.invalid")),
+            ("10.1.0.1:5433", "one.invalid", TlsMode::Off, Some("one.invalid")),
+            ("10.3.0.1:5433", "one.invalid", TlsMode::Require, None),
         ] {
-            let to = Target { address: to.parse().unwrap(), name: name.map(Into::into) };
-            assert_eq!(ways.of(&to).tls.mode, mode, "{to}");
+            let to = ways.called(&at(address), name);
+            assert_eq!((ways.of(&to).tls.mode, to.name.as_deref()), (mode, told), "{to}");
         }
-        let to = Target { address: "10.2.0.1:5433".parse().unwrap(), name: Some("db.example".into()) };
-        assert_eq!(ways.of(&to).name, Some(ServerName::try_from("Db.Example").unwrap()));
+        let to = ways.called(&at("10.2.0.1:5433"), "one.invalid");
+        assert_eq!(ways.of(&to).name, Some(ServerName::try_from("One.Invalid").unwrap()));
     }
 
     #[test]

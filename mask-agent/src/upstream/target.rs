@@ -13,12 +13,9 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     /// In lower case. None as well where the way there has no TLS in which it could be said.
     pub(crate) name: Option<Arc<str>>,
-}
-
-impl From<SocketAddr> for Target {
-    fn from(address: SocketAddr) -> Self {
-        Self { address, name: None }
-    }
+    /// Which entry of `upstreams` covers it, none where no entry does. Settled once for a connection: where a host leads
+    /// may change meanwhile, and what is believed of a server must not.
+    pub(super) way: Option<usize>,
 }
 
 impl Display for Target {
