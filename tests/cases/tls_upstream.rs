@@ -346,6 +346,33 @@ fn databases_that_share_an_address_are_told_apart_by_the_name_that_a_client_says
     Ok(())
 }
 
+#[test]
+fn another_name_for_a_database_is_no_other_budget() -> Result<()> {
+    if !have_root() {
+        return Ok(());
+    }
+    let (postgres, _certificates) = encrypted("trust")?;
+    // Nobody tells this role what the database is.
+    postgres.setup(
+        "create role app login; grant select on customers to app;
+        revoke execute on function pg_control_system() from public",
+    )?;
+    let policy =
+        "version: 1\nname: three\nextends: zero-config\nlimits: { predicates: 3, window_minutes: 10 }\n";
+    let agent = Agent::start_with(postgres.port, Some(policy))?;
+    for (number, answered) in [(1, true), (2, true), (3, true), (4, false), (5, false)] {
+        let dsn = format!(
+            "host=n{number}.example hostaddr=127.0.0.1 port={} user=app dbname=postgres sslmode=require",
+            postgres.port
+        );
+        let sql = format!("select count(*) from customers where email like '{number}%'");
+        let (ok, text) = agent.psql(&dsn, &sql)?;
+        assert_eq!(ok, answered, "{number}: {text}");
+        assert!(ok || text.contains("too many different predicates"), "{text}");
+    }
+    Ok(())
+}
+
 /// Has the daemon read `hosts` in the configuration's folder in place of the host's.
 const OWN_HOSTS: &str = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
 

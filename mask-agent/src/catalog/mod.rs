@@ -8,6 +8,7 @@ mod queries;
 mod read;
 mod reader;
 mod rows;
+mod shelves;
 pub(crate) mod show;
 
 use std::{
@@ -29,9 +30,10 @@ use self::{
     links::{Link, Links},
     read::{Extent, Known},
     reader::Reader,
+    shelves::Shelves,
 };
 use crate::{
-    ledger::{Identity, Ledger, Place},
+    ledger::{Database, Identity, Ledger, Place},
     upstream::{Target, Upstreams},
 };
 
@@ -41,6 +43,13 @@ const REFRESH: Duration = Duration::from_secs(3);
 const KEPT_DEADLINE: Duration = Duration::from_secs(5);
 /// The whole of loading; a catalog of 20,000 tables takes a second on a busy machine.
 const LOAD_DEADLINE: Duration = Duration::from_secs(15);
+
+/// What a budget is for: a database by what it is, else by where it is, whatever clients call it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Asked {
+    Is(Identity),
+    At(Database),
+}
 
 /// Where a database is, its name, and who reads it.
 type Key = (Target, String, String);
@@ -123,9 +132,9 @@ impl News {
 pub(crate) struct Catalogs {
     upstreams: Arc<Upstreams>,
     policy: RwLock<Arc<Policy>>,
-    shelves: Mutex<HashMap<Key, Arc<Shelf>>>,
-    /// By what a database is and the role.
-    budgets: Mutex<HashMap<(Identity, String), Arc<Budget>>>,
+    shelves: Shelves,
+    /// By database and role.
+    budgets: Mutex<HashMap<(Asked, String), Arc<Budget>>>,
     links: Arc<Links>,
     ledger: Ledger,
 }
@@ -135,7 +144,7 @@ impl Catalogs {
         Self {
             upstreams,
             policy: RwLock::new(Arc::new(policy)),
-            shelves: Mutex::default(),
+            shelves: Shelves::default(),
             budgets: Mutex::default(),
             links: Arc::default(),
             ledger,
@@ -183,7 +192,7 @@ impl Catalogs {
 
     /// Masks what is remembered by now, for connections to databases that hold what one holds.
     fn mask_what_holds(&self, place: &Place) {
-        let shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let shelves = self.shelves.all().clone();
         for ((upstream, database, user), shelf) in shelves {
             let own = shelf.place(&upstream, &database);
             if !self.ledger.holds_what(&own, place) {
@@ -204,8 +213,7 @@ impl Catalogs {
     pub(crate) fn set_policy(&self, policy: Policy) {
         let policy = Arc::new(policy);
         *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy.clone();
-        for ((upstream, database, _), shelf) in &*self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
-        {
+        for ((upstream, database, _), shelf) in &*self.shelves.all() {
             let taints = self.ledger.of(&shelf.place(upstream, database));
             shelf.held.send_modify(|held| {
                 if let Some(held) = held {
@@ -225,15 +233,17 @@ impl Catalogs {
 
     fn shelf(&self, upstream: &Target, login: &Login) -> Arc<Shelf> {
         let key = (upstream.clone(), login.database.clone(), login.user.clone());
-        self.shelves.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
+        self.shelves.of(key)
     }
 
-    /// One for all addresses of a database and its copies; one of its own where nobody says what the database is.
-    fn budget(&self, identity: Option<&Identity>, user: &str) -> Arc<Budget> {
-        let Some(identity) = identity else { return Arc::default() };
+    /// One for all addresses of a database and its copies; one for each address where nobody says what the database is.
+    fn budget(&self, place: &Place, user: &str) -> Arc<Budget> {
+        let asked = match &place.identity {
+            Some(identity) => self.ledger.origins(identity).into_iter().map(Asked::Is).collect(),
+            None => vec![Asked::At((place.upstream, place.database.clone()))],
+        };
+        let keys: Vec<_> = asked.into_iter().map(|asked| (asked, user.to_owned())).collect();
         let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys = self.ledger.origins(identity).into_iter().map(|origin| (origin, user.to_owned()));
-        let keys: Vec<_> = keys.collect();
         let known = keys.iter().find_map(|key| budgets.get(key)).cloned();
         let budget = known.unwrap_or_default();
         for key in keys {
@@ -292,7 +302,7 @@ impl Catalogs {
                 }
                 _ => {
                     let catalog = known.catalog.clone();
-                    let budget = || self.budget(known.identity(), &login.user);
+                    let budget = || self.budget(&place, &login.user);
                     let budget = kept.budget.get_or_init(budget).clone();
                     Arc::new(Snapshot::new(catalog, &policy, &self.ledger.of(&place), budget))
                 }

@@ -92,7 +92,6 @@ pub(crate) enum Ending {
 struct Connection<'a> {
     shared: &'a Arc<Shared>,
     subject: &'a Subject,
-    caller: &'a Caller,
     session: PostgresSession,
     target: Target,
     client: Side,
@@ -142,7 +141,6 @@ pub(crate) async fn serve(
     let mut connection = Connection {
         shared,
         subject,
-        caller,
         session,
         target,
         client: Side::begun(Stream::Plain(begun.stream), begun.first),

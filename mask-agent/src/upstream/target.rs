@@ -18,6 +18,14 @@ pub(crate) struct Target {
     pub(super) way: Option<usize>,
 }
 
+#[cfg(test)]
+impl Target {
+    /// One of which nothing is configured.
+    pub(crate) fn named(address: SocketAddr, name: &str) -> Self {
+        Self { address, name: Some(name.into()), way: None }
+    }
+}
+
 impl Display for Target {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.name {
