@@ -316,6 +316,9 @@ fn databases_that_share_an_address_are_told_apart_by_the_name_that_a_client_says
             assert!(ok && text.starts_with(expected) && !text.contains("canary"), "{name}: {text}");
         }
     }
+    let named = agent.trail()?.into_iter().filter(|record| record["kind"] == "database_named");
+    let named: Vec<_> = named.map(|record| record["name"].clone()).collect();
+    assert_eq!(named, ["one.example", "two.example", "two.example"].repeat(2));
     let before = shared.said()?;
     assert!(before.iter().all(|count| *count > 0), "{before:?}");
 

@@ -16,6 +16,7 @@ use std::{
 };
 
 use mask_core::{
+    audit::Event,
     protocol::postgres::PostgresSession,
     session::{
         CancelKey, DialFault, Freshness, Handshake, Input, Login, Outbox, Session, SessionError, Want,
@@ -431,6 +432,10 @@ impl Connection<'_> {
             Ok(dialed) => {
                 if matches!(dialed.stream, Stream::Plain(_)) {
                     self.target.name = None;
+                }
+                if let Some(name) = self.target.name.clone() {
+                    let event = Event::DatabaseNamed { name };
+                    self.shared.spool.append(Some(self.subject), &[event]).map_err(|_| Ending::Audit)?;
                 }
                 self.server = Some(Side::new(dialed.stream));
                 self.inject(Input::Connected(dialed.binding))

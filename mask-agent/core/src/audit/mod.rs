@@ -116,6 +116,11 @@ pub enum Event {
     },
     /// A connection that was looked into is to a database.
     DatabaseFound,
+    /// What the client calls the database in its TLS (SNI), which the database is told.
+    DatabaseNamed {
+        /// In lower case.
+        name: Arc<str>,
+    },
     /// The hooks are in place.
     HooksAttached {
         /// The programs.
