@@ -184,7 +184,7 @@ impl<'a> Tracer<'a> {
             SPECIAL_VARIABLES.into_iter().map(|name| (Cow::Borrowed(name), self.graph.held(Vec::new())));
         let special: Vec<_> = special.collect();
         variables.named.extend(special);
-        variables.scalars = body.without_fields();
+        variables.scalars = body.without_fields(|name| self.may_be_of_users(name));
         variables.scalars.extend(SPECIAL_VARIABLES.map(str::to_owned));
         variables.named.push((Cow::Borrowed("found"), found));
         variables.named.extend(["sqlerrm", "sqlstate"].map(|name| (Cow::Borrowed(name), caught)));

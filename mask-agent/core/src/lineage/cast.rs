@@ -22,6 +22,16 @@ enum Code {
 }
 
 impl Tracer<'_> {
+    /// Whether a type of users may be meant by this name, the rows of a relation included.
+    pub(super) fn may_be_of_users(&self, name: &str) -> bool {
+        let (catalog, overlay) = (self.env.catalog, self.env.overlay);
+        catalog.types_named(name).iter().any(|oid| *oid >= FIRST_USER_OID)
+            || catalog.named(None, name).next().is_some()
+            || overlay.has_any()
+            || overlay.has_relation(name)
+            || overlay.makes_type(name)
+    }
+
     /// A cast to the type the value has already is the value; to another, it is made of it.
     pub(super) fn cast(&mut self, cast: &protobuf::TypeCast) -> NodeId {
         let Some(argument) = cast.arg.as_deref() else { return self.graph.made(Vec::new()) };

@@ -127,12 +127,19 @@ impl Reader<'_> {
             }
             NodeEnum::CreateDomainStmt(create) => {
                 let over = type_name(create.type_name.as_ref()).unwrap_or_default();
-                if !is_made_by_server(self.tracer.env.catalog, over) {
-                    return;
+                let (_, name) = qualified(&create.domainname);
+                if is_made_by_server(self.tracer.env.catalog, over) {
+                    Made::Type(name)
+                } else {
+                    Made::Unknown(name)
                 }
-                Made::Type(qualified(&create.domainname).1)
             }
             NodeEnum::IndexStmt(_) if utility::calls_users(kind, self.tracer.env) => Made::Bound,
+            // It is a relation without rows.
+            NodeEnum::CompositeTypeStmt(create) => {
+                let Some(name) = &create.typevar else { return };
+                Made::Unknown(name.relname.clone())
+            }
             NodeEnum::CreateEnumStmt(create) => Made::Type(qualified(&create.type_name).1),
             NodeEnum::CreateExtensionStmt(create) if leaves_names(&create.extname) => Made::Extension,
             NodeEnum::CreateCastStmt(_)

@@ -93,6 +93,15 @@ fn a_columns_name_may_be_a_variable() {
     // What has no fields is not meant by a name with one.
     assert!(!told("o text;", "o", "select o.note from orders o"));
     assert!(!told("m text; o cursor for select 1;", "m", "select o.note from orders o"));
+    // A type of users' may have the name of one that has none.
+    for declared in ["o date;", "o public.date;", "o text;"] {
+        let types = "create type date as (note text); create type text as (note varchar);";
+        let block = format!(
+            "do $$ declare {declared} begin select ssn into o from customers;
+             insert into u select o.note from orders o; end $$; select x from u"
+        );
+        assert!(shows(&format!("create table u (x varchar); {types} {block}")), "{declared}");
+    }
     // In SQL it is the column.
     let sql = "create function f(note text) returns text language sql as 'select note from orders';
         select f(ssn) from customers";

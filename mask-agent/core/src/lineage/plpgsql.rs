@@ -35,12 +35,20 @@ pub(super) struct Body {
     /// Those declared as `record`, whose fields have the names of columns.
     pub(super) records: Vec<String>,
     /// Those that have no fields: of a type of the server's own, and cursors.
-    pub(super) scalars: Vec<String>,
+    pub(super) scalars: Vec<Scalar>,
     pub(super) pieces: Vec<Piece>,
     /// Whether it catches errors, and may say what they say.
     pub(super) catches: bool,
     /// Which pieces stand in loops, in order.
     loops: Vec<Range<usize>>,
+}
+
+/// A variable that has no fields.
+#[derive(Debug)]
+pub(super) struct Scalar {
+    name: String,
+    /// What its type is called, where users may have one of that name as well.
+    named: Option<&'static str>,
 }
 
 impl Body {
@@ -60,10 +68,14 @@ impl Body {
     }
 
     /// Names that stand for nothing with fields wherever they are declared.
-    pub(super) fn without_fields(&self) -> Vec<String> {
-        let times = |names: &[String], name: &String| names.iter().filter(|other| *other == name).count();
-        let is_always = |name: &&String| times(&self.scalars, name) == times(&self.variables, name);
-        self.scalars.iter().filter(is_always).cloned().collect()
+    pub(super) fn without_fields(&self, is_of_users: impl Fn(&str) -> bool) -> Vec<String> {
+        let has_none = |scalar: &&Scalar| !scalar.named.is_some_and(&is_of_users);
+        let scalars: Vec<_> = self.scalars.iter().filter(has_none).map(|scalar| &scalar.name).collect();
+        let is_always = |name: &&&String| {
+            let declared = self.variables.iter().filter(|other| *other == **name).count();
+            scalars.iter().filter(|other| other == name).count() == declared
+        };
+        scalars.iter().filter(is_always).map(|name| (*name).clone()).collect()
     }
 
     /// Whether it does one thing or another.

@@ -1,36 +1,42 @@
 //! DECLARE: variables, aliases, cursors.
 
-use super::{Piece, Reader, tokens::Span};
+use super::{Piece, Reader, Scalar, tokens::Span};
 
-/// How types of the server's own are written that have no fields.
-const SCALARS: [&str; 27] = [
+/// Types without fields that are words of the grammar: nobody else's can be meant.
+const WORDS: [&str; 18] = [
     "bigint",
-    "bool",
     "boolean",
-    "bytea",
     "char",
     "character",
-    "date",
+    "dec",
     "decimal",
     "double",
     "float",
     "int",
+    "integer",
+    "interval",
+    "numeric",
+    "real",
+    "smallint",
+    "time",
+    "timestamp",
+    "varchar",
+    "bit",
+];
+/// Those that are found by their names.
+const NAMES: [&str; 12] = [
+    "bool",
+    "bytea",
+    "date",
     "int2",
     "int4",
     "int8",
-    "integer",
-    "interval",
     "json",
     "jsonb",
-    "numeric",
-    "real",
     "refcursor",
-    "smallint",
     "text",
-    "time",
-    "timestamp",
     "timestamptz",
-    "varchar",
+    "uuid",
 ];
 /// What may stand behind one of them, and makes no other type of it.
 const BEHIND_SCALAR: [&str; 11] =
@@ -54,8 +60,11 @@ impl Reader<'_> {
         if self.tokens.sees("record") && self.tokens.then_sees(&[";"]) {
             self.body.records.push(name.clone());
         }
-        if SCALARS.iter().any(|word| self.tokens.sees(word)) && self.tokens.then_sees(&BEHIND_SCALAR) {
-            self.body.scalars.push(name.clone());
+        let named = NAMES.into_iter().find(|word| self.tokens.sees(word));
+        if (named.is_some() || WORDS.iter().any(|word| self.tokens.sees(word)))
+            && self.tokens.then_sees(&BEHIND_SCALAR)
+        {
+            self.body.scalars.push(Scalar { name: name.clone(), named });
         }
         self.data_type(&["collate", "not", "=", ":=", "default", ";"])?;
         if self.tokens.eat("collate") {
@@ -93,7 +102,7 @@ impl Reader<'_> {
     }
 
     fn cursor(&mut self, name: String) -> Option<()> {
-        self.body.scalars.push(name.clone());
+        self.body.scalars.push(Scalar { name: name.clone(), named: None });
         if self.tokens.eat("no") {
             self.tokens.sees("scroll").then_some(())?;
         }
