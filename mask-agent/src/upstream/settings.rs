@@ -170,7 +170,10 @@ impl Ways {
                 host.is_none() || prefix.is_none(),
                 "`host` and `prefix` of an upstream exclude each other"
             );
-            let mut tls = tls.as_ref().unwrap_or(default).clone();
+            // What holds everywhere says nothing of a name of its own.
+            let everywhere =
+                || UpstreamTls { name: host.clone().or(default.name.clone()), ..default.clone() };
+            let mut tls = tls.clone().unwrap_or_else(everywhere);
             tls.name = tls.name.or(host.clone());
             let mut upstream = upstream.clone();
             upstream.host = upstream.host.map(|host| host.to_ascii_lowercase());
@@ -277,6 +280,23 @@ mod tests {
         }
         let to = ways.called(&at("10.2.0.1:5433"), "one.invalid");
         assert_eq!(ways.of(&to).name, Some(ServerName::try_from("One.Invalid").unwrap()));
+    }
+
+    #[test]
+    fn a_host_is_the_name_unless_its_entry_has_another() {
+        let default = UpstreamTls { name: Some("everywhere.example".to_owned()), ..UpstreamTls::default() };
+        let text = "
+            - { host: one.invalid }
+            - { host: two.invalid, tls: { mode: require } }
+            - { host: three.invalid, tls: { name: db.example } }
+            - { port: 5433 }";
+        let some: Vec<Upstream> = serde_norway::from_str(text).unwrap();
+        let ways = Ways::read(&default, &some, Unknown::Allow).unwrap();
+        for (way, name) in
+            ["one.invalid", "two.invalid", "db.example", "everywhere.example"].iter().enumerate()
+        {
+            assert_eq!(ways.way(Some(way)).name, Some(ServerName::try_from(*name).unwrap()));
+        }
     }
 
     #[test]
