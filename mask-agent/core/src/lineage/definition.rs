@@ -142,8 +142,8 @@ impl Reader<'_> {
             }
             NodeEnum::CreateEnumStmt(create) => Made::Type(qualified(&create.type_name).1),
             NodeEnum::CreateExtensionStmt(create) if leaves_names(&create.extname) => Made::Extension,
-            NodeEnum::CreateCastStmt(_)
-            | NodeEnum::CreateExtensionStmt(_)
+            NodeEnum::CreateCastStmt(_) => Made::Cast,
+            NodeEnum::CreateExtensionStmt(_)
             | NodeEnum::AlterExtensionStmt(_)
             | NodeEnum::ImportForeignSchemaStmt(_) => Made::Anything,
             NodeEnum::DefineStmt(define) if define::leaves_names(define) => return,

@@ -31,8 +31,10 @@ use crate::catalog::{Called, Routine};
 /// What a statement makes or changes by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Made {
-    /// Anything, of any name: a type, an operator, a cast.
+    /// Anything, of any name: a type, an operator.
     Anything,
+    /// A cast, of whatever, which may stand for anything as well.
+    Cast,
     /// An extension of which nothing changes what names mean.
     Extension,
     /// Something by which the server calls functions of users that no statement names.
@@ -193,6 +195,7 @@ pub struct Overlay {
     dropped: HashSet<String>,
     is_any_dropped: bool,
     is_all: bool,
+    has_cast: bool,
     /// The server may call functions of users that no statement names.
     has_bound: bool,
     /// Functions nobody knows may be an extension's.
@@ -238,6 +241,7 @@ impl Overlay {
         let size = &mut self.size;
         match made {
             Made::Anything => self.is_all = true,
+            Made::Cast => (self.is_all, self.has_cast) = (true, true),
             Made::Extension => self.has_extension = true,
             Made::Bound => *size += usize::from(!std::mem::replace(&mut self.has_bound, true)),
             Made::Child { relation, parent } => {
@@ -411,11 +415,6 @@ impl Overlay {
     /// Relations whose rows another one shows as well.
     pub(super) fn children(&self, parent: &str) -> impl Iterator<Item = &str> {
         self.parents.iter().filter(move |(_, of)| of == parent).map(|(child, _)| child.as_str())
-    }
-
-    /// Whether anything may be there, of whatever name.
-    pub(super) fn has_any(&self) -> bool {
-        self.is_all
     }
 
     /// Whether a type of this name was made whose values nothing but the server's own code makes.

@@ -226,7 +226,7 @@ fn is_cast_by(name: &str, env: &Env<'_>) -> bool {
         let mut read = everybody(env).filter(|routine| called.contains(&routine.oid));
         read.any(|routine| routine.name == name || mentions(routine, name))
     };
-    env.overlay.has_any() || env.catalog.casting().any(comes_to)
+    env.overlay.has_cast() || env.catalog.casting().any(comes_to)
 }
 
 /// Reads names as they may be found by then, whatever schema comes first.

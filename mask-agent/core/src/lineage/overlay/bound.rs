@@ -12,6 +12,16 @@ impl Overlay {
         self.is_all || self.has_bound || !self.operators.is_empty()
     }
 
+    /// Whether anything may be there, of whatever name.
+    pub(in crate::lineage) fn has_any(&self) -> bool {
+        self.is_all
+    }
+
+    /// Whether a cast was made.
+    pub(in crate::lineage) fn has_cast(&self) -> bool {
+        self.has_cast
+    }
+
     /// Functions that can be read.
     pub(in crate::lineage) fn all_routines(&self) -> impl Iterator<Item = &Routine> {
         self.functions.values().flatten().flatten().map(AsRef::as_ref)
