@@ -158,7 +158,10 @@ pub(super) fn refusal(kind: &NodeEnum, body: Body, env: &Env<'_>, classes: &dyn 
         }
         NodeEnum::DefineStmt(define) => {
             let (_, name) = qualified(&define.defnames);
-            unasked.acts() || unasked.reads_stored() && is_cast_by(&name, env)
+            // An aggregate is called only where it is named.
+            let is_named = define.kind() == ObjectType::ObjectAggregate;
+            unasked.acts() && !is_named
+                || (unasked.acts() || unasked.reads_stored()) && is_cast_by(&name, env)
         }
         NodeEnum::IndexStmt(_) => unasked.acts(),
         // Of these no snapshot tells whose functions they call.
